@@ -1,0 +1,91 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+/// What every Swift target of ours is compiled with.
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// A Swift target of ours; what it may import is checked by the architecture test.
+func floor(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: ["README.md"], swiftSettings: strict)
+}
+
+/// The tests of one target.
+func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.byName(name: name), "TestSupport"] + dependencies,
+        swiftSettings: strict)
+}
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "vintner",
+    products: [.executable(name: "vintner", targets: ["vintner"])],
+    dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Floor 0: C, and what both columns read and write.
+        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+        .systemLibrary(name: "CMicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
+        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("gomp")]),
+        .target(name: "CAssets"),
+        floor("JSON"),
+        floor("Files", ["CZlib", "CNettle"]),
+        floor("Host"),
+        // Floors 1-3: the compute column.
+        floor("Tensor"),
+        floor("Kernels", ["Tensor", "COneDNN", "CKernels"]),
+        floor("Graph", ["Tensor", "JSON"]),
+        floor("Plan", ["Graph", "Kernels", "Tensor"]),
+        floor("Data", ["Tensor", "Files"]),
+        floor("Formats", ["Graph", "Tensor", "JSON", "Files"]),
+        floor("Training", ["Plan", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
+        // Floors 4-5: the service column.
+        floor("Assets", ["CAssets"]),
+        floor("Jobs", ["JSON"]),
+        floor("Store", ["Jobs", "JSON", "Assets", "Files", grdb]),
+        floor("HTTP", ["CMicrohttpd", "JSON"]),
+        floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
+        // Floor 6: where the columns meet.
+        .executableTarget(
+            name: "vintner",
+            dependencies: [
+                "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Data", "Formats", "Plan", "Graph", "Tensor",
+                "Kernels", "Host", "Files", "JSON", log, arguments,
+            ], exclude: ["README.md"], swiftSettings: strict),
+        // Tests.
+        .target(
+            name: "TestSupport", dependencies: ["Tensor", "JSON"], path: "Tests/TestSupport", swiftSettings: strict),
+        tests(of: "JSON"),
+        tests(of: "Files"),
+        tests(of: "Host"),
+        tests(of: "Tensor"),
+        tests(of: "Kernels", ["Tensor"]),
+        tests(of: "Graph", ["Tensor", "JSON"]),
+        tests(of: "Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
+        tests(of: "Data", ["Tensor", "Files"]),
+        tests(of: "Formats", ["Graph", "Tensor", "JSON", "Files"]),
+        tests(of: "Training", ["Plan", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
+        tests(of: "Jobs", ["JSON"]),
+        tests(of: "Store", ["Jobs", "JSON", grdb]),
+        tests(of: "HTTP", ["JSON"]),
+        tests(of: "API", ["HTTP", "Jobs", "JSON", "Store"]),
+        tests(of: "vintner"),
+        .testTarget(name: "ArchitectureTests", swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu2x
+)
