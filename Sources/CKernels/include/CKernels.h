@@ -1,1 +1,156 @@
+// Loops that oneDNN lacks, one family per C file, all on the thread team that oneDNN runs on.
+//
+// Every kernel takes one argument block that lives as long as the plan: the planner fills it once, a step only
+// calls it. Sizes are in elements. Pointers may alias only where a comment says so.
 #pragma once
+#include <stdint.h>
+#include <stddef.h>
+
+#if defined(__x86_64__)
+#define CK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CK_CLONES
+#endif
+
+// ---- team.c
+
+/// Sets the number of threads of the calling thread's team; oneDNN primitives created afterwards fix it.
+void ck_team_use(int threads);
+/// The number of threads that the calling thread's team has.
+int ck_team_count(void);
+/// Fills `ids` with the kernel thread ids of the calling thread's team and returns how many there are.
+int ck_team_thread_ids(int32_t *ids, int capacity);
+/// Runs `body(data, thread, threads)` on every thread of the team.
+void ck_team_run(void (*body)(void *data, int thread, int threads), void *data);
+/// Parallel regions that the calling thread has started; a plan's launch overhead is this many.
+uint64_t ck_team_region_count(void);
+
+// ---- What a step reads that changes from step to step.
+
+typedef struct {
+    uint64_t seed;
+    uint64_t step;
+    float learning_rate;
+    /// 1 / (samples that the gradient is averaged over).
+    float inverse_count;
+} ck_step_state;
+
+// ---- optimizer.c
+
+/// SGD as PyTorch's: g += decay * w; v = momentum * v + g; w -= lr * (nesterov ? g + momentum * v : v).
+typedef struct {
+    size_t count;
+    float *weight;
+    const float *gradient;
+    /// NULL without momentum.
+    float *velocity;
+    float momentum;
+    float weight_decay;
+    int32_t nesterov;
+    const ck_step_state *state;
+} ck_sgd_arguments;
+void ck_sgd(const ck_sgd_arguments *arguments);
+
+// ---- elementwise.c
+
+/// gradient_in = output > 0 ? gradient_out : 0; `gradient_in` may be `gradient_out`.
+typedef struct {
+    size_t count;
+    const float *output;
+    const float *gradient_out;
+    float *gradient_in;
+} ck_relu_backward_arguments;
+void ck_relu_backward(const ck_relu_backward_arguments *arguments);
+
+/// output = max(input, 0), NaN stays NaN; may be in place.
+typedef struct {
+    size_t count;
+    const float *input;
+    float *output;
+} ck_relu_arguments;
+void ck_relu(const ck_relu_arguments *arguments);
+
+/// output = left + right; any may alias.
+typedef struct {
+    size_t count;
+    const float *left;
+    const float *right;
+    float *output;
+} ck_add_arguments;
+void ck_add(const ck_add_arguments *arguments);
+
+// ---- dropout.c
+
+/// output[i] = kept(i) ? input[i] / (1 - p) : 0, kept by Philox4x32-10 at (seed, step, layer, i); its own
+/// backward pass. May be in place.
+typedef struct {
+    size_t count;
+    const float *input;
+    float *output;
+    float probability;
+    uint32_t layer;
+    uint32_t purpose;
+    const ck_step_state *state;
+} ck_dropout_arguments;
+void ck_dropout(const ck_dropout_arguments *arguments);
+
+// ---- loss.c
+
+/// What a loss step leaves behind.
+typedef struct {
+    /// Sum over the rows.
+    double loss_sum;
+    int64_t correct;
+    int64_t rows;
+} ck_loss_result;
+
+/// Softmax cross-entropy of `rows` rows of `classes` logits, with PyTorch's label smoothing.
+typedef struct {
+    size_t rows;
+    size_t classes;
+    const float *logits;
+    const int32_t *labels;
+    /// [rows, classes], scaled by state->inverse_count; NULL when only evaluating. May be `logits`.
+    float *gradient;
+    /// [rows] scratch.
+    float *row_loss;
+    /// [rows] scratch.
+    int32_t *row_correct;
+    float label_smoothing;
+    const ck_step_state *state;
+    ck_loss_result *result;
+} ck_cross_entropy_arguments;
+void ck_cross_entropy(const ck_cross_entropy_arguments *arguments);
+
+/// Mean squared error over rows * width elements against `targets`, or against one-hot `labels`.
+typedef struct {
+    size_t rows;
+    size_t width;
+    const float *outputs;
+    /// [rows, width], or NULL when `labels` are given.
+    const float *targets;
+    /// [rows], or NULL when `targets` are given.
+    const int32_t *labels;
+    /// [rows, width]; NULL when only evaluating. May be `outputs`.
+    float *gradient;
+    float *row_loss;
+    int32_t *row_correct;
+    const ck_step_state *state;
+    ck_loss_result *result;
+} ck_squared_error_arguments;
+void ck_squared_error(const ck_squared_error_arguments *arguments);
+
+// ---- statistics.c
+
+/// running = (1 - momentum) * running + momentum * batch, the variance with the n / (n - 1) correction.
+typedef struct {
+    size_t channels;
+    const float *mean;
+    const float *variance;
+    float *running_mean;
+    float *running_variance;
+    float momentum;
+    /// n / (n - 1) for n values per channel.
+    float correction;
+} ck_running_statistics_arguments;
+void ck_running_statistics(const ck_running_statistics_arguments *arguments);
