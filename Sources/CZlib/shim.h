@@ -1,2 +1,7 @@
 #pragma once
 #include <zlib.h>
+
+/// Prepares a stream to inflate gzip members. Wraps inflateInit2(), which is a macro.
+static inline int czlib_begin_gzip(z_stream *stream) {
+    return inflateInit2(stream, 16 + MAX_WBITS);
+}

@@ -1,0 +1,115 @@
+import Glibc
+
+/// What the service does with folders and the names in them.
+public enum Folder {
+    /// Makes `path` and its missing parents; does nothing where it exists.
+    public static func make(_ path: String, mode: UInt32 = 0o700) throws(FileError) {
+        if unsafe mkdir(path, mode) == 0 { return }
+        let code = errno
+        switch code {
+        case EEXIST where status(of: path)?.isFolder == true: return
+        case ENOENT where split(path).folder != path:
+            try make(split(path).folder, mode: mode)
+            guard unsafe mkdir(path, mode) == 0 || errno == EEXIST else {
+                throw .system(action: "make the folder", path: path, errno: errno)
+            }
+        default: throw .system(action: "make the folder", path: path, errno: code)
+        }
+    }
+
+    /// The names in `path`, sorted by their bytes, without `.` and `..`.
+    public static func names(in path: String) throws(FileError) -> [String] {
+        guard let stream = unsafe opendir(path) else {
+            throw .system(action: "list", path: path, errno: errno)
+        }
+        defer { _ = unsafe closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(stream) else { break }
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { tuple in
+                let count = MemoryLayout.size(ofValue: unsafe tuple.pointee)
+                return unsafe tuple.withMemoryRebound(to: CChar.self, capacity: count) {
+                    unsafe String(cString: $0)
+                }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        guard errno == 0 else { throw .system(action: "list", path: path, errno: errno) }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// Deletes one file; a missing file is no error.
+    public static func removeFile(_ path: String) throws(FileError) {
+        guard unsafe unlink(path) == 0 || errno == ENOENT else {
+            throw .system(action: "remove", path: path, errno: errno)
+        }
+    }
+
+    /// Deletes a folder and all it holds without following links; a missing one is no error.
+    public static func removeTree(_ path: String) throws(FileError) {
+        guard let status = status(of: path) else { return }
+        guard status.isFolder else { return try removeFile(path) }
+        for name in try names(in: path) { try removeTree("\(path)/\(name)") }
+        guard unsafe rmdir(path) == 0 || errno == ENOENT else {
+            throw .system(action: "remove the folder", path: path, errno: errno)
+        }
+    }
+
+    /// Gives a file or folder another name on the same disk and syncs both parents.
+    public static func move(_ path: String, to target: String) throws(FileError) {
+        guard unsafe rename(path, target) == 0 else {
+            throw .system(action: "rename \(path) to", path: target, errno: errno)
+        }
+        try synchronize(split(target).folder)
+        if split(path).folder != split(target).folder { try synchronize(split(path).folder) }
+    }
+
+    /// Makes the names in `path` survive a power cut.
+    public static func synchronize(_ path: String) throws(FileError) {
+        try Descriptor(path, O_RDONLY | O_DIRECTORY).synchronize()
+    }
+
+    /// Bytes an unprivileged process may still write on the disk that holds `path`, and its size.
+    public static func space(at path: String) throws(FileError) -> (free: Int, total: Int) {
+        var status = statvfs()
+        guard unsafe statvfs(path, &status) == 0 else {
+            throw .system(action: "measure the disk of", path: path, errno: errno)
+        }
+        let block = Int(clamping: status.f_frsize)
+        let free = Int(clamping: status.f_bavail).multipliedReportingOverflow(by: block)
+        let total = Int(clamping: status.f_blocks).multipliedReportingOverflow(by: block)
+        return (free.overflow ? .max : free.partialValue, total.overflow ? .max : total.partialValue)
+    }
+
+    /// What a name stands for, or `nil` when there is nothing; links are not followed.
+    public static func status(of path: String) -> Status? {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0 else { return nil }
+        let kind = status.st_mode & S_IFMT
+        let modified = status.st_mtim
+        return Status(
+            byteCount: Int(status.st_size), isFolder: kind == S_IFDIR, isRegularFile: kind == S_IFREG,
+            modifiedNanoseconds: Int64(modified.tv_sec) * 1_000_000_000 + Int64(modified.tv_nsec))
+    }
+
+    /// A name's kind, size and age.
+    public struct Status: Sendable, Equatable {
+        /// Size in bytes.
+        public let byteCount: Int
+        /// Whether it is a folder.
+        public let isFolder: Bool
+        /// Whether it is a plain file.
+        public let isRegularFile: Bool
+        /// Last change of the content, in nanoseconds since 1970.
+        public let modifiedNanoseconds: Int64
+    }
+
+    /// The folder a path lies in (`.` when it names none) and the last component.
+    static func split(_ path: String) -> (folder: String, name: String) {
+        let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        guard let slash = trimmed.lastIndex(of: "/") else { return (".", trimmed) }
+        let folder = slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
+        return (folder, String(trimmed[trimmed.index(after: slash)...]))
+    }
+}

@@ -1,0 +1,63 @@
+import Files
+import Foundation
+import Testing
+
+@Suite("Folders, locks and bounded reads") struct FolderTests {
+    let folder: TemporaryFolder
+    init() throws { folder = try TemporaryFolder() }
+
+    @Test("a lock excludes a second one until it is dropped")
+    func lock() throws {
+        do {
+            let lock = try FolderLock(folder: folder.path)
+            #expect(throws: FileError.locked(path: lock.path)) { try FolderLock(folder: folder.path) }
+            #expect(FileError.locked(path: "/d/LOCK").description == "/d/LOCK is locked by another process.")
+            withExtendedLifetime(lock) {}
+        }
+        _ = try FolderLock(folder: folder.path)
+    }
+
+    @Test("a read stops at its limit, also where the size is unknown")
+    func limits() throws {
+        let path = try folder.put([1, 2, 3], as: "f")
+        #expect(try readFile(path, limit: 3) == [1, 2, 3])
+        #expect(throws: FileError.tooLarge(path: path, limit: 2)) { try readFile(path, limit: 2) }
+        #expect(throws: FileError.tooLarge(path: "/dev/zero", limit: 5000)) {
+            try readFile("/dev/zero", limit: 5000)
+        }
+        #expect(try readFile("/dev/null", limit: 0).isEmpty)
+    }
+
+    @Test("a name with a zero byte is refused, not cut")
+    func zeroByte() throws {
+        _ = try folder.put([1], as: "f")
+        #expect(throws: FileError.self) { try readFile(folder.file("f\0g"), limit: 10) }
+    }
+
+    @Test("folders are made with their parents, listed in order and removed with all they hold")
+    func tree() throws {
+        let deep = folder.file("x/y/z")
+        try Folder.make(deep)
+        try Folder.make(deep)
+        for name in ["b", "a", "C"] { try AtomicFile.write(name, to: "\(deep)/\(name)") }
+        #expect(try Folder.names(in: deep) == ["C", "a", "b"])
+        let outside = try folder.put([1], as: "outside")
+        try FileManager.default.createSymbolicLink(atPath: "\(deep)/link", withDestinationPath: folder.path)
+        try Folder.removeTree(folder.file("x"))
+        #expect(try Folder.names(in: folder.path) == ["outside"], "links are not followed")
+        #expect(Folder.status(of: outside)?.byteCount == 1)
+        try Folder.removeTree(folder.file("x"))
+        #expect(throws: FileError.self) { try Folder.make(outside) }
+    }
+
+    @Test("a move replaces the name and the disk has a size")
+    func move() throws {
+        let path = try folder.put([1], as: "f")
+        try Folder.move(path, to: folder.file("g"))
+        #expect(try Folder.names(in: folder.path) == ["g"])
+        let error = try #require(throws: FileError.self) { try Folder.move(path, to: folder.file("h")) }
+        #expect(error.isMissing)
+        let space = try Folder.space(at: folder.path)
+        #expect(space.free > 0 && space.free <= space.total)
+    }
+}
