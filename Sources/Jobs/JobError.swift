@@ -1,0 +1,82 @@
+public import JSON
+
+/// What can go wrong between a request and the jobs; every text is safe to show to a client.
+public enum JobError: Error, Equatable, CustomStringConvertible {
+    /// The request breaks the rules; each violation says where and how.
+    case invalid([Violation])
+    /// There is no such job.
+    case jobNotFound(JobID)
+    /// There is no such model.
+    case modelNotFound(ModelID)
+    /// There is no such dataset; the text is the identifier or name that was asked for.
+    case datasetNotFound(String)
+    /// The state of the job forbids the action.
+    case stateConflict(JobID, state: JobState, action: String)
+    /// The idempotency key was used before with another body.
+    case idempotencyConflict(key: String)
+    /// A name is taken.
+    case nameTaken(String)
+    /// Another job or model still needs it.
+    case inUse(String)
+    /// The queue holds as many jobs as it may.
+    case queueFull(limit: Int)
+    /// The service is shutting down and takes no new work.
+    case draining
+    /// A list cursor that this service did not make.
+    case invalidCursor
+    /// The store could not answer just now; trying again may help. The cause is for the log.
+    case storeUnavailable(cause: String)
+    /// There is no room left on the disk. The cause is for the log.
+    case storeFull(cause: String)
+    /// The store is damaged or the disk fails: the process must stop. The cause is for the log.
+    case storeBroken(cause: String)
+
+    /// The stable code of the API.
+    public var code: String {
+        switch self {
+        case .invalid: "invalid_request"
+        case .jobNotFound: "job_not_found"
+        case .modelNotFound: "model_not_found"
+        case .datasetNotFound: "dataset_not_found"
+        case .stateConflict: "job_state_conflict"
+        case .idempotencyConflict: "idempotency_conflict"
+        case .nameTaken: "name_taken"
+        case .inUse: "in_use"
+        case .queueFull: "queue_full"
+        case .draining: "draining"
+        case .invalidCursor: "invalid_cursor"
+        case .storeUnavailable, .storeBroken: "store_unavailable"
+        case .storeFull: "insufficient_storage"
+        }
+    }
+
+    /// Says what was refused and why, never how we store it.
+    public var description: String {
+        switch self {
+        case .invalid(let violations):
+            "The request has \(violations.count) violation(s): "
+                + violations.map { "\($0.pointer): \($0.detail)" }.joined(separator: "; ")
+        case .jobNotFound(let id): "There is no job \(id)."
+        case .modelNotFound(let id): "There is no model \(id)."
+        case .datasetNotFound(let name): "There is no dataset \(name)."
+        case .stateConflict(let id, let state, let action): "\(id) is \(state.rawValue): it cannot \(action)."
+        case .idempotencyConflict(let key):
+            "The idempotency key \(key) was used before with another body; use a new key."
+        case .nameTaken(let name): "The name \(name) is taken."
+        case .inUse(let what): "\(what) is still needed."
+        case .queueFull(let limit): "The queue is full: \(limit) jobs wait already."
+        case .draining: "The service is shutting down; submit again when it is back."
+        case .invalidCursor: "The cursor was not made by this list."
+        case .storeUnavailable, .storeBroken: "The job store is unavailable; try again."
+        case .storeFull: "The disk is full; try again when there is room."
+        }
+    }
+
+    /// What went wrong inside, for the log alone.
+    public var cause: String? {
+        switch self {
+        case .storeUnavailable(let cause), .storeFull(let cause), .storeBroken(let cause): cause
+        default: nil
+        }
+    }
+}

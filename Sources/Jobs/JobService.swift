@@ -1,0 +1,190 @@
+public import JSON
+
+/// Everything a client can ask about jobs; what the HTTP API and the commands call.
+public struct JobService: Sendable {
+    /// The stores behind the service.
+    public struct Repositories: Sendable {
+        /// One for each kind of record; they may be one and the same object.
+        public let jobs: any JobRepository, metrics: any MetricRepository, events: any EventRepository
+        /// One for each kind of record; they may be one and the same object.
+        public let models: any ModelRepository, datasets: any DatasetRepository
+
+        /// Groups the stores.
+        public init(
+            jobs: any JobRepository, metrics: any MetricRepository, events: any EventRepository,
+            models: any ModelRepository, datasets: any DatasetRepository
+        ) {
+            (self.jobs, self.metrics, self.events) = (jobs, metrics, events)
+            (self.models, self.datasets) = (models, datasets)
+        }
+    }
+
+    /// The stores behind the service.
+    public let repositories: Repositories
+    /// Wakes those who wait for a change.
+    public let hub: ChangeHub
+    /// The workers.
+    public let workers: WorkerPool
+    /// Checks and completes request bodies.
+    public let resolver: any JobSpecResolver
+    /// The clock of the service.
+    public let time: any TimeSource
+    /// How many jobs may wait.
+    public let queueLimit: Int
+
+    /// Puts the parts together.
+    public init(
+        repositories: Repositories, resolver: any JobSpecResolver, workers: WorkerPool, hub: ChangeHub,
+        time: any TimeSource = SystemTime(), queueLimit: Int = 10_000
+    ) {
+        (self.repositories, self.resolver, self.workers) = (repositories, resolver, workers)
+        (self.hub, self.time, self.queueLimit) = (hub, time, queueLimit)
+    }
+
+    // MARK: Submitting
+
+    /// Checks a request and completes it, without storing anything.
+    public func resolve(_ body: JSONValue) throws(JobError) -> ResolvedJob {
+        let resolved: ResolvedJob
+        do { resolved = try resolver.resolve(body) } catch { throw .invalid(error.violations) }
+        let total = workers.configuration.budget
+        var violations: [Violation] = []
+        if resolved.threads > total.threads {
+            violations.append(
+                Violation(
+                    pointer: "/threads", code: "out_of_range",
+                    detail: "needs \(resolved.threads) threads; this service has \(total.threads)"))
+        }
+        if resolved.memoryBytes > total.memoryBytes {
+            violations.append(
+                Violation(
+                    pointer: "", code: "insufficient_memory",
+                    detail: "needs \(resolved.memoryBytes) bytes; this service may use \(total.memoryBytes)"))
+        }
+        guard violations.isEmpty else { throw .invalid(violations) }
+        return resolved
+    }
+
+    /// Stores a job. Once this returns, the job survives a power cut.
+    public func submit(_ body: JSONValue, idempotency: IdempotencyKey? = nil) throws(JobError)
+        -> SubmissionReceipt
+    {
+        if workers.isDraining { throw .draining }
+        let submission = JobSubmission(
+            resolved: try resolve(body), idempotency: idempotency, body: body, queueLimit: queueLimit)
+        let receipt = try repositories.jobs.submit(submission, at: time.now())
+        if !receipt.isReplay { announce(receipt.job.id) }
+        return SubmissionReceipt(job: try complete(receipt.job), isReplay: receipt.isReplay)
+    }
+
+    // MARK: Looking
+
+    /// One job with everything a client may see of it.
+    public func job(_ id: JobID) throws(JobError) -> Job { try complete(repositories.jobs.job(id)) }
+
+    /// One page of jobs.
+    public func jobs(_ query: JobQuery) throws(JobError) -> Page<Job> {
+        var page = try repositories.jobs.list(query)
+        guard page.items.contains(where: { $0.state == .queued }) else { return page }
+        let positions = try queuePositions()
+        page.items = page.items.map { complete($0, positions) }
+        return page
+    }
+
+    /// How many jobs are in each state.
+    public func counts() throws(JobError) -> [JobState: Int] { try repositories.jobs.counts() }
+
+    /// The loss curves of a job and their like.
+    public func metrics(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve] {
+        try repositories.metrics.metrics(of: id, query)
+    }
+
+    /// The resource curves of a job.
+    public func resources(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve] {
+        try repositories.metrics.resources(of: id, query)
+    }
+
+    /// The events of a job after `cursor`, oldest first.
+    public func events(of id: JobID, after cursor: EventID? = nil, limit: Int = 50) throws(JobError)
+        -> [EventRecord]
+    {
+        try repositories.events.events(of: id, after: cursor, limit: limit)
+    }
+
+    /// The checkpoints of a job, newest first.
+    public func checkpoints(of id: JobID) throws(JobError) -> [CheckpointRecord] {
+        try repositories.jobs.checkpoints(of: id)
+    }
+
+    // MARK: Steering
+
+    /// Stops a job for good: at once when it waits, at its next step when it runs.
+    public func cancel(_ id: JobID) throws(JobError) -> Job {
+        let reason = JobReason(code: "cancelled_by_client", message: "A client cancelled the job.")
+        let change = try repositories.jobs.cancel(id, reason: reason, at: time.now())
+        if change.job.state == .cancelling { workers.signal(.cancel, to: id) }
+        announce(id)
+        change.dependants.forEach { hub.notify($0) }
+        return try complete(change.job)
+    }
+
+    /// Pauses a job: at once when it waits, at its next step when it runs.
+    public func pause(_ id: JobID) throws(JobError) -> Job {
+        let job = try repositories.jobs.pause(id, at: time.now())
+        if job.state == .pausing { workers.signal(.pause, to: id) }
+        announce(id)
+        return try complete(job)
+    }
+
+    /// Puts a paused job back into the queue; it goes on from its checkpoint.
+    public func resume(_ id: JobID) throws(JobError) -> Job {
+        let job = try repositories.jobs.resume(id, at: time.now())
+        announce(id)
+        return try complete(job)
+    }
+
+    /// Gives a failed or cancelled job another attempt.
+    public func retry(_ id: JobID, fromScratch: Bool) throws(JobError) -> Job {
+        if workers.isDraining { throw .draining }
+        let job = try repositories.jobs.retry(id, fromScratch: fromScratch, at: time.now())
+        announce(id)
+        return try complete(job)
+    }
+
+    /// Changes name, labels or priority.
+    public func update(_ id: JobID, _ changes: JobChanges) throws(JobError) -> Job {
+        let job = try repositories.jobs.update(id, changes, at: time.now())
+        announce(id)
+        return try complete(job)
+    }
+
+    /// Deletes a terminal job; the caller must delete the files at the answered paths.
+    public func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String] {
+        let paths = try repositories.jobs.delete(id, includingModels: includingModels)
+        hub.notify(id)
+        return paths
+    }
+
+    // MARK: Completing
+
+    private func announce(_ id: JobID) {
+        workers.wake()
+        hub.notify(id)
+    }
+
+    private func complete(_ job: Job) throws(JobError) -> Job {
+        job.state == .queued ? complete(job, try queuePositions()) : job
+    }
+
+    private func complete(_ job: Job, _ positions: [JobID: Int]) -> Job {
+        var job = job
+        job.waitingFor = workers.explain(job)
+        job.queuePosition = positions[job.id]
+        return job
+    }
+
+    private func queuePositions() throws(JobError) -> [JobID: Int] {
+        let order = try repositories.jobs.queueOrder(at: time.now(), limit: queueLimit)
+        return Dictionary(uniqueKeysWithValues: zip(order, 0...))
+    }
+}

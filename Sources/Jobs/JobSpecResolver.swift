@@ -1,0 +1,46 @@
+public import JSON
+
+/// Turns a request body into work; implemented where jobs meet the engine.
+public protocol JobSpecResolver: Sendable {
+    /// Checks the whole body and fills in every default.
+    ///
+    /// - Throws: Every violation at once.
+    func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob
+    /// The JSON Schema of a job type; `nil` for an unknown type.
+    func schema(for type: JobType) -> JSONValue?
+}
+
+/// A request that can be queued.
+public struct ResolvedJob: Sendable, Equatable {
+    /// What kind of work it is.
+    public var type: JobType
+    /// What the client called it.
+    public var name: String
+    /// Free pairs that clients filter by.
+    public var labels: [String: String]
+    /// From -100 to 100.
+    public var priority: Int
+    /// How many attempts may fail before the job does.
+    public var maxAttempts: Int
+    /// The request with every default filled in; at most 256 KiB as text.
+    public var spec: JSONValue
+    /// Slots of the core budget.
+    public var threads: Int
+    /// Bytes of the memory budget.
+    public var memoryBytes: Int
+    /// The jobs that must succeed first.
+    public var dependencies: [JobID]
+    /// What the job will need, as the API describes it.
+    public var estimate: JSONValue
+
+    /// Assembles a resolved job.
+    public init(
+        type: JobType, name: String, labels: [String: String] = [:], priority: Int = 0, maxAttempts: Int = 3,
+        spec: JSONValue, threads: Int, memoryBytes: Int, dependencies: [JobID] = [],
+        estimate: JSONValue = .null
+    ) {
+        (self.type, self.name, self.labels, self.priority) = (type, name, labels, priority)
+        (self.maxAttempts, self.spec, self.threads) = (maxAttempts, spec, threads)
+        (self.memoryBytes, self.dependencies, self.estimate) = (memoryBytes, dependencies, estimate)
+    }
+}

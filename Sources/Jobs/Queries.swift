@@ -1,0 +1,112 @@
+/// Which jobs a list shows, and in which order.
+public struct JobQuery: Sendable {
+    /// The order of a list; both are stable while jobs are added.
+    public enum Order: String, Sendable, CaseIterable {
+        /// Oldest first.
+        case oldestFirst = "created_at"
+        /// Newest first.
+        case newestFirst = "-created_at"
+    }
+
+    /// Only jobs in one of these states; all when empty.
+    public var states: Set<JobState> = []
+    /// Only jobs of these types; all when empty.
+    public var types: Set<JobType> = []
+    /// Only jobs that carry all of these labels.
+    public var labels: [String: String] = [:]
+    /// Only jobs with this text in their name.
+    public var nameContains: String?
+    /// Only jobs submitted later.
+    public var createdAfter: Timestamp?
+    /// The order.
+    public var order: Order = .newestFirst
+    /// Where to go on.
+    public var page = PageRequest()
+
+    /// Every job, newest first.
+    public init() {}
+}
+
+/// Which part of a list to show.
+public struct PageRequest: Sendable, Equatable {
+    /// At most so many; brought into 1 to 1000.
+    public let limit: Int
+    /// `nextCursor` of the page before.
+    public let after: String?
+
+    /// The first page unless `after` is given.
+    public init(limit: Int = 50, after: String? = nil) {
+        self.limit = Swift.max(1, Swift.min(limit, 1000))
+        self.after = after
+    }
+}
+
+/// One part of a list.
+public struct Page<Element: Sendable>: Sendable {
+    /// What is on it.
+    public var items: [Element]
+    /// Where the next page starts; `nil` on the last page.
+    public let nextCursor: String?
+
+    /// Pairs items with the way on.
+    public init(items: [Element], nextCursor: String?) { (self.items, self.nextCursor) = (items, nextCursor) }
+
+    /// Whether another page follows.
+    public var hasMore: Bool { nextCursor != nil }
+}
+
+/// Which points a client wants to see.
+public struct CurveQuery: Sendable, Equatable {
+    /// Only these series; all when empty.
+    public var series: [String]
+    /// Only points at later steps.
+    public var sinceStep: Int?
+    /// At most so many per series; brought into 2 to 10 000.
+    public var pointsMax: Int
+
+    /// Every series, thinned to `pointsMax`.
+    public init(series: [String] = [], sinceStep: Int? = nil, pointsMax: Int = 500) {
+        (self.series, self.sinceStep) = (series, sinceStep)
+        self.pointsMax = Swift.max(2, Swift.min(pointsMax, 10_000))
+    }
+}
+
+/// The stored curves. Points are written through `JobRepository.record`.
+public protocol MetricRepository: Sendable {
+    /// The loss curves and their like, by name.
+    func metrics(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve]
+    /// The resource curves, by name.
+    func resources(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve]
+}
+
+/// The stored events. They are written through `JobRepository`.
+public protocol EventRepository: Sendable {
+    /// The events of a job that came after `cursor`, oldest first, at most `limit`.
+    func events(of id: JobID, after cursor: EventID?, limit: Int) throws(JobError) -> [EventRecord]
+}
+
+/// The stored models.
+public protocol ModelRepository: Sendable {
+    /// Stores an imported model; a job's models are stored by `JobRepository.finish`.
+    func add(_ model: ModelRecord) throws(JobError)
+    /// One model.
+    func model(_ id: ModelID) throws(JobError) -> ModelRecord
+    /// One page of models, newest first.
+    func models(_ page: PageRequest) throws(JobError) -> Page<ModelRecord>
+    /// Deletes a model and answers the path that the caller must delete.
+    func deleteModel(_ id: ModelID) throws(JobError) -> String
+}
+
+/// The known datasets.
+public protocol DatasetRepository: Sendable {
+    /// Stores a dataset; `nameTaken` when another one has the name.
+    func add(_ dataset: DatasetRecord) throws(JobError)
+    /// Replaces readiness, hash and details of a stored dataset.
+    func update(_ dataset: DatasetRecord) throws(JobError)
+    /// One dataset, by its identifier or its name.
+    func dataset(_ idOrName: String) throws(JobError) -> DatasetRecord
+    /// One page of datasets, newest first.
+    func datasets(_ page: PageRequest) throws(JobError) -> Page<DatasetRecord>
+    /// Deletes a dataset and answers the path of its files.
+    func deleteDataset(_ id: DatasetID) throws(JobError) -> String
+}

@@ -1,0 +1,79 @@
+import Synchronization
+
+extension WorkerPool {
+    /// Extends leases and stores reports while jobs run; sleeps while none does.
+    func beatUntilStopped() {
+        var nextHeartbeat = time.monotonicNanoseconds()
+        var drift = WallClockDrift(time)
+        while true {
+            let ring = pulse.ring
+            let (runs, isStopping) = state.withLock { (Array($0.running.values), $0.isStopping) }
+            if isStopping, runs.isEmpty { return }
+            if drift.jumped(time) { clampBackOffs() }
+            for run in runs { store(run) }
+            let now = time.monotonicNanoseconds()
+            if now >= nextHeartbeat {
+                extendLeases(of: runs)
+                nextHeartbeat = now + configuration.heartbeatMilliseconds * 1_000_000
+            }
+            let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
+            time.wait(for: pulse, after: ring, until: time.monotonicNanoseconds() + pause * 1_000_000)
+        }
+    }
+
+    /// A report that cannot be stored now stays in its buffer and is tried again at the next beat.
+    private func store(_ run: Run) {
+        do { try run.recorder.flush() } catch { return }
+    }
+
+    private func extendLeases(of runs: [Run]) {
+        guard !runs.isEmpty else { return }
+        let deadline = time.monotonicNanoseconds() + configuration.leaseMilliseconds * 1_000_000
+        let held = attempt { () throws(JobError) in
+            try jobs.heartbeat(runs.map(\.lease), until: deadline)
+        }
+        guard let held else { return }
+        for run in runs {
+            switch held[run.lease] {
+            case .cancelling: run.control.raise(.cancel)
+            case .pausing: run.control.raise(.pause)
+            case .none: loseUnlessFinished(run)
+            default: break
+            }
+        }
+    }
+
+    /// A run that ended meanwhile has no lease either, and lost nothing.
+    private func loseUnlessFinished(_ run: Run) {
+        guard state.withLock({ $0.running[run.job.id]?.lease == run.lease }) else { return }
+        run.recorder.lose()
+    }
+
+    private func clampBackOffs() {
+        let limit = time.now().adding(milliseconds: Settlement.backOffMillisecondsMax)
+        attempt { () throws(JobError) in try jobs.clampRunAt(to: limit) }
+        work.strike()
+    }
+}
+
+/// Notices when somebody sets the wall clock.
+struct WallClockDrift {
+    /// A smaller jump is taken for the clock's own discipline.
+    static let jumpMilliseconds: Int64 = 60_000
+
+    private var offset: Int64
+
+    init(_ time: any TimeSource) { offset = Self.offset(time) }
+
+    /// Whether the wall clock moved against the monotonic one by more than a minute since the last call.
+    mutating func jumped(_ time: any TimeSource) -> Bool {
+        let now = Self.offset(time)
+        guard abs(now - offset) > Self.jumpMilliseconds else { return false }
+        offset = now
+        return true
+    }
+
+    private static func offset(_ time: any TimeSource) -> Int64 {
+        time.now().milliseconds - Int64(time.monotonicNanoseconds() / 1_000_000)
+    }
+}

@@ -1,0 +1,54 @@
+import Synchronization
+
+extension WorkerPool {
+    /// Whether the pool takes no new work.
+    public var isDraining: Bool { state.withLock { $0.isDraining } }
+
+    /// Asks running jobs to write a checkpoint and stop, and waits for them.
+    ///
+    /// Jobs that do not stop in time are put back into the queue all the same; their lease is void.
+    ///
+    /// - Returns: Whether all stopped by themselves.
+    @discardableResult
+    public func drain(milliseconds: UInt64) -> Bool {
+        state.withLock { state in
+            state.isDraining = true
+            state.running.values.forEach { $0.control.raise(.drain) }
+        }
+        work.strike()
+        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
+        while true {
+            let ring = work.ring
+            let runs = state.withLock { Array($0.running.values) }
+            if runs.isEmpty { return true }
+            if time.monotonicNanoseconds() >= deadline {
+                runs.forEach(abandon)
+                return false
+            }
+            time.wait(for: work, after: ring, until: deadline)
+        }
+    }
+
+    /// Ends the threads; call after `drain`. Waits for jobs that still run, at most as long as given.
+    public func stop(milliseconds: UInt64) {
+        state.withLock { state in
+            state.isDraining = true
+            state.isStopping = true
+            state.running.values.forEach { $0.control.raise(.cancel) }
+        }
+        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
+        work.strike()
+        pulse.strike()
+        while true {
+            let ring = work.ring
+            if state.withLock({ $0.threadsAlive }) <= 0 { return }
+            if time.monotonicNanoseconds() >= deadline { return }
+            time.wait(for: work, after: ring, until: deadline)
+        }
+    }
+
+    private func abandon(_ run: Run) {
+        run.recorder.lose()
+        attempt { () throws(JobError) in try jobs.finish(run.lease, .yielded, at: time.now()) }
+    }
+}

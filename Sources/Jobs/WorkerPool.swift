@@ -1,0 +1,185 @@
+import JSON
+import Synchronization
+
+/// The threads that run jobs, within a budget of cores and memory.
+///
+/// Each worker claims a job, runs it and stores how it ended. One further thread, the pulse, extends
+/// the leases and stores what running jobs report.
+public final class WorkerPool: Sendable {
+    /// How a pool works.
+    public struct Configuration: Sendable {
+        /// How many jobs may run at once.
+        public var workers: Int
+        /// What all running jobs together may take.
+        public var budget: Budget
+        /// Names this run of the process; another run takes back what this one leaves.
+        public var bootID: String
+        /// A lease that is not extended for so long ends.
+        public var leaseMilliseconds: UInt64 = 30_000
+        /// How often leases are extended.
+        public var heartbeatMilliseconds: UInt64 = 5_000
+        /// How often reports are stored.
+        public var reportMilliseconds: UInt64 = 1_000
+        /// An idle worker looks for work at least this often.
+        public var idleMilliseconds: UInt64 = 60_000
+
+        /// The figures that a service uses.
+        public init(workers: Int, budget: Budget, bootID: String) {
+            (self.workers, self.budget, self.bootID) = (max(1, workers), budget, bootID)
+        }
+    }
+
+    struct Run {
+        let job: Job
+        let lease: Lease
+        let control: JobControl
+        let recorder: RunRecorder
+    }
+
+    struct State {
+        var running: [JobID: Run] = [:]
+        var isDraining = false
+        var isStopping = false
+        var threadsAlive = 0
+    }
+
+    /// What the pool works with.
+    public let configuration: Configuration
+    let jobs: any JobRepository
+    let hub: ChangeHub
+    let time: any TimeSource
+    let state = Mutex(State())
+    /// Struck when there may be work, room, or a reason to stop.
+    let work = Bell()
+    /// Struck when reports wait or a run began.
+    let pulse = Bell()
+    private let executor: any JobExecutor
+
+    /// A pool whose threads do not run yet.
+    public init(
+        _ configuration: Configuration, jobs: any JobRepository, executor: any JobExecutor, hub: ChangeHub,
+        time: any TimeSource = SystemTime()
+    ) {
+        (self.configuration, self.jobs, self.executor) = (configuration, jobs, executor)
+        (self.hub, self.time) = (hub, time)
+    }
+
+    /// Starts the threads; call once, after `JobRepository.recover`.
+    public func start() {
+        state.withLock { $0.threadsAlive = configuration.workers + 1 }
+        for index in 0..<configuration.workers {
+            WorkerThread.start("worker-\(index)") { [self] in
+                workUntilStopped("worker-\(index)")
+                leave()
+            }
+        }
+        WorkerThread.start("pulse") { [self] in
+            beatUntilStopped()
+            leave()
+        }
+    }
+
+    /// Tells idle workers that there may be work.
+    public func wake() { work.strike() }
+
+    /// Raises a signal for a job, if it runs here.
+    public func signal(_ signal: JobSignal, to id: JobID) {
+        state.withLock { $0.running[id]?.control.raise(signal) }
+    }
+
+    // MARK: Working
+
+    private func workUntilStopped(_ name: String) {
+        while true {
+            let ring = work.ring
+            if state.withLock({ $0.isStopping }) { return }
+            if let (claim, run) = claim(as: name) {
+                perform(claim, run)
+            } else {
+                time.wait(for: work, after: ring, until: nextLook())
+            }
+        }
+    }
+
+    /// Claims under the pool's lock: the budget cannot be spent twice, and a signal finds the run.
+    private func claim(as worker: String) -> (ClaimedJob, Run)? {
+        state.withLock { state in
+            guard !state.isDraining, !state.isStopping else { return nil }
+            let lease = configuration.leaseMilliseconds * 1_000_000
+            let request = ClaimRequest(
+                worker: worker, bootID: configuration.bootID, free: free(state), total: configuration.budget,
+                isIdle: state.running.isEmpty, now: time.now(),
+                leaseDeadline: time.monotonicNanoseconds() + lease)
+            guard !state.running.values.contains(where: \.job.isSuspect),
+                let claim = attempt({ () throws(JobError) in try jobs.claimNext(request) }) ?? nil
+            else { return nil }
+            let control = JobControl(threads: claim.job.threads)
+            let recorder = RunRecorder(
+                lease: claim.lease, jobs: jobs, control: control, time: time, hub: hub, pulse: pulse)
+            let run = Run(job: claim.job, lease: claim.lease, control: control, recorder: recorder)
+            state.running[claim.job.id] = run
+            return (claim, run)
+        }
+    }
+
+    private func perform(_ claim: ClaimedJob, _ run: Run) {
+        let id = claim.job.id
+        hub.notify(id)
+        pulse.strike()
+        let outcome = executor.run(claim, control: run.control, sink: run.recorder)
+        finish(run, outcome)
+        state.withLock { _ = $0.running.removeValue(forKey: id) }
+        work.strike()
+    }
+
+    /// Stores the end of an attempt, however long the store takes to accept it.
+    private func finish(_ run: Run, _ outcome: JobOutcome) {
+        while true {
+            let ring = work.ring
+            do {
+                try run.recorder.flush()
+                let change = try jobs.finish(run.lease, outcome, at: time.now())
+                run.recorder.lose()
+                hub.notify(run.job.id)
+                change?.dependants.forEach { hub.notify($0) }
+                return
+            } catch is LeaseLost {
+                return
+            } catch {
+                // Nothing is lost by waiting: should the process end, the job resumes from its checkpoint.
+                if state.withLock({ $0.isStopping }) { return }
+                time.wait(for: work, after: ring, until: time.monotonicNanoseconds() + 1_000_000_000)
+            }
+        }
+    }
+
+    private func nextLook() -> UInt64 {
+        let now = time.now()
+        var milliseconds = configuration.idleMilliseconds
+        if let due = attempt({ () throws(JobError) in try jobs.nextDue(after: now) }) ?? nil {
+            milliseconds = min(milliseconds, UInt64(clamping: due.milliseconds - now.milliseconds))
+        }
+        return time.monotonicNanoseconds() + milliseconds * 1_000_000
+    }
+
+    /// `nil` when the store could not answer: whoever asked looks again later.
+    @discardableResult
+    func attempt<Value>(_ body: () throws(JobError) -> Value) -> Value? {
+        do { return try body() } catch { return nil }
+    }
+
+    func free(_ state: borrowing State) -> Budget {
+        var free = configuration.budget
+        for run in state.running.values {
+            free.threads -= run.job.threads
+            free.memoryBytes -= run.job.memoryBytes
+        }
+        return free
+    }
+
+    private func leave() {
+        state.withLock { $0.threadsAlive -= 1 }
+        work.strike()
+        pulse.strike()
+    }
+}
