@@ -49,7 +49,7 @@ let package = Package(
         floor("Tensor"),
         floor("Kernels", ["Tensor", "COneDNN", "CKernels"]),
         floor("Graph", ["Tensor", "JSON"]),
-        floor("Plan", ["Graph", "Kernels", "Tensor"]),
+        floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
         floor("Data", ["Tensor", "Files"]),
         floor("Formats", ["Graph", "Tensor", "JSON", "Files"]),
         floor("Training", ["Plan", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
@@ -68,7 +68,7 @@ let package = Package(
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
-            name: "TestSupport", dependencies: ["Tensor", "JSON"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["Graph", "Tensor", "JSON"], path: "Tests/TestSupport", swiftSettings: strict),
         tests(of: "JSON"),
         tests(of: "Files"),
         tests(of: "Host"),

@@ -16,6 +16,16 @@ extension Field where Value == [Int] {
     }
 }
 
+extension Field where Value == [Int]? {
+    /// An array of integers or `null`, which is also the default.
+    public static func optionalIntegers(
+        _ name: String, default: [Int]? = nil, count: ClosedRange<Int>, each range: ClosedRange<Int>,
+        _ documentation: String
+    ) -> Field<[Int]?> {
+        Field<[Int]>.integers(name, count: count, each: range, documentation).optional(default: `default`)
+    }
+}
+
 extension Field where Value == [Double] {
     /// An array of numbers; required without a default.
     public static func numbers(

@@ -54,8 +54,8 @@ public enum BatchNormalization {
 
     /// The gradients of source, scale and shift.
     ///
-    /// Operands: `source, mean, variance, destination gradient, scale, source gradient, scale gradient,
-    /// shift gradient`, then the scratchpad, if any.
+    /// Operands: `source, mean, variance, destination gradient, scale, shift, source gradient,
+    /// scale gradient, shift gradient`, then the scratchpad, if any.
     public static func backward(
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
@@ -73,7 +73,8 @@ public enum BatchNormalization {
             descriptor,
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_MEAN, .read), (DNNL_ARG_VARIANCE, .read),
-                (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_DIFF_SRC, .write),
+                (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
+                (DNNL_ARG_DIFF_SRC, .write),
                 (DNNL_ARG_DIFF_SCALE, .write), (DNNL_ARG_DIFF_SHIFT, .write),
             ], on: engine)
     }

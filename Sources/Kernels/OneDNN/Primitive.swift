@@ -55,6 +55,9 @@ internal import COneDNN
         unsafe _ = dnnl_primitive_destroy(primitive)
     }
 
+    /// True for oneDNN's plain loops, thousands of times slower than its kernels.
+    public var isReference: Bool { implementation.hasPrefix("ref") }
+
     public func bind(_ operand: Int, to address: UnsafeMutableRawPointer) throws(KernelError) {
         if let memory = unsafe arguments[operand].memory {
             try unsafe KernelError.check(dnnl_memory_set_data_handle(memory, address), "move an operand")

@@ -75,9 +75,6 @@ struct PrimitiveAttributes {
         return unsafe String(cString: name)
     }
 
-    /// True for oneDNN's plain loops, thousands of times slower than its kernels.
-    var isReference: Bool { implementation.hasPrefix("ref") }
-
     /// The layout of an execution argument (`DNNL_ARG_*`); nil when the primitive has none such.
     func layout(of argument: Int32) -> TensorLayout? {
         guard let found = unsafe dnnl_primitive_desc_query_md(handle, dnnl_query_exec_arg_md, argument) else {

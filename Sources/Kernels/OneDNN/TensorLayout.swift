@@ -42,6 +42,16 @@ public struct TensorLayout: Equatable {
     /// An operand that is not there.
     static var absent: TensorLayout { TensorLayout(dnnl_memory_desc_t()) }
 
+    public var rank: Int { Int(descriptor.ndims) }
+
+    /// A logical extent, without padding.
+    public func extent(_ axis: Int) -> Int {
+        precondition((0..<rank).contains(axis), "axis \(axis) of a tensor of rank \(rank)")
+        return unsafe withUnsafeBytes(of: descriptor.dims) {
+            unsafe Int($0.load(fromByteOffset: axis * MemoryLayout<dnnl_dim_t>.stride, as: dnnl_dim_t.self))
+        }
+    }
+
     /// Bytes with padding.
     public var byteCount: Int {
         var copy = descriptor

@@ -1,0 +1,131 @@
+public import Graph
+public import Kernels
+public import Tensor
+
+/// One prepared call and the buffers it is bound to.
+struct PlanStep {
+    let label: String
+    let kernel: any PreparedKernel
+    let operands: [BufferID]
+    let node: Graph.NodeID?
+    /// Multiply-accumulates of the call.
+    let macs: Int
+}
+
+/// The flat list of prepared calls that one run performs, over one arena.
+///
+/// Made for one batch size; belongs to the thread that made it.
+public final class ExecutionPlan {
+    public let batch: Int
+    public let mode: PlanMode
+    /// First byte behind the plan's slots.
+    public let end: Int
+    let steps: [PlanStep]
+    let buffers: [Buffer]
+    private let store: ParameterStore
+    private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
+    private let logits: BufferID
+    /// Which operands of which steps read what is bound from outside.
+    private let external: [(role: Buffer.Role, step: Int, operand: Int)]
+    private var arena: Arena?
+
+    /// Lowers `graph` and places every buffer behind the store; allocates nothing.
+    init(
+        _ graph: Graph, batch: Int, mode: PlanMode, store: ParameterStore, on engine: DNNEngine
+    ) throws(PlanError) {
+        var lowering = Lowering(graph, batch: batch, mode: mode, store: store, engine: engine)
+        try lowering.run()
+        (self.batch, self.mode, self.store) = (batch, mode, store)
+        steps = lowering.steps
+        gradients = lowering.parameterGradients
+        logits = lowering.activation(graph.output)
+        var buffers = lowering.buffers
+        if !mode.isTraining { buffers[logits.index].isKept = true }
+        let last = max(steps.count - 1, 0)
+        var requests: [MemoryPlanner.Request] = []
+        var requested: [Int] = []
+        for (index, buffer) in buffers.enumerated() {
+            guard case .transient = buffer.home, let lifetime = buffer.lifetime else { continue }
+            let lived = buffer.isKept ? lifetime.lowerBound...last : lifetime
+            requests.append(.init(byteCount: buffer.byteCount, lifetime: lived))
+            requested.append(index)
+        }
+        let placement = try MemoryPlanner.place(requests, from: store.byteCount)
+        for (index, slot) in zip(requested, placement.slots) { buffers[index].slot = slot }
+        end = placement.end
+        self.buffers = buffers
+        var external: [(Buffer.Role, Int, Int)] = []
+        for (index, step) in steps.enumerated() {
+            for (operand, id) in step.operands.enumerated() {
+                if case .external(let role) = buffers[id.index].home {
+                    external.append((role, index, operand))
+                }
+            }
+        }
+        self.external = external
+    }
+
+    /// Points every operand that lies in the arena at its place.
+    func bind(to arena: Arena) throws(PlanError) {
+        self.arena = arena
+        for step in steps {
+            for (operand, id) in step.operands.enumerated() {
+                let slot: Slot? =
+                    switch buffers[id.index].home {
+                    case .persistent(let slot): slot
+                    case .transient: buffers[id.index].slot
+                    case .external: nil
+                    }
+                guard let slot else { continue }
+                try kernels { () throws(KernelError) in try step.kernel.bind(operand, to: slot, in: arena) }
+            }
+        }
+    }
+
+    /// Points the plan at a batch, which must stay in place until the run is over.
+    ///
+    /// - Parameters:
+    ///   - input: `[batch, height, width, channels]` or `[batch, features]` floats.
+    ///   - target: `[batch]` Int32 labels, or `[batch, width]` floats.
+    ///   - source: The memory that both slots lie in.
+    public func bindBatch(input: Slot, target: Slot, in source: Arena) throws(PlanError) {
+        for use in external {
+            let slot = use.role == .input ? input : target
+            try kernels { () throws(KernelError) in
+                try steps[use.step].kernel.bind(use.operand, to: slot, in: source)
+            }
+        }
+    }
+
+    /// Runs every step once.
+    ///
+    /// - Returns: The loss over the batch.
+    public func run(_ state: StepState) throws(PlanError) -> LossResult {
+        guard let arena else { preconditionFailure("the plan is not bound") }
+        state.store(to: store.state, in: arena)
+        do { for step in steps { try step.kernel.run() } } catch { throw .kernel(error) }
+        return LossResult.load(from: store.result, in: arena)
+    }
+
+    /// The gradient of a parameter after a run in mode `gradients`, in PyTorch's order.
+    public func gradient(of id: Graph.ParameterID, on engine: DNNEngine) throws(PlanError) -> [Float]? {
+        guard let arena, let (buffer, layout) = gradients[id], let slot = buffers[buffer.index].slot else {
+            return nil
+        }
+        let exact = Slot(offset: slot.offset, byteCount: layout.byteCount)
+        return try store.canonical(arena.read(exact, as: Float.self), of: id, in: layout, on: engine)
+    }
+
+    /// The model's output after a run in mode `evaluation`: `[batch, outputs]`, images channels-last.
+    public func output() -> [Float] {
+        guard let arena, let slot = buffers[logits.index].slot else { return [] }
+        let count = batch * store.graph.outputShape.elementCount
+        return arena.read(Slot(offset: slot.offset, byteCount: count * 4), as: Float.self)
+    }
+
+    /// Multiply-accumulates of one run.
+    public var macs: Int { steps.reduce(0) { $0 + $1.macs } }
+
+    /// One line a step: what runs, by which implementation.
+    public var summary: [String] { steps.map { "\($0.label): \($0.kernel.implementation)" } }
+}

@@ -1,0 +1,22 @@
+public import Kernels
+
+/// A graph that cannot be lowered or run.
+public enum PlanError: Error, CustomStringConvertible {
+    /// Its memory cannot be counted in 63 bits.
+    case tooLarge
+    case kernel(KernelError)
+    case noMemory(byteCount: Int)
+
+    public var description: String {
+        switch self {
+        case .tooLarge: "The plan needs more memory than can be addressed."
+        case .kernel(let error): error.description
+        case .noMemory(let byteCount): "The system refused \(byteCount) bytes for the plan."
+        }
+    }
+}
+
+/// Runs kernel code and wraps what it throws.
+func kernels<R>(_ body: () throws(KernelError) -> R) throws(PlanError) -> R {
+    do { return try body() } catch { throw .kernel(error) }
+}
