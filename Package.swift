@@ -57,7 +57,7 @@ let package = Package(
         floor("Assets", ["CAssets"]),
         floor("Jobs", ["JSON"]),
         floor("Store", ["Jobs", "JSON", "Assets", "Files", grdb]),
-        floor("HTTP", ["CMicrohttpd", "JSON"]),
+        floor("HTTP", ["CMicrohttpd", "JSON", "Files"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.
         .executableTarget(

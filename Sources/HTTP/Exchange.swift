@@ -1,0 +1,187 @@
+import JSON
+import Synchronization
+
+/// One request and its answer, from header to the last byte.
+///
+/// The library calls from the connection's thread; handlers and wakes come from others. Every change
+/// of `phase` happens under the lock, and the connection is resumed exactly once per suspension.
+final class Exchange: Sendable {
+    /// Body bytes beyond the limit that are swallowed so that the client can read the refusal.
+    private static let excessByteCountMax = 8 << 20
+
+    private enum Phase {
+        case receiving
+        /// A handler runs or a client waits; the connection sleeps.
+        case working
+        case ready(Response)
+        /// The client left or the server gives up: close without an answer.
+        case aborted
+        case answered
+    }
+
+    private struct State {
+        var phase = Phase.receiving
+        var body: [UInt8] = []
+        var byteCount = 0
+        var isSuspended = false
+        var poll: LongPoll?
+    }
+
+    /// What the library is told next.
+    enum Step {
+        case answer(Response)
+        case suspended
+        case abort
+    }
+
+    let connection: ConnectionHandle
+    let requestID: String
+    let head: ValidHead
+    private let route: Route
+    private let parameters: [String: String]
+    private let principal: Principal?
+    private let core: ServerCore
+    private let state = Mutex(State())
+
+    init(
+        _ connection: ConnectionHandle, _ core: ServerCore, requestID: String, head: ValidHead, route: Route,
+        parameters: [String: String], principal: Principal?
+    ) {
+        (self.connection, self.core, self.requestID, self.head) = (connection, core, requestID, head)
+        (self.route, self.parameters, self.principal) = (route, parameters, principal)
+    }
+
+    /// Takes a piece of the body.
+    ///
+    /// - Parameter bytes: The piece.
+    /// - Returns: Whether to go on reading.
+    func receive(_ bytes: [UInt8]) -> Bool {
+        let count = state.withLock { state in
+            state.byteCount += bytes.count
+            if state.byteCount <= byteCountMax { state.body += bytes } else { state.body = [] }
+            return state.byteCount
+        }
+        core.connections.enter(.body(byteCount: count), connection.id)
+        return count <= byteCountMax + Self.excessByteCountMax
+    }
+
+    /// Goes on once the request is complete, and again after each resumption.
+    func step() -> Step {
+        let isComplete = state.withLock { if case .receiving = $0.phase { true } else { false } }
+        if isComplete, let refusal = refusalOfBody() { return answer(refusal) }
+        if isComplete, case .inline = route.execution { return run() }
+        return state.withLock { state in
+            switch state.phase {
+            case .receiving:
+                guard !core.isClosed else {
+                    state.phase = .answered
+                    return .answer(ServerCore.draining.response)
+                }
+                core.connections.enter(.handling, connection.id)
+                state.phase = .working
+                guard core.work.submit({ [self] in work() }) else {
+                    state.phase = .answered
+                    return .answer(ServerCore.busy.response)
+                }
+                connection.suspend()
+                state.isSuspended = true
+                return .suspended
+            case .working:
+                // Not expected: the library only calls back after a resumption.
+                if !state.isSuspended {
+                    connection.suspend()
+                    state.isSuspended = true
+                }
+                return .suspended
+            case .ready(let response):
+                state.phase = .answered
+                return .answer(response)
+            case .aborted, .answered: return .abort
+            }
+        }
+    }
+
+    /// Ends the exchange with `response`; later ends are ignored.
+    func finish(_ response: Response) { end(.ready(response)) }
+
+    /// Ends the exchange without an answer.
+    func abort() { end(.aborted) }
+
+    /// Looks after a waiting client.
+    func tend(isLast: Bool) {
+        state.withLock { $0.poll }?.tend(isLast: isLast)
+    }
+
+    private var byteCountMax: Int {
+        if case .json(let byteCountMax) = route.body { byteCountMax } else { 0 }
+    }
+
+    private func end(_ phase: Phase) {
+        let poll = state.withLock { state -> LongPoll? in
+            guard case .working = state.phase else { return nil }
+            state.phase = phase
+            defer { state.poll = nil }
+            if state.isSuspended {
+                state.isSuspended = false
+                connection.resume()
+            }
+            return state.poll
+        }
+        poll?.finishWaiting()
+    }
+
+    private func answer(_ response: Response) -> Step {
+        state.withLock { $0.phase = .answered }
+        return .answer(response)
+    }
+
+    private func refusalOfBody() -> Response? {
+        state.withLock { $0.byteCount > byteCountMax }
+            ? ServerCore.tooLarge(byteCountMax).response : nil
+    }
+
+    private func makeRequest() -> Request {
+        Request(
+            head.method, path: head.path, query: head.query, headers: head.headers,
+            body: state.withLock { $0.body }, principal: principal, peer: head.peer, id: requestID,
+            parameters: parameters)
+    }
+
+    private func run() -> Step {
+        let request = makeRequest()
+        do {
+            switch try route.handler(request) {
+            case .now(let response): return answer(response)
+            case .later(let wait):
+                // A route that waits must be queued; look once, as if the time were over.
+                return answer(try wait.answer(true) ?? ServerCore.busy.response)
+            }
+        } catch {
+            return answer(failure(error))
+        }
+    }
+
+    private func work() {
+        do {
+            switch try route.handler(makeRequest()) {
+            case .now(let response): finish(response)
+            case .later(let wait): park(wait)
+            }
+        } catch {
+            finish(failure(error))
+        }
+    }
+
+    private func park(_ wait: Wait) {
+        let poll = LongPoll(wait, self, core)
+        state.withLock { $0.poll = poll }
+        poll.start()
+    }
+
+    /// The answer for an error; what is hidden from the client goes to the log.
+    func failure(_ error: any Error) -> Response {
+        let response = Router.response(for: error)
+        if response.status.code >= 500 { core.log(.error, "request \(requestID) failed: \(error)") }
+        return response
+    }
+}

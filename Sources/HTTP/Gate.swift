@@ -1,0 +1,121 @@
+/// Who may pass: Host, then credentials, then scope, then the browser's origin.
+///
+/// Stands before the router: a route cannot forget it, and an unknown path tells a stranger nothing.
+struct Gate: Sendable {
+    let authenticator: any Authenticator
+    /// `host:port` values a client may name; anything else is another site's name for our address.
+    let hosts: Set<String>
+    let limiter: FailureLimiter
+
+    /// How a caller was recognised.
+    private enum Credential {
+        /// Sent by the client on purpose.
+        case bearer(Principal)
+        /// Sent by a browser by itself, also when another site made it call.
+        case ambient(Principal)
+
+        var principal: Principal {
+            switch self {
+            case .bearer(let principal), .ambient(let principal): principal
+            }
+        }
+    }
+
+    /// Lets a request pass or says why not.
+    ///
+    /// - Parameters:
+    ///   - head: The request.
+    ///   - access: What the route asks for; of an unknown path, reading.
+    /// - Returns: Who calls; `nil` without credentials on a public route.
+    /// - Throws: The refusal: 401, 403, 421 or 429.
+    func admit(_ head: ValidHead, to access: Route.Access) throws(Problem) -> Principal? {
+        guard hosts.contains(head.host.lowercased()) else {
+            throw Problem(
+                .misdirectedRequest, "unknown_host",
+                "This service does not answer to the host it was called by.")
+        }
+        let credential = try identify(head, isPublic: access == .open)
+        if case .requires(let scope) = access {
+            guard let credential else { throw unauthorized("unauthorized", "A bearer token is needed.") }
+            guard credential.principal.scopes.contains(scope) else {
+                throw Problem(
+                    .forbidden, "insufficient_scope", "The token lacks the scope \(scope.rawValue).")
+            }
+        }
+        try checkOrigin(head, credential)
+        return credential?.principal
+    }
+
+    private func identify(_ head: ValidHead, isPublic: Bool) throws(Problem) -> Credential? {
+        if let authorization = head.headers["Authorization"] {
+            let parts = authorization.split(separator: " ", maxSplits: 1)
+            if parts.count == 2, parts[0].lowercased() == "bearer",
+                let principal = authenticator.principal(bearer: parts[1].trimmingSpaces())
+            {
+                return .bearer(principal)
+            }
+            // A route without secrets answers whatever is sent along.
+            if isPublic { return nil }
+            if let seconds = limiter.fail(head.peer, at: ContinuousClock.now) {
+                throw Problem(
+                    .tooManyRequests, "too_many_failures",
+                    "Too many wrong credentials; wait before the next try.",
+                    headers: ["Retry-After": "\(seconds)", "Connection": "close"])
+            }
+            throw unauthorized("invalid_token", "The credentials are not valid.")
+        }
+        if let session = head.headers.cookie(authenticator.sessionCookie),
+            let principal = authenticator.principal(session: session)
+        {
+            return .ambient(principal)
+        }
+        return authenticator.anonymous.map { .ambient($0) }
+    }
+
+    /// A page of another site can make a browser send requests, cookies included, but not lie about where
+    /// it comes from.
+    private func checkOrigin(_ head: ValidHead, _ credential: Credential?) throws(Problem) {
+        let site = head.headers["Sec-Fetch-Site"]
+        let isOwnSite = site == "same-origin" || site == "none"
+        if head.method.isSafe {
+            // Reading through what a browser sends by itself is for our own pages; public files are not secret.
+            guard case .ambient? = credential, let site, !isOwnSite,
+                head.headers["Sec-Fetch-Mode"] != "navigate"
+            else { return }
+            throw Problem(
+                .forbidden, "cross_site", "A \(site == "same-site" ? site : "cross-site") page may not read.")
+        }
+        if site != nil {
+            guard isOwnSite else {
+                throw Problem(.forbidden, "cross_site", "Another site's page may not do this.")
+            }
+            return
+        }
+        if let origin = head.headers["Origin"] {
+            guard origin.lowercased() == "http://\(head.host.lowercased())" else {
+                throw Problem(.forbidden, "cross_site", "Another site's page may not do this.")
+            }
+            return
+        }
+        // Neither header: not a browser. A cookie or no credential at all would then be forged.
+        guard case .ambient? = credential, authenticator.anonymous == nil else { return }
+        throw Problem(.forbidden, "cross_site", "A session needs Origin or Sec-Fetch-Site.")
+    }
+
+    private func unauthorized(_ code: String, _ detail: String) -> Problem {
+        Problem(.unauthorized, code, detail, headers: ["WWW-Authenticate": "Bearer"])
+    }
+}
+
+extension Headers {
+    /// The value of a cookie.
+    public func cookie(_ name: String) -> String? {
+        for field in all("Cookie") {
+            for pair in field.split(separator: ";") {
+                let pair = pair.trimmingSpaces()
+                if pair.hasPrefix("\(name)=") { return String(pair.dropFirst(name.count + 1)) }
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,143 @@
+import Glibc
+public import JSON
+
+/// An answer.
+public struct Response: Sendable {
+    /// What follows the header.
+    public enum Body: Sendable {
+        case bytes([UInt8])
+        case file(FileBody)
+        case events(EventSource)
+    }
+
+    public var status: Status
+    public var headers: Headers
+    public var body: Body
+
+    /// Makes an answer with a body in memory.
+    public init(
+        _ status: Status = .ok, headers: Headers = Headers(), contentType: String? = nil, bytes: [UInt8] = []
+    ) {
+        (self.status, self.headers, body) = (status, headers, .bytes(bytes))
+        if let contentType { self.headers["Content-Type"] = contentType }
+    }
+
+    /// Makes an answer whose body is a JSON value.
+    public static func json(_ value: JSONValue, status: Status = .ok, headers: Headers = Headers())
+        -> Response
+    {
+        Response(status, headers: headers, contentType: "application/json", bytes: value.encodedBytes())
+    }
+
+    /// Makes an answer whose body is text.
+    public static func text(_ text: String, status: Status = .ok, contentType: String) -> Response {
+        Response(status, contentType: "\(contentType); charset=utf-8", bytes: Array(text.utf8))
+    }
+
+    /// Makes an answer that sends a file, marked as a download.
+    ///
+    /// - Parameters:
+    ///   - file: The open file.
+    ///   - name: What the client should call it; only letters, digits, `.`, `-` and `_` are kept.
+    ///   - etag: The file's strong validator, in quotes.
+    /// - Returns: 200 with `Content-Length`.
+    public static func download(_ file: FileBody, name: String, etag: String) -> Response {
+        let safe = name.unicodeScalars.filter {
+            $0.isASCII
+                && ($0.properties.isAlphabetic || ("0"..."9").contains($0)
+                    || "._-".unicodeScalars.contains($0))
+        }
+        var response = Response(.ok, contentType: "application/octet-stream")
+        response.headers["Content-Disposition"] =
+            "attachment; filename=\"\(String(String.UnicodeScalarView(safe)))\""
+        response.headers["ETag"] = etag
+        response.body = .file(file)
+        return response
+    }
+
+    /// Makes a live stream of events.
+    public static func events(_ source: EventSource) -> Response {
+        var response = Response(.ok, contentType: "text/event-stream")
+        response.headers["Cache-Control"] = "no-store"
+        response.body = .events(source)
+        return response
+    }
+
+    /// The body in memory; `nil` for files and streams.
+    public var bytes: [UInt8]? {
+        if case .bytes(let bytes) = body { bytes } else { nil }
+    }
+
+    /// The same answer with a validator; 304 without a body when the client's copy is good.
+    public func validated(by etag: String, for request: Request) -> Response {
+        var response = self
+        response.headers["ETag"] = etag
+        guard request.method.isSafe, request.hasFresh(etag: etag) else { return response }
+        response.status = .notModified
+        response.headers["Content-Type"] = nil
+        response.body = .bytes([])
+        return response
+    }
+}
+
+/// What a handler makes of a request: an answer now, or one that waits for something to happen.
+public enum Reply: Sendable {
+    case now(Response)
+    case later(Wait)
+}
+
+/// A long poll: an answer that is due when something changes, or when the time is over.
+///
+/// Nothing is held meanwhile but the connection; no thread waits.
+public struct Wait: Sendable {
+    /// How long the client wants to wait.
+    public let seconds: Double
+    /// Calls `wake` at the next change, at least once, from any thread; the result calls it off.
+    public let subscribe: @Sendable (_ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void
+    /// Looks again; `nil` waits on, but when `isLast` there must be an answer.
+    public let answer: @Sendable (_ isLast: Bool) throws -> Response?
+
+    /// Makes a wait; `subscribe` is called again after each look that was not enough.
+    public init(
+        seconds: Double,
+        subscribe: @escaping @Sendable (@escaping @Sendable () -> Void) -> @Sendable () -> Void,
+        answer: @escaping @Sendable (_ isLast: Bool) throws -> Response?
+    ) {
+        (self.seconds, self.subscribe, self.answer) = (seconds, subscribe, answer)
+    }
+}
+
+/// An open file that a response sends; closed when it was sent or dropped.
+public final class FileBody: Sendable {
+    let descriptor: Int32
+    public let byteCount: Int
+
+    /// Opens a regular file; a link at the end of its path is refused.
+    ///
+    /// - Parameter path: Where it is; made by the server, never by a client.
+    /// - Throws: `HTTPError.cannotOpen` with the system's reason.
+    public init(path: String) throws(HTTPError) {
+        let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw .cannotOpen(errno: errno) }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            let error = status.st_mode == 0 ? errno : EINVAL
+            close(descriptor)
+            throw .cannotOpen(errno: error)
+        }
+        (self.descriptor, byteCount) = (descriptor, Int(status.st_size))
+    }
+
+    deinit { close(descriptor) }
+
+    /// A descriptor of its own for whoever sends the file; `nil` when the process has none left.
+    func duplicate() -> Int32? {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        return copy >= 0 ? copy : nil
+    }
+}
+
+/// The system's text for an error number.
+func systemMessage(_ code: Int32) -> String {
+    unsafe String(cString: strerror(code))
+}

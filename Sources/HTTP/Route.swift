@@ -1,0 +1,100 @@
+/// One method and path, what it asks of the caller, and what answers.
+public struct Route: Sendable {
+    /// Makes an answer; thrown `Problem`s are sent as they are, anything else becomes 500.
+    public typealias Handler = @Sendable (Request) throws -> Reply
+
+    /// What the caller must show.
+    public enum Access: Sendable, Equatable {
+        /// Nothing; for what holds no data. The Host and the origin of changes are checked all the same.
+        case open
+        /// A token or session with the scope.
+        case requires(Scope)
+    }
+
+    /// Where the handler runs.
+    public enum Execution: Sendable {
+        /// On the connection's thread: only for handlers that never block.
+        case inline
+        /// On the work queue; the connection sleeps meanwhile.
+        case queued
+    }
+
+    /// Which bodies are taken.
+    public enum BodyPolicy: Sendable, Equatable {
+        /// None.
+        case none
+        /// JSON up to a size, or none.
+        case json(byteCountMax: Int)
+    }
+
+    /// One segment of a route's path.
+    enum Segment: Sendable, Equatable {
+        case literal(String)
+        case parameter(String)
+        /// The rest of the path, one segment or more; only at the end.
+        case rest(String)
+    }
+
+    public let method: Method
+    /// The path as it was declared, such as `/v1/jobs/{id}`.
+    public let pattern: String
+    public let access: Access
+    public let execution: Execution
+    public let body: BodyPolicy
+    let segments: [Segment]
+    let handler: Handler
+
+    /// The usual limit of a JSON body: 1 MiB.
+    public static let jsonByteCountMax = 1 << 20
+
+    /// Declares a route.
+    ///
+    /// - Parameters:
+    ///   - method: Its method; `HEAD` and `OPTIONS` are derived.
+    ///   - pattern: Its path; `{name}` matches one segment, `{name...}` the rest.
+    ///   - access: What the caller must show.
+    ///   - execution: Where the handler runs.
+    ///   - body: Which bodies are taken; JSON by default where a body has a meaning.
+    ///   - handler: Makes an answer.
+    public init(
+        _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
+        body: BodyPolicy? = nil, reply handler: @escaping Handler
+    ) {
+        (self.method, self.pattern, self.access, self.execution) = (method, pattern, access, execution)
+        self.body =
+            body ?? (method.isSafe || method == .delete ? .none : .json(byteCountMax: Self.jsonByteCountMax))
+        self.handler = handler
+        segments = pattern.split(separator: "/").map { part in
+            guard part.hasPrefix("{"), part.hasSuffix("}") else { return .literal(String(part)) }
+            let name = part.dropFirst().dropLast()
+            return name.hasSuffix("...") ? .rest(String(name.dropLast(3))) : .parameter(String(name))
+        }
+    }
+
+    /// Declares a route that always answers at once.
+    public init(
+        _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
+        body: BodyPolicy? = nil, handler: @escaping @Sendable (Request) throws -> Response
+    ) {
+        self.init(method, pattern, access: access, execution: execution, body: body) { .now(try handler($0)) }
+    }
+
+    /// What the placeholders match; `nil` when the path is another one.
+    func match(_ path: [String]) -> [String: String]? {
+        var parameters: [String: String] = [:]
+        var rest = path[...]
+        for segment in segments {
+            if case .rest(let name) = segment {
+                guard !rest.isEmpty else { return nil }
+                parameters[name] = rest.joined(separator: "/")
+                return parameters
+            }
+            guard let value = rest.popFirst() else { return nil }
+            switch segment {
+            case .literal(let literal): if literal != value { return nil }
+            case .parameter(let name), .rest(let name): parameters[name] = value
+            }
+        }
+        return rest.isEmpty ? parameters : nil
+    }
+}

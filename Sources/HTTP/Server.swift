@@ -1,0 +1,119 @@
+import Dispatch
+import Glibc
+import Synchronization
+
+/// An HTTP/1.1 server on libmicrohttpd.
+///
+/// Block SIGPIPE and the signals you handle before `start`: its threads inherit the mask.
+public final class Server: Sendable {
+    private struct Running {
+        let core: ServerCore
+        let daemon: DaemonHandle
+        let watchdog: Watchdog
+        let port: Int
+    }
+
+    /// The configuration as given; `port` says which port it became.
+    public let configuration: ServerConfiguration
+    private let router: Router
+    private let authenticator: any Authenticator
+    private let running = Mutex<Running?>(nil)
+
+    /// Makes a server that does not listen yet.
+    public init(_ configuration: ServerConfiguration, router: Router, authenticator: any Authenticator) {
+        (self.configuration, self.router, self.authenticator) = (configuration, router, authenticator)
+    }
+
+    /// Listens and answers from now on.
+    ///
+    /// - Returns: The port.
+    /// - Throws: `HTTPError` when the address is taken or not ours, or the library is not the one we know.
+    @discardableResult
+    public func start() throws(HTTPError) -> Int {
+        try DaemonHandle.checkLibrary()
+        let socket = try DaemonHandle.listen(configuration.host, configuration.port)
+        let bell = DispatchSemaphore(value: 0)
+        let gate = Gate(
+            authenticator: authenticator, hosts: Self.hosts(configuration, socket.port),
+            limiter: FailureLimiter(perMinute: configuration.failuresPerMinute))
+        let soon = configuration.watchdogSeconds
+        let core = ServerCore(configuration, router: router, gate: gate) { deadline in
+            if deadline - .now < .seconds(soon) { bell.signal() }
+        }
+        guard let daemon = DaemonHandle(core, listeningOn: socket.descriptor) else {
+            close(socket.descriptor)
+            core.work.stop(seconds: 1)
+            throw .cannotStart(host: configuration.host, port: configuration.port)
+        }
+        let watchdog = Watchdog(core, bell: bell)
+        watchdog.start()
+        running.withLock {
+            $0 = Running(core: core, daemon: daemon, watchdog: watchdog, port: socket.port)
+        }
+        return socket.port
+    }
+
+    /// The port; `nil` while the server does not listen.
+    public var port: Int? { running.withLock { $0?.port } }
+    /// Whether new work is refused.
+    public var isDraining: Bool { running.withLock { $0?.core.isDraining } ?? false }
+    /// Open connections.
+    public var connectionCount: Int { running.withLock { $0?.core.connections.count } ?? 0 }
+    /// Clients in long polls and event streams.
+    public var waiterCount: Int { running.withLock { $0?.core.waiters.count } ?? 0 }
+
+    /// Refuses new work from now on, while what runs goes on; `drain` includes it.
+    public func startDraining() { running.withLock { $0?.core.startDraining() } }
+
+    /// Stops listening, answers who waits, lets requests end, and closes what remains.
+    ///
+    /// The library aborts the process when it is stopped with a suspended connection, so each is
+    /// resumed first.
+    ///
+    /// - Parameter seconds: How long requests may take to end.
+    public func drain(seconds: Double = 10) {
+        guard
+            let running = running.withLock({ running in
+                defer { running = nil }
+                return running
+            })
+        else { return }
+        let core = running.core
+        core.startDraining()
+        running.daemon.quiesce()
+        core.waiters.close()
+        Self.releaseWaiters(core)
+        Self.wait(seconds: seconds, for: core)
+        core.close()
+        for exchange in core.liveExchanges { exchange.finish(ServerCore.draining.response) }
+        Self.releaseWaiters(core)
+        Self.wait(seconds: 1, for: core)
+        running.watchdog.stop()
+        Self.releaseWaiters(core)
+        running.daemon.stop()
+        core.work.stop(seconds: 1)
+    }
+
+    private static func releaseWaiters(_ core: ServerCore) {
+        for poll in core.waiters.polls { poll.exchange.tend(isLast: true) }
+        for channel in core.waiters.channels { channel.finish() }
+    }
+
+    /// Cuts idle connections until none is left.
+    private static func wait(seconds: Double, for core: ServerCore) {
+        let end = ContinuousClock.now + .seconds(seconds)
+        while core.connections.count > 0, ContinuousClock.now < end {
+            _ = core.connections.cutOverdue(core.configuration, isDraining: true)
+            usleep(5000)
+        }
+    }
+
+    private static func hosts(_ configuration: ServerConfiguration, _ port: Int) -> Set<String> {
+        let own = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
+        let names = ["127.0.0.1", "[::1]", "localhost", own.lowercased()]
+        var hosts = Set(names.map { "\($0):\(port)" }).union(
+            configuration.allowedHosts.map { $0.lowercased() })
+        if port == 80 { hosts.formUnion(names) }
+        return hosts
+    }
+}

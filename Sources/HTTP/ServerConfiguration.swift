@@ -1,0 +1,50 @@
+/// How a server listens and what it allows.
+public struct ServerConfiguration: Sendable {
+    /// A literal IPv4 or IPv6 address.
+    public var host = "127.0.0.1"
+    /// 0 takes any free port.
+    public var port = 8080
+    /// Further `host:port` values that clients may name, beside the loopback names and `host`.
+    public var allowedHosts: Set<String> = []
+    /// Threads that read requests and send answers.
+    public var connectionThreads = 4
+    /// Threads that run handlers which may block.
+    public var handlerThreads = 4
+    /// Handlers that may wait for a thread before clients are told to come back.
+    public var queuedHandlersMax = 1024
+    public var connectionsMax = 2048
+    /// 0 = no limit; on loopback all clients share one address.
+    public var connectionsPerPeerMax = 0
+    /// Silence after which a connection is closed.
+    public var idleSeconds = 15
+    /// Header and target of one request, in bytes.
+    public var headerByteCountMax = 65_536
+    /// The time a client has for sending a header.
+    public var headerSeconds = 10.0
+    /// A body slower than 1 KiB/s is cut after this time.
+    public var bodySeconds = 30.0
+    /// The time a client has for reading an answer, beside what its size grants at 64 KiB/s.
+    public var responseSeconds = 60.0
+    /// The age at which a connection is closed after its answer.
+    public var connectionAgeSeconds = 600.0
+    /// Clients that may wait at once, for long polls and event streams together.
+    public var waitersMax = 256
+    /// The longest long poll.
+    public var waitSecondsMax = 600.0
+    /// The silence after which an event stream gets a comment line, which finds dead clients.
+    public var heartbeatSeconds = 15.0
+    /// How often connections are looked after.
+    public var watchdogSeconds = 0.5
+    /// Wrong credentials per minute and peer before 429.
+    public var failuresPerMinute = 10
+    /// Takes what an operator should read; called from many threads.
+    public var log: @Sendable (_ level: LogLevel, _ message: String) -> Void = { _, _ in }
+
+    /// Makes a configuration with the usual values.
+    public init() {}
+}
+
+/// How much a log line matters.
+public enum LogLevel: String, Sendable {
+    case debug, info, warning, error
+}

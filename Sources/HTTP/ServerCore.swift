@@ -1,0 +1,134 @@
+import JSON
+import Synchronization
+
+/// What a running server consists of; shared by its threads.
+final class ServerCore: Sendable {
+    /// How far a shutdown has come.
+    private enum Stage: Int, Comparable {
+        case open, draining, closed
+
+        static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    /// What becomes of a request after its header.
+    enum Beginning {
+        case refuse(Response, requestID: String)
+        case exchange(Exchange)
+    }
+
+    let configuration: ServerConfiguration
+    let connections = ConnectionTable()
+    let work: WorkQueue
+    let waiters: Waiters
+    private let router: Router
+    private let gate: Gate
+    private let stage = Mutex(Stage.open)
+    private let requestCount = Atomic<UInt64>(0)
+    private let requestPrefix: String
+    private let exchanges = Mutex<[ObjectIdentifier: Exchange]>([:])
+
+    init(
+        _ configuration: ServerConfiguration, router: Router, gate: Gate,
+        onDeadline: @escaping @Sendable (ContinuousClock.Instant) -> Void
+    ) {
+        (self.configuration, self.router, self.gate) = (configuration, router, gate)
+        work = WorkQueue(threads: configuration.handlerThreads, countMax: configuration.queuedHandlersMax)
+        waiters = Waiters(countMax: configuration.waitersMax, onDeadline: onDeadline)
+        requestPrefix = String(UInt32.random(in: .min ... .max), radix: 36)
+    }
+
+    /// Whether no new work is taken.
+    var isDraining: Bool { stage.withLock { $0 >= .draining } }
+    /// Whether nothing may be suspended any more.
+    var isClosed: Bool { stage.withLock { $0 == .closed } }
+
+    func startDraining() { stage.withLock { $0 = max($0, .draining) } }
+    func close() { stage.withLock { $0 = .closed } }
+
+    func log(_ level: LogLevel, _ message: String) { configuration.log(level, message) }
+
+    /// Decides over a request by its header alone.
+    func begin(_ head: RequestHead, _ connection: ConnectionHandle) -> Beginning {
+        let number = requestCount.add(1, ordering: .relaxed).newValue
+        let requestID = "req_\(requestPrefix)_\(String(number, radix: 36))"
+        do throws(Problem) {
+            guard !isClosed else { throw Self.draining }
+            let valid = try Validator.check(head)
+            let match = router.match(valid.method, valid.path)
+            let principal = try gate.admit(valid, to: match.access)
+            switch match {
+            case .unknown: throw Router.notFound
+            case .methods(let methods, _):
+                return .refuse(Router.otherMethods(methods, valid.method), requestID: requestID)
+            case .route(let route, let parameters):
+                try checkBody(valid, route)
+                let exchange = Exchange(
+                    connection, self, requestID: requestID, head: valid, route: route, parameters: parameters,
+                    principal: principal)
+                exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
+                return .exchange(exchange)
+            }
+        } catch {
+            return .refuse(error.response, requestID: requestID)
+        }
+    }
+
+    /// Forgets an exchange that the library is done with.
+    func forget(_ exchange: Exchange) { exchanges.withLock { $0[ObjectIdentifier(exchange)] = nil } }
+
+    /// Every exchange that is not over.
+    var liveExchanges: [Exchange] { exchanges.withLock { Array($0.values) } }
+
+    private func checkBody(_ head: ValidHead, _ route: Route) throws(Problem) {
+        guard head.method.isSafe || !isDraining else { throw Self.draining }
+        guard head.isChunked || (head.contentLength ?? 0) > 0 else { return }
+        if let encoding = head.headers["Content-Encoding"], encoding.lowercased() != "identity" {
+            throw Self.closing(
+                Problem(.unsupportedMediaType, "unsupported_encoding", "Bodies must not be compressed."))
+        }
+        guard case .json(let byteCountMax) = route.body else {
+            throw Self.closing(Problem(.badRequest, "unexpected_body", "This request must not have a body."))
+        }
+        let type = head.headers["Content-Type"]?.prefix { $0 != ";" }.trimmingSpaces().lowercased()
+        guard type == "application/json" else {
+            throw Self.closing(
+                Problem(.unsupportedMediaType, "unsupported_media_type", "The body must be application/json.")
+            )
+        }
+        if let length = head.contentLength, length > UInt64(byteCountMax) {
+            throw Self.tooLarge(byteCountMax)
+        }
+    }
+
+    /// 413, closing: what remains of the body is not worth reading.
+    static func tooLarge(_ byteCountMax: Int) -> Problem {
+        closing(
+            Problem(.contentTooLarge, "content_too_large", "The body may have at most \(byteCountMax) bytes.")
+        )
+    }
+
+    /// 503 for a moment of overload.
+    static let busy = Problem(
+        .serviceUnavailable, "busy", "The server is busy; try again.", headers: ["Retry-After": "1"])
+    /// 503 while shutting down.
+    static let draining = Problem(
+        .serviceUnavailable, "draining", "The server is shutting down; try again when it is back.",
+        headers: ["Retry-After": "5", "Connection": "close"])
+
+    private static func closing(_ problem: Problem) -> Problem {
+        var problem = problem
+        problem.headers["Connection"] = "close"
+        return problem
+    }
+}
+
+extension Router.Match {
+    /// What the caller must show; a stranger learns nothing about unknown paths.
+    var access: Route.Access {
+        switch self {
+        case .route(let route, _): route.access
+        case .methods(_, let access): access
+        case .unknown: .requires(.read)
+        }
+    }
+}

@@ -1,0 +1,300 @@
+import CMicrohttpd
+import Dispatch
+import Glibc
+
+/// Names a connection while it lives; the library may give the name to another one afterwards.
+struct ConnectionID: Hashable, Sendable {
+    fileprivate let address: UInt
+}
+
+/// A connection of the library.
+///
+/// `@unchecked Sendable`: the pointer is only dereferenced by the library, whose suspend and resume
+/// lock, and only between the first call for the connection and its completion.
+@safe struct ConnectionHandle: @unchecked Sendable {
+    fileprivate let pointer: OpaquePointer
+
+    var id: ConnectionID { unsafe ConnectionID(address: UInt(bitPattern: pointer)) }
+
+    /// Takes the connection off its thread; only from within one of its own callbacks.
+    func suspend() { unsafe MHD_suspend_connection(pointer) }
+
+    /// Gives it back; exactly once after each `suspend`.
+    func resume() { unsafe MHD_resume_connection(pointer) }
+
+    fileprivate var peer: String {
+        let bytes = unsafe [CChar](unsafeUninitializedCapacity: 64) { buffer, count in
+            guard let base = buffer.baseAddress else { return }
+            unsafe cmhd_peer(pointer, base, buffer.count)
+            unsafe count = strlen(base)
+        }
+        return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    fileprivate var socket: Int32 { unsafe cmhd_socket(pointer) }
+}
+
+/// The running library: owns the daemon, the listening socket and the logger it writes to.
+///
+/// `@unchecked Sendable`: the pointers are only handed to the library, which locks.
+@safe final class DaemonHandle: @unchecked Sendable {
+    private let daemon: OpaquePointer
+    private let logger: UnsafeMutablePointer<cmhd_logger>
+    private let context: Unmanaged<ServerCore>
+    private let socket: Int32
+
+    /// Starts the library; `nil` when it refuses.
+    init?(_ core: ServerCore, listeningOn socket: Int32) {
+        let context = unsafe Unmanaged.passRetained(core)
+        let logger = UnsafeMutablePointer<cmhd_logger>.allocate(capacity: 1)
+        unsafe logger.initialize(to: cmhd_logger(line: onLogLine, context: context.toOpaque()))
+        let configuration = core.configuration
+        var settings = cmhd_configuration(
+            listen_fd: socket, connections_max: UInt32(configuration.connectionsMax),
+            connections_per_peer_max: UInt32(configuration.connectionsPerPeerMax),
+            idle_seconds_max: UInt32(configuration.idleSeconds),
+            threads: UInt32(configuration.connectionThreads),
+            connection_bytes_max: configuration.headerByteCountMax, connection_bytes_increment: 16_384)
+        unsafe MHD_set_panic_func(onPanic, nil)
+        guard
+            let daemon = unsafe cmhd_start(
+                &settings, onRequest, onCompleted, onConnection, logger, context.toOpaque())
+        else {
+            unsafe logger.deallocate()
+            unsafe context.release()
+            return nil
+        }
+        unsafe (self.daemon, self.logger, self.context, self.socket) = (daemon, logger, context, socket)
+    }
+
+    /// Refuses a library whose behaviour nobody looked at.
+    static func checkLibrary() throws(HTTPError) {
+        let version = unsafe String(cString: MHD_get_version())
+        let isKnown = version.hasPrefix("0.9.") || version.hasPrefix("1.")
+        guard isKnown, MHD_is_feature_supported(.FEATURE_POLL) == .YES else {
+            throw .unsupportedLibrary(version: version)
+        }
+    }
+
+    /// A listening socket of our own: it closes on exec and tells the port that 0 became.
+    static func listen(_ host: String, _ port: Int) throws(HTTPError) -> (descriptor: Int32, port: Int) {
+        var bound: UInt16 = 0
+        guard let wanted = UInt16(exactly: port) else {
+            throw .cannotListen(host: host, port: port, errno: EINVAL)
+        }
+        let descriptor = unsafe cmhd_listen(host, wanted, 511, &bound)
+        guard descriptor >= 0 else { throw .cannotListen(host: host, port: port, errno: -descriptor) }
+        return (descriptor, Int(bound))
+    }
+
+    /// Accepts no further connection.
+    func quiesce() { _ = unsafe MHD_quiesce_daemon(daemon) }
+
+    /// Closes every connection, of which none may be suspended; once.
+    func stop() {
+        unsafe MHD_stop_daemon(daemon)
+        close(socket)
+        unsafe logger.deallocate()
+        unsafe context.release()
+    }
+}
+
+// The library's entry points. None captures anything, none throws, none is isolated to an actor: Swift
+// would end the process when the library calls from its own threads.
+
+private let onLogLine: @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?) -> Void = {
+    context, text in
+    guard let context = unsafe context, let text = unsafe text else { return }
+    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    // Echoes what clients sent: escaped, so that no text can forge a line.
+    let line = unsafe String(cString: text).unicodeScalars.map { $0.value < 0x20 ? " " : String($0) }.joined()
+    core.log(.debug, "libmicrohttpd: \(line)")
+}
+
+private let onPanic: MHD_PanicCallback = { _, _, line, reason in
+    let text = unsafe reason.map { unsafe String(cString: $0) } ?? "no reason"
+    let message = Array("libmicrohttpd cannot go on (line \(line)): \(text)\n".utf8)
+    _ = unsafe write(STDERR_FILENO, message, message.count)
+    abort()
+}
+
+private let onConnection: MHD_NotifyConnectionCallback = { context, connection, _, event in
+    guard let context = unsafe context, let connection = unsafe connection else { return }
+    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let handle = unsafe ConnectionHandle(pointer: connection)
+    switch event {
+    case .CONNECTION_NOTIFY_STARTED: core.connections.add(handle.id, socket: handle.socket)
+    case .CONNECTION_NOTIFY_CLOSED: core.connections.remove(handle.id)
+    @unknown default: break
+    }
+}
+
+private let onCompleted: MHD_RequestCompletedCallback = { context, connection, state, _ in
+    guard let context = unsafe context, let connection = unsafe connection else { return }
+    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    core.connections.enter(.idle, unsafe ConnectionHandle(pointer: connection).id)
+    guard let state = unsafe state, let opaque = unsafe state.pointee else { return }
+    core.forget(unsafe Unmanaged<Exchange>.fromOpaque(opaque).takeRetainedValue())
+    unsafe state.pointee = nil
+}
+
+private let onRequest: MHD_AccessHandlerCallback = {
+    context, connection, url, method, version, data, count, state in
+    guard let context = unsafe context, let connection = unsafe connection, let url = unsafe url,
+        let method = unsafe method, let version = unsafe version, let count = unsafe count,
+        let state = unsafe state
+    else { return .NO }
+    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let handle = unsafe ConnectionHandle(pointer: connection)
+    guard let opaque = unsafe state.pointee else {
+        let head = unsafe readHead(
+            handle, String(cString: method), String(cString: url), String(cString: version))
+        switch core.begin(head, handle) {
+        case .refuse(let response, let requestID): return send(response, requestID, handle, core)
+        case .exchange(let exchange):
+            unsafe state.pointee = Unmanaged.passRetained(exchange).toOpaque()
+            return .YES
+        }
+    }
+    let exchange = unsafe Unmanaged<Exchange>.fromOpaque(opaque).takeUnretainedValue()
+    if unsafe count.pointee > 0, let data = unsafe data {
+        let bytes = unsafe Array(UnsafeRawBufferPointer(start: data, count: count.pointee))
+        unsafe count.pointee = 0
+        return exchange.receive(bytes) ? .YES : .NO
+    }
+    switch exchange.step() {
+    case .answer(let response): return send(response, exchange.requestID, handle, core)
+    case .suspended: return .YES
+    case .abort: return .NO
+    }
+}
+
+/// Gathers pairs while the library walks over them.
+private final class PairList {
+    var pairs: [(name: String, value: String)] = []
+    var hasMalformed = false
+}
+
+private let onPair: MHD_KeyValueIteratorN = { context, _, name, nameCount, value, valueCount in
+    guard let context = unsafe context, let name = unsafe name else { return .YES }
+    let list = unsafe Unmanaged<PairList>.fromOpaque(context).takeUnretainedValue()
+    let valueBytes = unsafe UnsafeRawBufferPointer(start: value, count: value == nil ? 0 : valueCount)
+    let nameBytes = unsafe UnsafeRawBufferPointer(start: name, count: nameCount)
+    if unsafe valueBytes.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) {
+        list.hasMalformed = true
+    }
+    unsafe list.pairs.append(
+        (String(decoding: nameBytes, as: UTF8.self), String(decoding: valueBytes, as: UTF8.self)))
+    return .YES
+}
+
+private func readPairs(_ connection: ConnectionHandle, _ kind: MHD_ValueKind) -> PairList {
+    let list = PairList()
+    unsafe MHD_get_connection_values_n(
+        connection.pointer, kind, onPair, Unmanaged.passUnretained(list).toOpaque())
+    return list
+}
+
+private func readHead(_ connection: ConnectionHandle, _ method: String, _ path: String, _ version: String)
+    -> RequestHead
+{
+    let fields = readPairs(connection, .HEADER_KIND)
+    let query = readPairs(connection, .GET_ARGUMENT_KIND)
+    var headers = Headers()
+    for field in fields.pairs { headers.add(field.name, field.value) }
+    return RequestHead(
+        method: method, version: version, path: path, query: query.pairs, headers: headers,
+        hasMalformedField: fields.hasMalformed || query.hasMalformed, peer: connection.peer)
+}
+
+/// Hands an answer to the library.
+private func send(
+    _ response: Response, _ requestID: String, _ connection: ConnectionHandle, _ core: ServerCore
+) -> MHD_Result {
+    var response = response
+    if case .events(let source) = response.body {
+        let channel = EventChannel(source, connection, core)
+        guard core.waiters.add(channel) else {
+            return send(ServerCore.busy.response, requestID, connection, core)
+        }
+        core.connections.enter(.streaming, connection.id)
+        return unsafe queue(response, requestID, connection, makeStream(channel))
+    }
+    if core.isDraining || core.connections.age(of: connection.id) > core.configuration.connectionAgeSeconds {
+        response.headers["Connection"] = "close"
+    }
+    switch response.body {
+    case .bytes(let bytes):
+        core.connections.enter(.answering(byteCount: bytes.count), connection.id)
+        return unsafe bytes.withUnsafeBytes { buffer in
+            let copied = unsafe MHD_create_response_from_buffer(
+                buffer.count, UnsafeMutableRawPointer(mutating: buffer.baseAddress), .RESPMEM_MUST_COPY)
+            return unsafe queue(response, requestID, connection, copied)
+        }
+    case .file(let file):
+        // The library closes what it is given; the body keeps its own.
+        guard let descriptor = file.duplicate() else { return .NO }
+        core.connections.enter(.answering(byteCount: file.byteCount), connection.id)
+        return unsafe queue(
+            response, requestID, connection,
+            MHD_create_response_from_fd64(UInt64(file.byteCount), descriptor))
+    case .events: return .NO
+    }
+}
+
+private func queue(
+    _ response: Response, _ requestID: String, _ connection: ConnectionHandle, _ made: OpaquePointer?
+) -> MHD_Result {
+    guard let made = unsafe made else { return .NO }
+    var response = response
+    SecurityHeaders.apply(to: &response, requestID: requestID)
+    for field in response.headers.fields { unsafe MHD_add_response_header(made, field.name, field.value) }
+    defer { unsafe MHD_destroy_response(made) }
+    return unsafe MHD_queue_response(connection.pointer, UInt32(response.status.code), made)
+}
+
+private func makeStream(_ channel: EventChannel) -> OpaquePointer? {
+    unsafe MHD_create_response_from_callback(
+        cmhd_size_unknown(), 4096, onRead, Unmanaged.passRetained(channel).toOpaque(), onStreamEnd)
+}
+
+private let onRead: MHD_ContentReaderCallback = { context, _, buffer, count in
+    guard let context = unsafe context, let buffer = unsafe buffer else { return cmhd_end_of_stream() }
+    let channel = unsafe Unmanaged<EventChannel>.fromOpaque(context).takeUnretainedValue()
+    switch channel.read(count) {
+    case .bytes(let bytes):
+        let target = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: count)
+        unsafe target.copyBytes(from: bytes)
+        return bytes.count
+    case .suspended: return 0
+    case .end: return cmhd_end_of_stream()
+    }
+}
+
+private let onStreamEnd: MHD_ContentReaderFreeCallback = { context in
+    guard let context = unsafe context else { return }
+    unsafe Unmanaged<EventChannel>.fromOpaque(context).takeRetainedValue().release()
+}
+
+/// A thread to be started.
+private final class ThreadBody {
+    let run: @Sendable () -> Void
+
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+/// Runs `body` on a thread of its own, which ends with it.
+func startThread(_ body: @escaping @Sendable () -> Void) {
+    var thread = pthread_t()
+    let context = unsafe Unmanaged.passRetained(ThreadBody(body))
+    let status = unsafe pthread_create(
+        &thread, nil,
+        { context in
+            if let context = unsafe context {
+                unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
+            }
+            return nil
+        }, context.toOpaque())
+    precondition(status == 0, "the system has no thread left")
+    pthread_detach(thread)
+}

@@ -1,0 +1,64 @@
+import Dispatch
+import Synchronization
+
+/// The thread that looks after time: slow connections, waits that are over, clients that left.
+final class Watchdog: Sendable {
+    private struct State {
+        var nextLook: ContinuousClock.Instant
+        var isStopped = false
+    }
+
+    private let core: ServerCore
+    private let bell: DispatchSemaphore
+    private let state: Mutex<State>
+    private let ended = DispatchSemaphore(value: 0)
+
+    /// - Parameters:
+    ///   - core: What to look after.
+    ///   - bell: Signalled when something is due before the next look.
+    init(_ core: ServerCore, bell: DispatchSemaphore) {
+        (self.core, self.bell) = (core, bell)
+        state = Mutex(State(nextLook: .now))
+    }
+
+    func start() {
+        startThread { [self] in
+            while !state.withLock({ $0.isStopped }) {
+                _ = bell.wait(timeout: .now() + secondsUntilNextLook())
+                look()
+            }
+            ended.signal()
+        }
+    }
+
+    func stop() {
+        state.withLock { $0.isStopped = true }
+        bell.signal()
+        ended.wait()
+    }
+
+    private func secondsUntilNextLook() -> Double {
+        let deadline = core.waiters.polls.map(\.deadline).min()
+        let next = state.withLock { $0.nextLook }
+        return max(0.001, (min(next, deadline ?? next) - .now) / .seconds(1))
+    }
+
+    private func look() {
+        let now = ContinuousClock.now
+        let polls = core.waiters.polls
+        for poll in polls where poll.deadline <= now { poll.exchange.tend(isLast: true) }
+        guard state.withLock({ $0.nextLook <= now }) else { return }
+        state.withLock { $0.nextLook = now + .seconds(core.configuration.watchdogSeconds) }
+        for poll in polls { poll.exchange.tend(isLast: false) }
+        let channels = core.waiters.channels
+        for channel in channels { channel.beat(every: core.configuration.heartbeatSeconds) }
+        let gone = core.connections.departed(
+            among: polls.map(\.exchange.connection.id) + channels.map(\.connection.id))
+        if !gone.isEmpty {
+            for poll in polls where gone.contains(poll.exchange.connection.id) { poll.exchange.abort() }
+            for channel in channels where gone.contains(channel.connection.id) { channel.finish() }
+        }
+        let count = core.connections.cutOverdue(core.configuration, isDraining: core.isDraining)
+        if count > 0 { core.log(.debug, "cut \(count) slow connections") }
+    }
+}

@@ -1,0 +1,119 @@
+import HTTP
+import JSON
+import Synchronization
+
+/// A server on a free port with a few routes of every kind; drained when the test lets go of it.
+final class TestServer {
+    let server: Server
+    let port: Int
+    let authenticator: TokenAuthenticator
+    let news = News()
+    let log = Mutex<[String]>([])
+
+    init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
+        var configuration = ServerConfiguration()
+        configuration.port = 0
+        adjust(&configuration)
+        authenticator = TokenAuthenticator(
+            tokens: [
+                ("secret", Principal(name: "owner")), ("reader", Principal(name: "reader", scopes: [.read])),
+            ], anonymous: anonymous)
+        server = Server(configuration, router: Router(Self.routes(news)), authenticator: authenticator)
+        port = try server.start()
+    }
+
+    deinit { server.drain(seconds: 2) }
+
+    func client(timeoutSeconds: Int = 10) throws -> RawClient {
+        try RawClient(port: port, timeoutSeconds: timeoutSeconds)
+    }
+
+    struct Broken: Error {}
+
+    static func routes(_ news: News) -> [Route] {
+        let read = Route.Access.requires(.read), submit = Route.Access.requires(.submit)
+        return [
+            Route(.get, "/healthz", access: .open, execution: .inline) { _ in
+                .text("ok", contentType: "text/plain")
+            },
+            Route(.get, "/", access: .open, execution: .inline) { _ in .text("<p>", contentType: "text/html")
+            },
+            Route(.get, "/static/{name...}", access: .open) {
+                .text($0.parameter("name"), contentType: "text/plain")
+            },
+            Route(.get, "/v1/things/{id}", access: read) { request in
+                let item: JSONValue = [
+                    "id": .string(request.parameter("id")), "by": JSONValue(request.principal?.name),
+                    "q": JSONValue(request.query["q"]),
+                ]
+                return Response.json(item).validated(by: "\"1\"", for: request)
+            },
+            Route(.post, "/v1/things", access: submit) { .json(try $0.json(), status: .created) },
+            Route(.delete, "/v1/things/{id}", access: .requires(.admin)) { _ in Response(.noContent) },
+            Route(.get, "/v1/broken", access: read) { _ -> Response in throw Broken() },
+            Route(.get, "/v1/news", access: read, reply: { request in .later(news.wait(request)) }),
+            Route(.get, "/v1/stream", access: read) {
+                .events(news.source(after: Int($0.headers["Last-Event-ID"] ?? "")))
+            },
+        ]
+    }
+}
+
+/// A growing list that clients wait for.
+final class News: Sendable {
+    private struct State {
+        var items: [String] = []
+        var waiters: [Int: @Sendable () -> Void] = [:]
+        var token = 0
+        var isOver = false
+    }
+
+    private let state = Mutex(State())
+
+    func publish(_ items: String..., isOver: Bool = false) {
+        let woken = state.withLock { state in
+            state.items += items
+            state.isOver = isOver
+            defer { state.waiters = [:] }
+            return state.waiters
+        }
+        for wake in woken.values { wake() }
+    }
+
+    var waiterCount: Int { state.withLock { $0.waiters.count } }
+
+    func subscribe(_ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        let token = state.withLock { state in
+            state.token += 1
+            state.waiters[state.token] = wake
+            return state.token
+        }
+        return { self.state.withLock { $0.waiters[token] = nil } }
+    }
+
+    func wait(_ request: Request) -> Wait {
+        let count = Int(request.query["since"] ?? "0") ?? 0
+        return Wait(seconds: Double(request.query["wait"] ?? "0") ?? 0, subscribe: { self.subscribe($0) }) {
+            isLast in
+            let items = self.state.withLock { $0.items }
+            guard items.count > count || isLast else { return nil }
+            return .json(.array(items.map(JSONValue.string)))
+        }
+    }
+
+    func source(after last: Int?) -> EventSource {
+        let position = Mutex(last.map { $0 + 1 } ?? 0)
+        return EventSource(subscribe: { self.subscribe($0) }) {
+            let (items, isOver) = self.state.withLock { ($0.items, $0.isOver) }
+            return position.withLock { position in
+                let found = items.enumerated().dropFirst(position).prefix(3)
+                position += found.count
+                let events = found.map {
+                    ServerEvent(id: "\($0.offset)", name: "news", data: .string($0.element))
+                }
+                return EventBatch(
+                    events, hasMore: position < items.count, isLast: isOver && position == items.count)
+            }
+        }
+    }
+}
