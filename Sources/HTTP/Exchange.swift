@@ -37,18 +37,16 @@ final class Exchange: Sendable {
     let connection: ConnectionHandle
     let requestID: String
     let head: ValidHead
-    private let route: Route
-    private let parameters: [String: String]
-    private let principal: Principal?
+    private let admission: Admission
     private let core: ServerCore
     private let state = Mutex(State())
 
     init(
-        _ connection: ConnectionHandle, _ core: ServerCore, requestID: String, head: ValidHead, route: Route,
-        parameters: [String: String], principal: Principal?
+        _ connection: ConnectionHandle, _ core: ServerCore, requestID: String, head: ValidHead,
+        _ admission: Admission
     ) {
         (self.connection, self.core, self.requestID, self.head) = (connection, core, requestID, head)
-        (self.route, self.parameters, self.principal) = (route, parameters, principal)
+        self.admission = admission
     }
 
     /// Takes a piece of the body.
@@ -68,25 +66,41 @@ final class Exchange: Sendable {
     /// Goes on once the request is complete, and again after each resumption.
     func step() -> Step {
         let isComplete = state.withLock { if case .receiving = $0.phase { true } else { false } }
-        if isComplete, let refusal = refusalOfBody() { return answer(refusal) }
-        if isComplete, case .inline = route.execution { return run() }
-        return state.withLock { state in
+        guard isComplete else { return goOn() }
+        if let refusal = refusalOfBody() { return answer(refusal) }
+        switch admission {
+        case .refused(let response): return answer(response)
+        case .admitted(let route, let parameters, let principal):
+            let request = makeRequest(parameters, principal)
+            if case .inline = route.execution { return run(route, request) }
+            return handOver(route, request)
+        }
+    }
+
+    /// Puts the request on the work queue and the connection to sleep.
+    private func handOver(_ route: Route, _ request: Request) -> Step {
+        state.withLock { state in
+            guard !core.isClosed else {
+                state.phase = .answered
+                return .answer(ServerCore.draining.response)
+            }
+            core.connections.enter(.handling, connection.id)
+            state.phase = .working
+            guard core.work.submit({ [self] in work(route, request) }) else {
+                state.phase = .answered
+                return .answer(ServerCore.busy.response)
+            }
+            connection.suspend()
+            state.isSuspended = true
+            return .suspended
+        }
+    }
+
+    /// Answers once there is an answer; the library comes here after each resumption.
+    private func goOn() -> Step {
+        state.withLock { state in
             switch state.phase {
-            case .receiving:
-                guard !core.isClosed else {
-                    state.phase = .answered
-                    return .answer(ServerCore.draining.response)
-                }
-                core.connections.enter(.handling, connection.id)
-                state.phase = .working
-                guard core.work.submit({ [self] in work() }) else {
-                    state.phase = .answered
-                    return .answer(ServerCore.busy.response)
-                }
-                connection.suspend()
-                state.isSuspended = true
-                return .suspended
-            case .working:
+            case .receiving, .working:
                 // Not expected: the library only calls back after a resumption.
                 if !state.isSuspended {
                     connection.suspend()
@@ -113,7 +127,11 @@ final class Exchange: Sendable {
     }
 
     private var byteCountMax: Int {
-        if case .json(let byteCountMax) = route.body { byteCountMax } else { 0 }
+        if case .admitted(let route, _, _) = admission, case .json(let limit) = route.body {
+            limit
+        } else {
+            0
+        }
     }
 
     private func end(_ phase: Phase) {
@@ -140,15 +158,14 @@ final class Exchange: Sendable {
             ? ServerCore.tooLarge(byteCountMax).response : nil
     }
 
-    private func makeRequest() -> Request {
+    private func makeRequest(_ parameters: [String: String], _ principal: Principal?) -> Request {
         Request(
             head.method, path: head.path, query: head.query, headers: head.headers,
             body: state.withLock { $0.body }, principal: principal, peer: head.peer, id: requestID,
             parameters: parameters)
     }
 
-    private func run() -> Step {
-        let request = makeRequest()
+    private func run(_ route: Route, _ request: Request) -> Step {
         do {
             switch try route.handler(request) {
             case .now(let response): return answer(response)
@@ -161,9 +178,9 @@ final class Exchange: Sendable {
         }
     }
 
-    private func work() {
+    private func work(_ route: Route, _ request: Request) {
         do {
-            switch try route.handler(makeRequest()) {
+            switch try route.handler(request) {
             case .now(let response): finish(response)
             case .later(let wait): park(wait)
             }

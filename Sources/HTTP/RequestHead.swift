@@ -24,6 +24,15 @@ struct ValidHead: Sendable {
     /// Bytes of the body; `nil` when it comes in chunks.
     let contentLength: UInt64?
     let isChunked: Bool
+
+    /// Whether a body follows.
+    var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
+}
+
+/// What the gate and the router make of a request.
+enum Admission: Sendable {
+    case admitted(Route, [String: String], Principal?)
+    case refused(Response)
 }
 
 /// Refuses what libmicrohttpd 0.9.75 lets pass although RFC 9110 and 9112 forbid it.

@@ -51,25 +51,36 @@ final class ServerCore: Sendable {
     func begin(_ head: RequestHead, _ connection: ConnectionHandle) -> Beginning {
         let number = requestCount.add(1, ordering: .relaxed).newValue
         let requestID = "req_\(requestPrefix)_\(String(number, radix: 36))"
+        let valid: ValidHead
         do throws(Problem) {
             guard !isClosed else { throw Self.draining }
-            let valid = try Validator.check(head)
-            let match = router.match(valid.method, valid.path)
-            let principal = try gate.admit(valid, to: match.access)
-            switch match {
-            case .unknown: throw Router.notFound
-            case .methods(let methods, _):
-                return .refuse(Router.otherMethods(methods, valid.method), requestID: requestID)
-            case .route(let route, let parameters):
-                try checkBody(valid, route)
-                let exchange = Exchange(
-                    connection, self, requestID: requestID, head: valid, route: route, parameters: parameters,
-                    principal: principal)
-                exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
-                return .exchange(exchange)
-            }
+            valid = try Validator.check(head)
         } catch {
             return .refuse(error.response, requestID: requestID)
+        }
+        let admission = admit(valid)
+        if case .refused(let response) = admission, valid.hasBody {
+            // The library closes after an answer before the body, which is then not read.
+            return .refuse(response, requestID: requestID)
+        }
+        let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission)
+        exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
+        return .exchange(exchange)
+    }
+
+    private func admit(_ head: ValidHead) -> Admission {
+        do throws(Problem) {
+            let match = router.match(head.method, head.path)
+            let principal = try gate.admit(head, to: match.access)
+            switch match {
+            case .unknown: throw Router.notFound
+            case .methods(let methods, _): return .refused(Router.otherMethods(methods, head.method))
+            case .route(let route, let parameters):
+                try checkBody(head, route)
+                return .admitted(route, parameters, principal)
+            }
+        } catch {
+            return .refused(error.response)
         }
     }
 
@@ -81,7 +92,7 @@ final class ServerCore: Sendable {
 
     private func checkBody(_ head: ValidHead, _ route: Route) throws(Problem) {
         guard head.method.isSafe || !isDraining else { throw Self.draining }
-        guard head.isChunked || (head.contentLength ?? 0) > 0 else { return }
+        guard head.hasBody else { return }
         if let encoding = head.headers["Content-Encoding"], encoding.lowercased() != "identity" {
             throw Self.closing(
                 Problem(.unsupportedMediaType, "unsupported_encoding", "Bodies must not be compressed."))
