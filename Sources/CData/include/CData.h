@@ -1,0 +1,27 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// Adds each byte's value to the histogram of its channel.
+///
+/// `histograms` is [channels][256]; byte i belongs to channel (phase + i) mod channels.
+void cdata_count_values(const uint8_t *bytes, size_t count, size_t channels, size_t phase,
+                        uint64_t *histograms);
+
+/// The largest of `count` bytes; 0 of none.
+uint8_t cdata_largest(const uint8_t *bytes, size_t count);
+
+/// Computes output[i] = table[i mod channels][pixels[i]]. `table` is [channels][256].
+void cdata_look_up(const uint8_t *pixels, size_t count, size_t channels, const float *table, float *output);
+
+/// Where an augmented image takes its pixels from; all extents and offsets in pixels.
+typedef struct {
+    size_t height, width, channels;
+    /// Output pixel (y, x) shows input pixel (y + row_offset, x' + column_offset), x' = x or, flipped,
+    /// width - 1 - x; pixels outside the input are black (value 0).
+    ptrdiff_t row_offset, column_offset;
+    int is_flipped;
+} cdata_view;
+
+/// Like cdata_look_up() for one image [height, width, channels], shifted and flipped.
+void cdata_look_up_view(const uint8_t *image, const cdata_view *view, const float *table, float *output);

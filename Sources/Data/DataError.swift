@@ -1,0 +1,47 @@
+public import Files
+
+/// Why a dataset cannot be read, found or imported.
+public enum DataError: Error, Equatable, CustomStringConvertible {
+    /// The file system or a compressed stream failed.
+    case file(FileError)
+    /// A file is not what its format or its siblings say it must be.
+    case malformed(file: String, expected: String, found: String)
+    /// No dataset has this name or id; `known` are those that are there.
+    case unknownDataset(String, known: [String])
+    /// A folder lacks one of the files of a dataset; `tried` are the names looked for.
+    case missingFile(folder: String, tried: [String])
+    /// A dataset of this name exists.
+    case nameTaken(String)
+    /// The name breaks the rule for names.
+    case badName(String)
+    /// The files changed after the dataset was registered.
+    case changed(name: String, expected: String, found: String)
+    /// A thread or its memory could not be had.
+    case outOfResources(String)
+
+    /// What was attempted, on what, expected against found.
+    public var description: String {
+        switch self {
+        case .file(let error): return error.description
+        case .malformed(let file, let expected, let found):
+            return "\(file): expected \(expected), found \(found)."
+        case .unknownDataset(let name, let known):
+            let list = known.isEmpty ? "none" : known.joined(separator: ", ")
+            return "There is no dataset \"\(name)\"; known: \(list)."
+        case .missingFile(let folder, let tried):
+            return "\(folder) holds none of \(tried.joined(separator: ", "))."
+        case .nameTaken(let name): return "A dataset named \"\(name)\" exists already."
+        case .badName(let name):
+            return "\"\(name)\" is not a dataset's name: expected 1 to 64 of a-z, 0-9, '-', '_' and '.', "
+                + "starting with a letter or digit."
+        case .changed(let name, let expected, let found):
+            return "The files of dataset \"\(name)\" changed: expected SHA-256 \(expected), found \(found)."
+        case .outOfResources(let what): return "The system refused \(what)."
+        }
+    }
+
+    /// Runs `body` and translates its file errors.
+    static func translating<R>(_ body: () throws(FileError) -> R) throws(DataError) -> R {
+        do { return try body() } catch { throw .file(error) }
+    }
+}
