@@ -75,7 +75,8 @@ public struct BatchFiller: Sendable {
     func view(of sample: UInt32, epoch: Int) -> PixelView? {
         guard augmentation != .none else { return nil }
         var random = CounterRandom(
-            seed: seed, purpose: .augmentation, epoch: UInt32(truncatingIfNeeded: epoch), step: UInt64(sample))
+            seed: seed, purpose: .augmentation, epoch: UInt32(truncatingIfNeeded: epoch), step: UInt64(sample)
+        )
         let padding = augmentation.cropPadding
         let places = UInt32(clamping: 2 * padding + 1)
         let row = padding > 0 ? Int(random.below(places)) - padding : 0

@@ -72,8 +72,8 @@ public struct Batcher: Sendable {
     /// Sets part of a split aside for validation.
     ///
     /// - Parameters:
-    ///   - sampleCount: Samples of the split.
     ///   - fraction: Of the split, at least 0 and below 1; 0 sets nothing aside.
+    ///   - sampleCount: Samples of the split.
     ///   - seed: Decides which; the same seed gives the same samples.
     /// - Returns: Indices in ascending order; with a fraction above 0 both parts hold at least one sample
     ///   when the split holds two.

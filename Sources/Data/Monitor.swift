@@ -4,8 +4,7 @@ import Glibc
 ///
 /// `Synchronization` has a mutex but nothing to wait on, so this wraps the two from POSIX.
 // Sendable because `state` is touched only while `mutex` is held.
-@safe
-final class Monitor<State>: @unchecked Sendable {
+@safe final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var state: State
