@@ -40,6 +40,7 @@ final class IDXReader {
     /// - Parameters:
     ///   - path: The file; gzip is recognised by its content, not by its name.
     ///   - rank: How many dimensions the file must have.
+    /// - Throws: `DataError` when it cannot be opened or its header does not fit the file.
     init(_ path: String, rank: ClosedRange<Int>) throws(DataError) {
         precondition(rank.upperBound <= Self.rankMax, "IDX files of rank \(rank)")
         self.path = path
@@ -110,7 +111,7 @@ final class IDXReader {
         }
         guard rank.contains(Int(magic[3])) else {
             throw .malformed(
-                file: path, expected: rank.count == 1 ? "\(rank.lowerBound) dimensions" : "\(rank) dimensions",
+                file: path, expected: rank.count == 1 ? "rank \(rank.lowerBound)" : "rank \(rank)",
                 found: "\(magic[3])")
         }
         let extents = try source.readFully(4 * Int(magic[3]))

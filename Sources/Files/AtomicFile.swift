@@ -38,6 +38,22 @@ public enum AtomicFile {
         try write([UInt8](text.utf8), to: path, mode: mode)
     }
 
+    /// Copies the file at `source` to `path`, replacing what was there.
+    ///
+    /// - Throws: `FileError`; then the old content, if any, is untouched.
+    @discardableResult
+    public static func copy(
+        _ source: String, to path: String, mode: UInt32 = 0o600
+    ) throws(FileError) -> Receipt {
+        let reader = try FileReader(source)
+        let writer = try Writer(path, mode: mode)
+        while true {
+            let chunk = try reader.read(upTo: 1 << 18)
+            if chunk.isEmpty { return try writer.commit() }
+            try writer.write(chunk)
+        }
+    }
+
     /// Deletes what interrupted writers left in `folder`; call it only while nobody writes there.
     ///
     /// - Returns: The names removed, sorted.

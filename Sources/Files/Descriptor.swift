@@ -53,10 +53,10 @@ struct Descriptor: ~Copyable {
     /// Writes all of `bytes`, continuing after short writes.
     func writeAll(_ bytes: RawSpan) throws(FileError) {
         let failure = unsafe bytes.withUnsafeBytes { buffer -> Int32 in
+            guard let start = buffer.baseAddress else { return 0 }
             var written = 0
             while written < buffer.count {
-                let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[written...])
-                let result = unsafe Glibc.write(number, rest.baseAddress, rest.count)
+                let result = unsafe Glibc.write(number, start + written, buffer.count - written)
                 if result < 0 {
                     if errno == EINTR { continue }
                     return errno

@@ -82,10 +82,11 @@ public enum Folder {
         return (free.overflow ? .max : free.partialValue, total.overflow ? .max : total.partialValue)
     }
 
-    /// What a name stands for, or `nil` when there is nothing; links are not followed.
-    public static func status(of path: String) -> Status? {
+    /// What a name stands for, or `nil` when there is nothing.
+    public static func status(of path: String, followingLinks: Bool = false) -> Status? {
         var status = stat()
-        guard unsafe lstat(path, &status) == 0 else { return nil }
+        let result = unsafe followingLinks ? stat(path, &status) : lstat(path, &status)
+        guard result == 0 else { return nil }
         let kind = status.st_mode & S_IFMT
         let modified = status.st_mtim
         return Status(

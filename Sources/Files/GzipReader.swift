@@ -4,8 +4,7 @@ import CZlib
 ///
 /// Reads all members of a file, as `gzip -d` does, and checks each one's CRC-32 and length; anything
 /// after the last member is an error. Belongs to the thread that made it.
-@safe
-public final class GzipReader {
+@safe public final class GzipReader {
     /// What was opened.
     public let path: String
     /// The most bytes that `read(upTo:)` gives out in total.

@@ -3,8 +3,7 @@ import CNettle
 /// An incremental SHA-256 (FIPS 180-4), computed by nettle.
 ///
 /// A value: a copy continues on its own from the bytes hashed so far.
-@safe
-public struct SHA256 {
+@safe public struct SHA256 {
     private var context = sha256_ctx()
 
     /// Starts with no bytes.

@@ -1,0 +1,123 @@
+import Files
+
+/// Reads all files of a dataset once, checks them against each other and measures them.
+struct DatasetDecoder {
+    /// What one pass over the files tells.
+    struct Content {
+        let shape: ImageShape
+        let classCount: Int
+        let train: ImageSplit
+        let validation: ImageSplit?
+        let test: ImageSplit
+        let counts: (train: Int, validation: Int, test: Int)
+        let mean: [Double]
+        let standardDeviation: [Double]
+        let sha256: String
+        let byteCount: Int
+    }
+
+    private static let chunkByteCount = 1 << 20
+    private static let channelCountMax = 16
+    private let files: DatasetFiles
+    private let keepsImages: Bool
+    private var hash = SHA256()
+    private var shape: ImageShape?
+    private var byteCount = 0
+    private var largestLabel: UInt8 = 0
+
+    /// Decodes `files`.
+    ///
+    /// - Parameters:
+    ///   - files: Where the splits are.
+    ///   - keepingImages: Whether the images are wanted; without them memory stays below a few MiB.
+    /// - Returns: Splits (without images unless wanted) and what was measured on the way.
+    /// - Throws: `DataError` naming the first file that does not fit.
+    static func decode(_ files: DatasetFiles, keepingImages: Bool) throws(DataError) -> Content {
+        var decoder = DatasetDecoder(files, keepingImages)
+        return try decoder.decode()
+    }
+
+    private init(_ files: DatasetFiles, _ keepsImages: Bool) {
+        self.files = files
+        self.keepsImages = keepsImages
+        hash.update(Array("vintner-images-1\n".utf8))
+    }
+
+    private mutating func decode() throws(DataError) -> Content {
+        var histogram: ValueHistogram?
+        let train = try decode(files.train) { bytes, channels in
+            if histogram == nil { histogram = ValueHistogram(channels: channels) }
+            histogram?.add(bytes)
+        }
+        let classCount = Int(largestLabel) + 1
+        var validation: ImageSplit?
+        if let pair = files.validation { validation = try decode(pair) { _, _ in } }
+        let test = try decode(files.test) { _, _ in }
+        guard Int(largestLabel) < classCount else {
+            throw .malformed(
+                file: files.test.labels, expected: "labels below \(classCount), as in the training split",
+                found: "\(largestLabel)")
+        }
+        guard let shape, let moments = histogram?.moments() else {
+            throw .malformed(file: files.train.images, expected: "images", found: "none")
+        }
+        return Content(
+            shape: shape, classCount: classCount, train: train, validation: validation, test: test,
+            counts: (train.labels.count, validation?.labels.count ?? 0, test.labels.count),
+            mean: moments.mean, standardDeviation: moments.standardDeviation,
+            sha256: hash.digest().hex, byteCount: byteCount)
+    }
+
+    private mutating func decode(
+        _ pair: DatasetFiles.Pair, _ visit: ([UInt8], Int) -> Void
+    ) throws(DataError) -> ImageSplit {
+        let reader = try IDXReader(pair.images, rank: 3...4)
+        let labels = try IDXReader(pair.labels, rank: 1...1)
+        guard labels.dimensions[0] == reader.dimensions[0] else {
+            throw .malformed(
+                file: pair.labels, expected: "\(reader.dimensions[0]) labels, one for each image",
+                found: "\(labels.dimensions[0])")
+        }
+        let shape = try checkedShape(of: reader)
+        addToHash(reader.dimensions)
+        var images: [UInt8] = []
+        if keepsImages { images.reserveCapacity(reader.byteCount) }
+        while true {
+            let chunk = try reader.read(upTo: Self.chunkByteCount)
+            if chunk.isEmpty { break }
+            hash.update(chunk)
+            visit(chunk, shape.channels)
+            if keepsImages { images.append(contentsOf: chunk) }
+        }
+        let values = try labels.readAll()
+        hash.update(values)
+        largestLabel = max(largestLabel, largest(values))
+        byteCount += reader.byteCount + values.count
+        return ImageSplit(images: images, labels: values)
+    }
+
+    /// The shape of a file's images, which must be that of the files before it.
+    private mutating func checkedShape(of reader: IDXReader) throws(DataError) -> ImageShape {
+        let extents = reader.dimensions
+        let found = ImageShape(
+            height: extents[1], width: extents[2], channels: extents.count == 4 ? extents[3] : 1)
+        guard found.channels <= Self.channelCountMax else {
+            throw .malformed(
+                file: reader.path, expected: "at most \(Self.channelCountMax) channels",
+                found: "\(found.channels)")
+        }
+        guard shape == nil || shape == found else {
+            throw .malformed(
+                file: reader.path, expected: "images of the training split's size",
+                found: "\(found.height)x\(found.width)x\(found.channels)")
+        }
+        shape = found
+        return found
+    }
+
+    private mutating func addToHash(_ dimensions: [Int]) {
+        for extent in [dimensions.count] + dimensions {
+            hash.update((0..<8).map { UInt8(truncatingIfNeeded: extent >> (8 * $0)) })
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import Files
+
+/// A dataset that a package of the operating system brings.
+struct SystemDataset {
+    let id: String
+    let name: String
+    let classNames: [String]
+
+    /// Debian's package `dataset-fashion-mnist`.
+    static let all = [
+        SystemDataset(
+            id: "dst_fashion-mnist", name: "fashion-mnist",
+            classNames: [
+                "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+                "Ankle boot",
+            ])
+    ]
+
+    /// Describes the files in `path`, reading them through only when they are new or have changed.
+    ///
+    /// - Parameters:
+    ///   - path: The folder with the IDX files.
+    ///   - memory: The folder in which the description is kept between starts.
+    /// - Returns: The description; its age is that of the training images.
+    /// - Throws: `DataError` when the files are unfit or the description cannot be kept.
+    func describe(in path: String, rememberedIn memory: String) throws(DataError) -> DatasetInfo {
+        let files = try DatasetFiles(in: path)
+        let stamp = files.stamp()
+        let description = "\(memory)/.\(id).json"
+        if let stored = try DatasetInfo.read(description), stored.stamp == stamp { return stored.info }
+        let content = try DatasetDecoder.decode(files, keepingImages: false)
+        let age = Folder.status(of: files.train.images, followingLinks: true)?.modifiedNanoseconds ?? 0
+        let info = DatasetInfo(
+            content, id: id, name: name, classNames: classNames, createdAt: Double(age) / 1e9)
+        try DataError.translating { () throws(FileError) in try Folder.make(memory) }
+        try info.write(to: description, stamp: stamp)
+        return info
+    }
+}

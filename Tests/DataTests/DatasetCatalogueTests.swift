@@ -1,0 +1,153 @@
+import Files
+import Foundation
+import Testing
+
+@testable import Data
+
+@Suite("A catalogue finds, imports and shares datasets") struct DatasetCatalogueTests {
+    let source: IDXFolder
+    let home: IDXFolder
+    let catalogue: DatasetCatalogue
+
+    init() throws {
+        source = try IDXFolder()
+        home = try IDXFolder()
+        catalogue = DatasetCatalogue(folder: home.path + "/datasets", systemFolder: home.path + "/system")
+    }
+
+    @Test("an imported dataset is described, listed and loaded")
+    func importing() throws {
+        try source.putDataset()
+        let info = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 1700)
+        #expect(info.shape == ImageShape(height: 4, width: 3, channels: 1))
+        #expect(info.trainCount == 13 && info.validationCount == 0 && info.testCount == 5)
+        #expect(info.classNames == ["0", "1", "2"] && info.createdAt == 1700)
+        #expect(info.byteCount == 18 * 13)
+        let again = DatasetCatalogue(folder: home.path + "/datasets", systemFolder: "/nowhere")
+        #expect(try again.list() == [info], "the description survives, bit for bit")
+        let dataset = try again.load("small")
+        #expect(
+            dataset.train.images
+                == Array(try readFile(source.path + "/train-images-idx3-ubyte", limit: 999)[16...]))
+        #expect(dataset.test.labels == [0, 1, 2, 0, 1])
+        #expect(dataset.validation == nil)
+    }
+
+    @Test("compressed and plain files have one hash, other content another")
+    func hashes() throws {
+        try source.putDataset()
+        let plain = try catalogue.importIDX("plain", from: source.path, id: "dst_1", now: 0)
+        try source.gzip("train-images-idx3-ubyte")
+        try source.gzip("t10k-labels-idx1-ubyte")
+        let packed = try catalogue.importIDX("packed", from: source.path, id: "dst_2", now: 0)
+        #expect(plain.sha256 == packed.sha256 && plain.mean == packed.mean)
+        try source.put(IDXFolder.bytes([5], [0, 1, 2, 0, 2]), as: "t10k-labels-idx1-ubyte")
+        let other = try catalogue.importIDX("other", from: source.path, id: "dst_3", now: 0)
+        #expect(other.sha256 != plain.sha256)
+        #expect(try catalogue.list().map(\.name) == ["plain", "packed", "other"])
+    }
+
+    @Test("colour images and a validation split are understood")
+    func colour() throws {
+        try source.putDataset(extents: [4, 3, 3])
+        try source.put(
+            IDXFolder.bytes([1, 4, 3, 3], Array(repeating: 9, count: 36)), as: "validation-images.idx4-ubyte")
+        try source.put(IDXFolder.bytes([1], [2]), as: "validation-labels.idx1-ubyte")
+        let info = try catalogue.importIDX(
+            "colour", from: source.path, id: "dst_1", classNames: ["a", "b", "c"], now: 0)
+        #expect(info.shape.channels == 3 && info.mean.count == 3 && info.validationCount == 1)
+        #expect(info.classNames == ["a", "b", "c"])
+        #expect(try catalogue.load("dst_1").validation?.labels == [2])
+    }
+
+    @Test("one decoded dataset is shared and freed with its last user")
+    func sharing() throws {
+        try source.putDataset()
+        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
+        var first: ImageDataset? = try catalogue.load("small")
+        #expect(try catalogue.load("dst_1") === first)
+        weak let watched = first
+        first = nil
+        #expect(watched == nil)
+        let second = try catalogue.load("small")
+        #expect(try catalogue.startLoading("small").wait() === second)
+    }
+
+    @Test("what is wrong is named, and a failed import leaves nothing")
+    func failures() throws {
+        func message(_ name: String) throws -> String {
+            let error = try #require(throws: DataError.self) {
+                try catalogue.importIDX(name, from: source.path, id: "dst_1", now: 0)
+            }
+            return error.description
+        }
+        #expect(
+            try message("small").contains("holds none of train-images-idx3-ubyte, train-images-idx3-ubyte.gz")
+        )
+        try source.putDataset()
+        #expect(try message("../up").contains("is not a dataset's name"))
+        #expect(try message("").contains("is not a dataset's name"))
+        try source.put(IDXFolder.bytes([5], [0, 1, 9, 0, 1]), as: "t10k-labels-idx1-ubyte")
+        #expect(try message("small").hasSuffix("expected labels below 3, as in the training split, found 9."))
+        try source.put(IDXFolder.bytes([4], [0, 1, 2, 0]), as: "t10k-labels-idx1-ubyte")
+        #expect(try message("small").hasSuffix("expected 5 labels, one for each image, found 4."))
+        try source.putDataset()
+        try source.put(
+            IDXFolder.bytes([5, 2, 2], Array(repeating: 0, count: 20)), as: "t10k-images-idx3-ubyte")
+        #expect(try message("small").hasSuffix("expected images of the training split's size, found 2x2x1."))
+        #expect(try Folder.names(in: home.path + "/datasets").isEmpty)
+        let unknown = try #require(throws: DataError.self) { try catalogue.load("cifar") }
+        #expect(unknown.description == "There is no dataset \"cifar\"; known: none.")
+        try source.putDataset()
+        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
+        #expect(try message("small") == "A dataset named \"small\" exists already.")
+    }
+
+    @Test("files that changed after the import are noticed")
+    func changed() throws {
+        try source.putDataset()
+        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
+        let path = home.path + "/datasets/dst_1/t10k-labels-idx1-ubyte"
+        try AtomicFile.write(IDXFolder.bytes([5], [2, 2, 2, 2, 2]), to: path)
+        let error = try #require(throws: DataError.self) { try catalogue.load("small") }
+        #expect(error.description.hasPrefix("The files of dataset \"small\" changed: expected SHA-256 "))
+    }
+
+    @Test("interrupted imports are cleared away")
+    func leftovers() throws {
+        try Folder.make(home.path + "/datasets/.import-dst_9")
+        try AtomicFile.write("x", to: home.path + "/datasets/.import-dst_9/train")
+        try catalogue.removeLeftovers()
+        #expect(try Folder.names(in: home.path + "/datasets").isEmpty)
+    }
+
+    @Test("a system dataset is measured once and again when its files change")
+    func systemDataset() throws {
+        try source.putDataset(classes: 10)
+        let folder = home.path + "/system/fashion-mnist"
+        try Folder.make(home.path + "/system")
+        try FileManager.default.createSymbolicLink(atPath: folder, withDestinationPath: source.path)
+        let info = try catalogue.info("fashion-mnist")
+        #expect(info.classNames[9] == "Ankle boot" && info.id == "dst_fashion-mnist")
+        #expect(try Folder.names(in: home.path + "/datasets") == [".dst_fashion-mnist.json"])
+        #expect(try catalogue.info("dst_fashion-mnist") == info)
+        try source.putDataset(train: 20, classes: 10)
+        #expect(try catalogue.info("fashion-mnist").trainCount == 20)
+    }
+
+    static let fashion = "/usr/share/datasets"
+
+    @Test(
+        "the real Fashion-MNIST has its published figures",
+        .enabled(if: FileManager.default.fileExists(atPath: fashion + "/fashion-mnist")))
+    func fashionMNIST() throws {
+        let catalogue = DatasetCatalogue(folder: home.path, systemFolder: Self.fashion)
+        let dataset = try catalogue.startLoading("fashion-mnist").wait()
+        let info = dataset.info
+        #expect(info.trainCount == 60_000 && info.testCount == 10_000 && info.classCount == 10)
+        #expect(dataset.train.images.count == 60_000 * 784)
+        // The mean and deviation that are printed with the dataset everywhere: 0.2860, 0.3530.
+        #expect(abs(info.mean[0] - 0.2860) < 5e-5 && abs(info.standardDeviation[0] - 0.3530) < 5e-5)
+        #expect(Set(dataset.train.labels).count == 10)
+    }
+}
