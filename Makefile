@@ -1,0 +1,52 @@
+# Vintner: what one does with a checkout. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench clean
+
+BINARY := .build/release/vintner
+DATA ?= ./vintner-data
+PORT ?= 8080
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /|/' | column -t -s '|'
+
+deps: ## install the Debian packages that are missing
+	@scripts/deps.sh
+
+test-deps:
+	@scripts/deps.sh test
+
+bench-deps:
+	@scripts/deps.sh
+	@scripts/deps.sh bench
+
+build: deps ## build the release binary
+	swift build -c release --product vintner
+
+demo: build ## train LeNet-5 over HTTP and show what came of it
+	@scripts/demo.sh $(BINARY)
+
+serve: build ## serve on 127.0.0.1:PORT with the data in DATA
+	@exec $(BINARY) serve --data $(DATA) --port $(PORT)
+
+test: test-deps lint unit e2e ## everything that must hold: style, unit tests, end-to-end tests
+	@echo "make test: all passed"
+
+unit: test-deps ## the unit tests alone
+	swift test
+
+e2e: test-deps build ## the end-to-end tests alone, against the release binary
+	python3 Tests/e2e/run.py $(BINARY)
+
+lint: ## check the formatting
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+
+format: ## format the Swift sources in place
+	swift format --in-place --parallel --recursive Package.swift Sources Tests
+
+bench: build bench-deps ## step time and memory side by side with PyTorch
+	@Benchmarks/run.py --vintner $(BINARY)
+
+clean: ## remove what was built
+	rm -rf .build
