@@ -6,9 +6,6 @@ import Testing
         "Sources/Assets/EmbeddedFile.swift",
         "Sources/Tensor/Arena.swift",
         "Sources/Kernels/",
-        "Sources/Files/GzipReader.swift",
-        "Sources/Data/Monitor.swift",
-        "Sources/Data/BackgroundThread.swift",
         "Sources/HTTP/Trampolines.swift",
     ]
 
