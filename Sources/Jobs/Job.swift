@@ -6,9 +6,9 @@ public struct Job: Sendable, Equatable {
     public let id: JobID
     /// What kind of work it is.
     public let type: JobType
-    /// What the client called it. Hostile text: escape it wherever it is shown.
+    /// What the client called it: hostile text, to be escaped wherever it is shown.
     public var name: String
-    /// Free pairs that clients filter by. Hostile text, like `name`.
+    /// Free pairs that clients filter by; hostile text, like `name`.
     public var labels: [String: String]
     /// From -100 to 100; a higher one runs earlier.
     public var priority: Int

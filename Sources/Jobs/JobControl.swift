@@ -24,7 +24,7 @@ public final class JobControl: Sendable {
     /// A control that says `none`.
     public init(threads: Int) { self.threads = threads }
 
-    /// What to do next. One relaxed load.
+    /// What to do next; costs one relaxed load.
     public var signal: JobSignal { JobSignal(rawValue: raised.load(ordering: .relaxed)) ?? .cancel }
 
     /// Raises a signal; a more urgent one that was raised before stays.

@@ -9,7 +9,7 @@ public protocol JobExecutor: Sendable {
 }
 
 /// A job together with the right to write about it.
-public struct ClaimedJob: Sendable {
+public struct ClaimedJob: Sendable, Equatable {
     /// The job as it was claimed: `resources` holds what earlier attempts used.
     public let job: Job
     /// The right to write.
@@ -93,8 +93,9 @@ public struct CheckpointRecord: Sendable, Equatable {
     }
 }
 
-/// Where a running job reports. Usable from any thread; the lease is checked by each write.
+/// Where a running job reports, from any of its threads.
 ///
+/// Each write checks the lease.
 /// Points, progress and events are handed to a writer that commits them at least once a second;
 /// a caller is held up only while that writer is far behind.
 public protocol JobSink: Sendable {

@@ -28,7 +28,10 @@ public struct JobTransition: Sendable, Equatable {
 
 /// What a queued job waits for.
 public struct WaitingFor: Sendable, Equatable {
-    /// One of `dependencies`, `backoff`, `threads`, `memory`, `worker`, `exclusive`, `capacity`, `drain`, `turn`.
+    /// Which kind of thing is missing.
+    ///
+    /// One of `dependencies`, `backoff`, `threads`, `memory`, `worker`, `exclusive`, `capacity`,
+    /// `drain`, `turn`.
     public let code: String
     /// The same with its numbers, for people.
     public let message: String
@@ -132,7 +135,7 @@ public struct StoredResult: Sendable, Equatable {
 public struct JobFailure: Error, Sendable, Equatable {
     /// Snake case; clients may rely on it.
     public let code: String
-    /// Safe to show: no paths, nothing of how we work inside. Cut to 4 KiB.
+    /// Safe to show: no paths, nothing of how we work inside; cut to 4 KiB.
     public let message: String
     /// The field of the spec to blame, as a JSON pointer.
     public let pointer: String?

@@ -1,8 +1,9 @@
 public import JSON
 
-/// The stored jobs. Each method is one transaction: it happened entirely and durably, or not at all.
+/// The stored jobs.
 ///
-/// Whatever changes a state also appends a transition and an event, and raises the version.
+/// Each method is one transaction: it happened entirely and durably, or not at all. Whatever
+/// changes a state also appends a transition and an event, and raises the version.
 public protocol JobRepository: Sendable {
     /// Stores a new job, or finds the one that the same key and body made before.
     func submit(_ submission: JobSubmission, at now: Timestamp) throws(JobError) -> SubmissionReceipt

@@ -65,7 +65,7 @@ public struct JobService: Sendable {
         return resolved
     }
 
-    /// Stores a job. Once this returns, the job survives a power cut.
+    /// Stores a job; once this returns, the job survives a power cut.
     public func submit(_ body: JSONValue, idempotency: IdempotencyKey? = nil) throws(JobError)
         -> SubmissionReceipt
     {

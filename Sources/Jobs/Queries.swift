@@ -71,7 +71,7 @@ public struct CurveQuery: Sendable, Equatable {
     }
 }
 
-/// The stored curves. Points are written through `JobRepository.record`.
+/// The stored curves; their points are written through `JobRepository.record`.
 public protocol MetricRepository: Sendable {
     /// The loss curves and their like, by name.
     func metrics(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve]
@@ -79,7 +79,7 @@ public protocol MetricRepository: Sendable {
     func resources(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve]
 }
 
-/// The stored events. They are written through `JobRepository`.
+/// The stored events; they are written through `JobRepository`.
 public protocol EventRepository: Sendable {
     /// The events of a job that came after `cursor`, oldest first, at most `limit`.
     func events(of id: JobID, after cursor: EventID?, limit: Int) throws(JobError) -> [EventRecord]

@@ -89,7 +89,7 @@ public struct EventRecord: Sendable, Equatable {
     public let level: EventLevel
     /// `state`, `checkpoint`, or a word of the job's own.
     public let type: String
-    /// For people. Cut to 4 KiB.
+    /// For people; cut to 4 KiB.
     public let message: String
     /// For programs.
     public let data: JSONValue

@@ -29,7 +29,9 @@ extension WorkerPool {
         }
     }
 
-    /// Ends the threads; call after `drain`. Waits for jobs that still run, at most as long as given.
+    /// Ends the threads and waits for them, at most as long as given.
+    ///
+    /// Call after `drain`: a job that still runs is told to stop at once.
     public func stop(milliseconds: UInt64) {
         state.withLock { state in
             state.isDraining = true

@@ -1,0 +1,51 @@
+import GRDB
+
+/// One step of the schema; once released, never changed.
+public struct Migration: Sendable {
+    /// `NNNN_name.sql`.
+    public let name: String
+    /// Its statements.
+    public let sql: String
+
+    /// Pairs a name with its statements.
+    public init(name: String, sql: String) { (self.name, self.sql) = (name, sql) }
+}
+
+/// Brings a database's schema up to date; `user_version` counts the steps taken.
+struct Migrator {
+    private let migrations: [Migration]
+
+    init(_ migrations: [Migration]) throws(StoreError) {
+        for (index, migration) in migrations.enumerated() {
+            guard let number = Int(migration.name.prefix(4)), number == index + 1 else {
+                throw .migrationMisnamed(migration.name)
+            }
+        }
+        self.migrations = migrations
+    }
+
+    /// Takes the missing steps, all or none, after a copy was made of a database that has a schema already.
+    func migrate(_ db: Database, _ path: String) throws {
+        let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        guard found <= migrations.count else {
+            throw StoreError.newerSchema(path: path, found: found, newest: migrations.count)
+        }
+        guard found < migrations.count else { return }
+        if found > 0 { try backUp(db, to: "\(path).schema-\(found).backup") }
+        try db.inTransaction(.immediate) {
+            for migration in migrations[found...] {
+                do { try db.execute(sql: migration.sql) } catch {
+                    throw StoreError.migrationFailed(name: migration.name, cause: "\(error)")
+                }
+            }
+            try db.execute(sql: "PRAGMA user_version = \(migrations.count)")
+            return .commit
+        }
+    }
+
+    private func backUp(_ db: Database, to copy: String) throws {
+        // A copy of the same schema from an earlier attempt is as good: the step never happened.
+        guard !FileStatus.exists(copy) else { return }
+        try db.execute(sql: "VACUUM INTO ?", arguments: [copy])
+    }
+}

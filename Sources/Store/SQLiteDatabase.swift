@@ -1,0 +1,112 @@
+import GRDB
+public import Jobs
+import Synchronization
+
+/// The one SQLite file of the service: a single writer that alone checkpoints, and a few readers.
+///
+/// Not to be opened twice; the lock on the data folder sees to that.
+public final class SQLiteDatabase: Sendable {
+    /// Where the file is.
+    public let path: String
+    /// Makes the identifiers of this database; later than every stored one.
+    public let identifiers: IdentifierGenerator
+    let pool: DatabasePool
+    private let onFailure: @Sendable (JobError) -> Void
+    private let isClosed = Mutex(false)
+
+    /// Opens or creates the file, checks it and brings its schema up to date.
+    ///
+    /// - Parameters:
+    ///   - path: The file; its folder exists.
+    ///   - migrations: All of them, in order.
+    ///   - identifiers: Makes new identifiers.
+    ///   - onFailure: Called when the disk or the file fails while in use: stop acknowledging and exit.
+    /// - Throws: `StoreError`; the file is then unchanged.
+    public init(
+        path: String, migrations: [Migration], identifiers: IdentifierGenerator = IdentifierGenerator(),
+        onFailure: @escaping @Sendable (JobError) -> Void = { _ in }
+    ) throws(StoreError) {
+        (self.path, self.identifiers, self.onFailure) = (path, identifiers, onFailure)
+        let migrator = try Migrator(migrations)
+        do {
+            pool = try DatabasePool(path: path, configuration: Self.configuration)
+            try pool.writeWithoutTransaction { db in
+                try Pragmas.secure(db)
+                try Pragmas.check(db, path)
+                try migrator.migrate(db, path)
+            }
+            try Self.observeNewest(pool, identifiers)
+        } catch let error as StoreError {
+            throw error
+        } catch {
+            throw .cannotOpen(path: path, cause: "\(error)")
+        }
+    }
+
+    /// Empties the log into the file and closes every connection; doing it again changes nothing.
+    ///
+    /// GRDB closes its writer before its readers, and a reader cannot empty the log any more.
+    public func close() throws(JobError) {
+        let wasClosed = isClosed.withLock { isClosed in
+            defer { isClosed = true }
+            return isClosed
+        }
+        if wasClosed { return }
+        let emptied = Result { () throws(JobError) in try checkpoint() }
+        do { try pool.close() } catch { throw translate(error) }
+        try emptied.get()
+    }
+
+    /// Shrinks the write-ahead log to nothing; to be called while little happens.
+    public func checkpoint() throws(JobError) {
+        do {
+            let isBusy = try pool.writeWithoutTransaction { db in
+                try Bool.fetchOne(db, sql: "PRAGMA wal_checkpoint(TRUNCATE)") ?? true
+            }
+            guard !isBusy else { throw JobError.storeUnavailable(cause: "a reader holds the log") }
+        } catch { throw translate(error) }
+    }
+
+    /// Runs `body` in one transaction that is durable when this returns.
+    func write<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
+        do { return try pool.write(body) } catch { throw translate(error) }
+    }
+
+    /// Runs `body` on one snapshot; keep it short, since a reader stops the log from being emptied.
+    func read<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
+        do { return try pool.read(body) } catch { throw translate(error) }
+    }
+
+    private func translate(_ error: any Error) -> JobError {
+        if let error = error as? JobError { return error }
+        guard let error = error as? DatabaseError else { return .storeUnavailable(cause: "\(error)") }
+        switch error.resultCode {
+        case .SQLITE_FULL: return .storeFull(cause: error.description)
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_IOERR:
+            let failure = JobError.storeBroken(cause: error.description)
+            onFailure(failure)
+            return failure
+        default: return .storeUnavailable(cause: error.description)
+        }
+    }
+
+    private static var configuration: Configuration {
+        var configuration = Configuration()
+        configuration.maximumReaderCount = 3
+        // Otherwise a moment's lock of the checkpointer is an error.
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { try Pragmas.prepare($0) }
+        return configuration
+    }
+
+    private static func observeNewest(_ pool: DatabasePool, _ identifiers: IdentifierGenerator) throws {
+        let newest = try pool.read { db in
+            (
+                try String.fetchOne(db, sql: "SELECT max(id) FROM job"),
+                try String.fetchOne(db, sql: "SELECT max(id) FROM event")
+            )
+        }
+        newest.0.flatMap { JobID($0) }.map { identifiers.observe($0) }
+        newest.1.flatMap { EventID($0) }.map { identifiers.observe($0) }
+    }
+}

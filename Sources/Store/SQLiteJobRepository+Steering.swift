@@ -1,0 +1,142 @@
+import GRDB
+public import Jobs
+
+extension SQLiteJobRepository {
+    /// Cancels a job that waits, or asks one that runs to stop.
+    public func cancel(_ id: JobID, reason: JobReason, at now: Timestamp) throws(JobError) -> JobChange {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            switch job.state {
+            case .queued, .paused:
+                try change(db, job, to: .cancelled, reason, now)
+                let dependants = try settleDependants(db, of: id, .cancelled, now)
+                return JobChange(job: try JobRows.required(db, id), dependants: dependants)
+            case .running, .pausing:
+                try change(db, job, to: .cancelling, reason, now)
+                return JobChange(job: try JobRows.required(db, id))
+            case .cancelling, .cancelled:
+                return JobChange(job: job)
+            case .succeeded, .failed:
+                throw JobError.stateConflict(id, state: job.state, action: "be cancelled")
+            }
+        }
+    }
+
+    /// Pauses a job that waits, or asks one that runs to pause.
+    public func pause(_ id: JobID, at now: Timestamp) throws(JobError) -> Job {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            let reason = JobReason(code: "paused_by_client", message: "A client paused the job.")
+            switch job.state {
+            case .queued: try change(db, job, to: .paused, reason, now)
+            case .running: try change(db, job, to: .pausing, reason, now)
+            case .pausing, .paused: break
+            case .cancelling, .cancelled, .succeeded, .failed:
+                throw JobError.stateConflict(id, state: job.state, action: "be paused")
+            }
+            return try JobRows.required(db, id)
+        }
+    }
+
+    /// Puts a paused job back into the queue.
+    public func resume(_ id: JobID, at now: Timestamp) throws(JobError) -> Job {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            guard job.state == .paused else {
+                throw JobError.stateConflict(id, state: job.state, action: "be resumed")
+            }
+            let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
+                ("queued_at", now.milliseconds), ("run_at", now.milliseconds),
+            ]
+            let reason = JobReason(code: "resumed_by_client", message: "A client resumed the job.")
+            try change(db, job, to: .queued, reason, now, columns)
+            return try JobRows.required(db, id)
+        }
+    }
+
+    /// Gives a failed or cancelled job another attempt.
+    public func retry(_ id: JobID, fromScratch: Bool, at now: Timestamp) throws(JobError) -> Job {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            guard job.state == .failed || job.state == .cancelled else {
+                throw JobError.stateConflict(id, state: job.state, action: "be retried")
+            }
+            let unfinished = try unfinishedDependencies(db, of: job)
+            if fromScratch { try forgetProgress(db, id) }
+            let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
+                ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
+                ("crashes", 0),
+                ("unfinished_dependencies", unfinished),
+            ]
+            let reason = JobReason(code: "retried_by_client", message: "A client asked for another attempt.")
+            try change(db, job, to: .queued, reason, now, columns)
+            return try JobRows.required(db, id)
+        }
+    }
+
+    /// Changes what a client may change.
+    public func update(_ id: JobID, _ changes: JobChanges, at now: Timestamp) throws(JobError) -> Job {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            try db.execute(
+                sql: "UPDATE job SET name = ?, labels = ?, priority = ?, version = version + 1 WHERE id = ?",
+                arguments: [
+                    changes.name ?? job.name, JSONText.text(changes.labels ?? job.labels),
+                    changes.priority ?? job.priority, id.rawValue,
+                ])
+            return try JobRows.required(db, id)
+        }
+    }
+
+    /// Deletes a terminal job with all that hangs on it.
+    public func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String] {
+        try database.write { db in
+            let job = try JobRows.required(db, id)
+            guard job.state.isTerminal else {
+                throw JobError.stateConflict(id, state: job.state, action: "be deleted before it ends")
+            }
+            let dependant = try String.fetchOne(
+                db,
+                sql: """
+                    SELECT job.id FROM job JOIN job_dependency ON job_dependency.job_id = job.id
+                    WHERE dependency_id = ? AND state NOT IN ('succeeded', 'failed', 'cancelled') LIMIT 1
+                    """, arguments: [id.rawValue])
+            if let dependant { throw JobError.inUse("\(id): \(dependant) depends on it and") }
+            var paths = try String.fetchAll(
+                db, sql: "SELECT path FROM checkpoint WHERE job_id = ?", arguments: [id.rawValue])
+            if includingModels {
+                paths += try String.fetchAll(
+                    db, sql: "DELETE FROM model WHERE job_id = ? RETURNING path", arguments: [id.rawValue])
+            }
+            try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
+            return paths
+        }
+    }
+
+    private func change(
+        _ db: Database, _ job: Job, to state: JobState, _ reason: JobReason, _ now: Timestamp,
+        _ columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = []
+    ) throws {
+        try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
+            .apply(db, database.identifiers)
+    }
+
+    private func unfinishedDependencies(_ db: Database, of job: Job) throws -> Int {
+        let states = try job.dependencies.map { try JobRows.job(db, $0)?.state }
+        guard !states.contains(where: { $0 == .failed || $0 == .cancelled }) else {
+            throw JobError.stateConflict(
+                job.id, state: job.state, action: "be retried before the jobs that it depends on are")
+        }
+        return states.count { $0 != nil && $0 != .succeeded }
+    }
+
+    /// The checkpoints' files stay until the next clean-up, which finds that no row names them.
+    private func forgetProgress(_ db: Database, _ id: JobID) throws {
+        for table in ["checkpoint", "series"] {
+            try db.execute(sql: "DELETE FROM \(table) WHERE job_id = ?", arguments: [id.rawValue])
+        }
+        try db.execute(
+            sql: "UPDATE job SET progress = ? WHERE id = ?",
+            arguments: [JSONText.text(JobProgress()), id.rawValue])
+    }
+}

@@ -1,0 +1,187 @@
+import Files
+import GRDB
+import JSON
+public import Jobs
+
+/// The jobs, kept in the `job` table and those that hang on it.
+public struct SQLiteJobRepository: JobRepository {
+    /// A client may repeat a request for this long; after that its key is forgotten.
+    static let keyLifeMilliseconds: Int64 = 24 * 3_600_000
+    /// The longest spec, in bytes of JSON.
+    static let specByteCountMax = 262_144
+
+    let database: SQLiteDatabase
+    /// From -1 to 1; spreads the back-offs of jobs that failed together.
+    let jitter: @Sendable () -> Double
+
+    /// Reads and writes jobs in `database`.
+    public init(
+        _ database: SQLiteDatabase, jitter: @escaping @Sendable () -> Double = { Double.random(in: -1...1) }
+    ) {
+        (self.database, self.jitter) = (database, jitter)
+    }
+
+    /// One transaction: the key and the job live or die together.
+    public func submit(_ submission: JobSubmission, at now: Timestamp) throws(JobError) -> SubmissionReceipt {
+        let digest = SHA256.digest(of: submission.body.encodedBytes()).hex
+        let spec = submission.resolved.spec.encoded()
+        guard spec.utf8.count <= Self.specByteCountMax else {
+            throw .invalid([
+                Violation(
+                    pointer: "", code: "spec_too_large",
+                    detail:
+                        "the resolved spec has \(spec.utf8.count) bytes; at most \(Self.specByteCountMax) fit"
+                )
+            ])
+        }
+        return try database.write { db in
+            if let key = submission.idempotency, let id = try earlierJob(db, key, digest, now) {
+                return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: true)
+            }
+            let queued =
+                try Int.fetchOne(
+                    db, sql: "SELECT count(*) FROM job INDEXED BY job_urgency WHERE state = 'queued'")
+            guard queued ?? 0 < submission.queueLimit else {
+                throw JobError.queueFull(limit: submission.queueLimit)
+            }
+            let id: JobID = database.identifiers.next(at: now)
+            let unfinished = try unfinishedDependencies(db, submission.resolved.dependencies)
+            try insert(db, id, submission.resolved, spec: spec, unfinished: unfinished, now)
+            if let key = submission.idempotency {
+                try db.execute(
+                    sql:
+                        """
+                        INSERT INTO idempotency(principal, key, body_sha256, job_id, created_at)
+                        VALUES (?, ?, ?, ?, ?)
+                        """,
+                    arguments: [key.principal, key.key, digest, id.rawValue, now.milliseconds])
+            }
+            try StateChange.append(db, database.identifiers, id, .queued, nil, now)
+            return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: false)
+        }
+    }
+
+    /// One job with its transitions and summary.
+    public func job(_ id: JobID) throws(JobError) -> Job {
+        try database.read { try JobRows.required($0, id) }
+    }
+
+    /// One page of jobs; no points are touched.
+    public func list(_ query: JobQuery) throws(JobError) -> Page<Job> {
+        let filter = try JobFilter(query)
+        let jobs = try database.read { db in
+            try JobRows.complete(db, try Row.fetchAll(db, sql: filter.sql, arguments: filter.arguments))
+        }
+        let items = Array(jobs.prefix(query.page.limit))
+        return Page(items: items, nextCursor: jobs.count > items.count ? items.last?.id.rawValue : nil)
+    }
+
+    /// The queued jobs in the order in which they would be claimed, those that wait for others last.
+    public func queueOrder(at now: Timestamp, limit: Int) throws(JobError) -> [JobID] {
+        try database.read { db in
+            try String.fetchAll(
+                db,
+                sql: """
+                    SELECT id FROM job WHERE state = 'queued'
+                    ORDER BY unfinished_dependencies > 0, run_at > ?, urgency DESC, id LIMIT ?
+                    """, arguments: [now.milliseconds, limit]
+            ).map { try JobRows.id($0) }
+        }
+    }
+
+    /// How many jobs are in each state.
+    public func counts() throws(JobError) -> [JobState: Int] {
+        try database.read { db in
+            var counts: [JobState: Int] = [:]
+            for row in try Row.fetchAll(db, sql: "SELECT state, count(*) AS count FROM job GROUP BY state") {
+                counts[try JobRows.state(row["state"])] = row["count"]
+            }
+            return counts
+        }
+    }
+
+    /// The checkpoints of a job, newest first.
+    public func checkpoints(of id: JobID) throws(JobError) -> [CheckpointRecord] {
+        try database.read { db in
+            let exists = try Bool.fetchOne(
+                db, sql: "SELECT 1 FROM job WHERE id = ?", arguments: [id.rawValue])
+            guard exists != nil else { throw JobError.jobNotFound(id) }
+            return try JobRows.checkpoints(db, id)
+        }
+    }
+
+    /// The files of checkpoints, models and datasets.
+    public func namedPaths() throws(JobError) -> Set<String> {
+        try database.read { db in
+            try String.fetchSet(
+                db,
+                sql: "SELECT path FROM checkpoint UNION SELECT path FROM model UNION SELECT path FROM dataset"
+            )
+        }
+    }
+
+    // MARK: Submitting
+
+    private func earlierJob(
+        _ db: Database, _ key: IdempotencyKey, _ digest: String, _ now: Timestamp
+    ) throws -> JobID? {
+        try db.execute(
+            sql: "DELETE FROM idempotency WHERE created_at < ?",
+            arguments: [now.milliseconds - Self.keyLifeMilliseconds])
+        let row = try Row.fetchOne(
+            db, sql: "SELECT body_sha256, job_id FROM idempotency WHERE principal = ? AND key = ?",
+            arguments: [key.principal, key.key])
+        guard let row else { return nil }
+        guard row["body_sha256"] == digest else { throw JobError.idempotencyConflict(key: key.key) }
+        return try JobRows.id(row["job_id"])
+    }
+
+    /// Counts the dependencies that have not succeeded; they exist already, so there are no cycles.
+    private func unfinishedDependencies(_ db: Database, _ dependencies: [JobID]) throws -> Int {
+        var (unfinished, violations) = (0, [Violation]())
+        for (index, id) in dependencies.enumerated() {
+            let state = try String.fetchOne(
+                db, sql: "SELECT state FROM job WHERE id = ?", arguments: [id.rawValue]
+            ).map(JobRows.state)
+            switch state {
+            case .succeeded: continue
+            case .none:
+                violations.append(
+                    Violation(
+                        pointer: "/depends_on/\(index)", code: "job_not_found",
+                        detail: "there is no job \(id)"))
+            case .failed?, .cancelled?:
+                violations.append(
+                    Violation(
+                        pointer: "/depends_on/\(index)", code: "dependency_failed",
+                        detail: "\(id) is \(state?.rawValue ?? ""), so this job could never start"))
+            default: unfinished += 1
+            }
+        }
+        guard violations.isEmpty else { throw JobError.invalid(violations) }
+        return unfinished
+    }
+
+    private func insert(
+        _ db: Database, _ id: JobID, _ job: ResolvedJob, spec: String, unfinished: Int, _ now: Timestamp
+    ) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO job(id, type, name, labels, spec, estimate, priority, created_at, queued_at,
+                    run_at, max_attempts, threads, memory_bytes, unfinished_dependencies, progress, resources)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                id.rawValue, job.type.rawValue, job.name, JSONText.text(job.labels), spec,
+                job.estimate.encoded(),
+                job.priority, now.milliseconds, now.milliseconds, now.milliseconds, job.maxAttempts,
+                job.threads,
+                job.memoryBytes, unfinished, JSONText.text(JobProgress()), JSONText.text(JobResources()),
+            ])
+        for dependency in Set(job.dependencies) {
+            try db.execute(
+                sql: "INSERT INTO job_dependency(job_id, dependency_id) VALUES (?, ?)",
+                arguments: [id.rawValue, dependency.rawValue])
+        }
+    }
+}

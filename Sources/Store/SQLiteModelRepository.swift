@@ -1,0 +1,83 @@
+import GRDB
+import JSON
+public import Jobs
+
+/// The models, kept in the `model` table; their files lie in the data folder.
+public struct SQLiteModelRepository: ModelRepository {
+    let database: SQLiteDatabase
+
+    /// Reads and writes models in `database`.
+    public init(_ database: SQLiteDatabase) { self.database = database }
+
+    /// Stores an imported model.
+    public func add(_ model: ModelRecord) throws(JobError) {
+        try database.write { try ModelRows.insert($0, model) }
+    }
+
+    /// One model.
+    public func model(_ id: ModelID) throws(JobError) -> ModelRecord {
+        try database.read { db in
+            let row = try Row.fetchOne(db, sql: "SELECT * FROM model WHERE id = ?", arguments: [id.rawValue])
+            guard let row else { throw JobError.modelNotFound(id) }
+            return try ModelRows.model(row)
+        }
+    }
+
+    /// One page of models, newest first.
+    public func models(_ page: PageRequest) throws(JobError) -> Page<ModelRecord> {
+        var bound: ModelID?
+        if let cursor = page.after {
+            guard let id = ModelID(cursor) else { throw .invalidCursor }
+            bound = id
+        }
+        // `~` sorts after every identifier.
+        let after = bound?.rawValue ?? "~"
+        let models = try database.read { db in
+            try Row.fetchAll(
+                db, sql: "SELECT * FROM model WHERE id < ? ORDER BY id DESC LIMIT ?",
+                arguments: [after, page.limit + 1]
+            ).map { try ModelRows.model($0) }
+        }
+        let items = Array(models.prefix(page.limit))
+        return Page(items: items, nextCursor: models.count > items.count ? items.last?.id.rawValue : nil)
+    }
+
+    /// Deletes a model; a job that made it keeps its report.
+    public func deleteModel(_ id: ModelID) throws(JobError) -> String {
+        try database.write { db in
+            let path = try String.fetchOne(
+                db, sql: "DELETE FROM model WHERE id = ? RETURNING path", arguments: [id.rawValue])
+            guard let path else { throw JobError.modelNotFound(id) }
+            return path
+        }
+    }
+}
+
+/// Reading and writing model rows.
+enum ModelRows {
+    static func insert(_ db: Database, _ model: ModelRecord) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO model(id, name, job_id, created_at, architecture, parameters, macs, path,
+                    byte_count, sha256, metrics, lineage)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                model.id.rawValue, model.name, model.jobID?.rawValue, model.createdAt.milliseconds,
+                model.architecture.encoded(), model.parameters, model.macs, model.path, model.byteCount,
+                model.sha256,
+                model.metrics.encoded(), model.lineage.encoded(),
+            ])
+    }
+
+    static func model(_ row: Row) throws -> ModelRecord {
+        ModelRecord(
+            id: try JobRows.id(row["id"]), name: row["name"],
+            jobID: try (row["job_id"] as String?).map { try JobRows.id($0) },
+            createdAt: JobRows.time(row["created_at"]),
+            architecture: try JSONText.value(row["architecture"]), parameters: row["parameters"],
+            macs: row["macs"],
+            path: row["path"], byteCount: row["byte_count"], sha256: row["sha256"],
+            metrics: try JSONText.value(row["metrics"]), lineage: try JSONText.value(row["lineage"]))
+    }
+}

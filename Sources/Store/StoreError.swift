@@ -1,0 +1,31 @@
+/// Why a database cannot be used at all; for the log and the person who starts the service.
+public enum StoreError: Error, Equatable, CustomStringConvertible {
+    /// SQLite refused.
+    case cannotOpen(path: String, cause: String)
+    /// The file was written by a later version of the service.
+    case newerSchema(path: String, found: Int, newest: Int)
+    /// The file is damaged; the text is what the check found first.
+    case damaged(path: String, finding: String)
+    /// A setting that durability rests on did not take.
+    case settingRefused(setting: String, expected: String, found: String)
+    /// A migration's name does not start with a number, or the numbers have a gap.
+    case migrationMisnamed(String)
+    /// A migration failed; the database is as it was before.
+    case migrationFailed(name: String, cause: String)
+
+    /// What was attempted, on what, and what was found instead.
+    public var description: String {
+        switch self {
+        case .cannotOpen(let path, let cause): "The database \(path) cannot be opened: \(cause)"
+        case .newerSchema(let path, let found, let newest):
+            "The database \(path) has schema \(found), but this version knows schemas up to \(newest) only."
+        case .damaged(let path, let finding):
+            "The database \(path) is damaged (\(finding)); restore a backup."
+        case .settingRefused(let setting, let expected, let found):
+            "The database setting \(setting) should be \(expected) and is \(found)."
+        case .migrationMisnamed(let name):
+            "The migration \(name) should be named NNNN_name.sql, numbered from 0001 without gaps."
+        case .migrationFailed(let name, let cause): "The migration \(name) failed: \(cause)"
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import Foundation
+import Jobs
+import Store
+import Testing
+
+@Suite("The database file") struct SQLiteDatabaseTests {
+    @Test("refuses a schema newer than it knows, and says which")
+    func refusesNewerSchema() throws {
+        let store = try TemporaryStore()
+        let known = try TemporaryStore.migrations()
+        try store.database.close()
+        let later =
+            known + [Migration(name: "0002_later.sql", sql: "CREATE TABLE later(id INTEGER PRIMARY KEY)")]
+        try SQLiteDatabase(path: store.path, migrations: later).close()
+        let expected = StoreError.newerSchema(path: store.path, found: 2, newest: 1)
+        #expect(throws: expected) { try SQLiteDatabase(path: store.path, migrations: known) }
+        #expect(expected.description.contains("has schema 2, but this version knows schemas up to 1 only."))
+    }
+
+    @Test("is copied before its schema changes, and keeps its rows")
+    func copiesBeforeMigrating() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        try store.database.close()
+        let later = Migration(name: "0002_later.sql", sql: "ALTER TABLE job ADD COLUMN colour TEXT")
+        let database = try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [later])
+        #expect(try SQLiteJobRepository(database).job(job.id) == job)
+        try database.close()
+        let copy = store.path + ".schema-1.backup"
+        let old = try SQLiteDatabase(path: copy, migrations: TemporaryStore.migrations())
+        #expect(try SQLiteJobRepository(old).job(job.id) == job)
+        try old.close()
+    }
+
+    @Test("is as it was when a migration fails half way")
+    func keepsSchemaWhenMigrationFails() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        try store.database.close()
+        let broken = Migration(name: "0002_broken.sql", sql: "CREATE TABLE half(id INTEGER); SELECT nothing;")
+        let error = #expect(throws: StoreError.self) {
+            try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [broken])
+        }
+        #expect(error?.description.hasPrefix("The migration 0002_broken.sql failed:") == true)
+        try store.reopen()
+        #expect(try store.jobs.job(job.id) == job)
+    }
+
+    @Test("wants its migrations numbered without gaps")
+    func refusesMisnamedMigrations() throws {
+        let store = try TemporaryStore()
+        #expect(throws: StoreError.migrationMisnamed("0003_x.sql")) {
+            try SQLiteDatabase(
+                path: store.path,
+                migrations: TemporaryStore.migrations() + [Migration(name: "0003_x.sql", sql: "")])
+        }
+    }
+
+    @Test("refuses to open when it is damaged")
+    func refusesDamage() throws {
+        let store = try TemporaryStore()
+        for _ in 0..<50 { try store.submit() }
+        try store.database.close()
+        let file = try FileHandle(forUpdating: URL(filePath: store.path))
+        let end = try file.seekToEnd()
+        for page in stride(from: UInt64(8192), to: end, by: 4096) {
+            try file.seek(toOffset: page)
+            try file.write(contentsOf: Data(repeating: 0xA5, count: 64))
+        }
+        try file.close()
+        #expect(throws: StoreError.self) { try store.reopen() }
+    }
+
+    @Test("gives out identifiers greater than every stored one, even after the clock was set back")
+    func identifiersGrowAcrossRuns() throws {
+        let store = try TemporaryStore()
+        let first = try store.submit(at: .start)
+        try store.reopen()
+        let second = try store.submit(at: .start + -86_400_000)
+        #expect(second.id > first.id)
+        let events =
+            try
+            (store.events.events(of: first.id, after: nil, limit: 9)
+            + store.events.events(of: second.id, after: nil, limit: 9))
+        #expect(events.map(\.id) == events.map(\.id).sorted())
+    }
+}

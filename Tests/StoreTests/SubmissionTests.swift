@@ -1,0 +1,120 @@
+import Foundation
+import JSON
+import Jobs
+import Store
+import Synchronization
+import Testing
+
+@Suite("Submitting a job") struct SubmissionTests {
+    private func submission(_ seed: Int64, key: String?, principal: String = "alice") -> JobSubmission {
+        JobSubmission(
+            resolved: .sample(spec: ["seed": .integer(seed)]),
+            idempotency: key.map { IdempotencyKey(principal: principal, key: $0) },
+            body: ["seed": .integer(seed)])
+    }
+
+    @Test("stores it queued, with all it was resolved to")
+    func storesAllFields() throws {
+        let store = try TemporaryStore()
+        let resolved = ResolvedJob.sample(
+            name: "näme", labels: ["commit": "abc", "ci": "yes"], priority: 7, maxAttempts: 2, threads: 3,
+            memoryBytes: 1 << 33, spec: ["lr": 0.05, "layers": [1, 2]])
+        let job = try store.submit(resolved)
+        #expect(job == (try store.jobs.job(job.id)))
+        #expect(job.state == .queued)
+        #expect(job.name == "näme")
+        #expect(job.labels == ["commit": "abc", "ci": "yes"])
+        #expect((job.priority, job.maxAttempts, job.threads, job.memoryBytes) == (7, 2, 3, 1 << 33))
+        #expect(job.spec == ["lr": 0.05, "layers": [1, 2]])
+        #expect(job.transitions == [JobTransition(state: .queued, at: .start)])
+        #expect((job.attempt, job.version) == (0, 1))
+    }
+
+    @Test("again under the same key gives the same job, across restarts too")
+    func replays() throws {
+        let store = try TemporaryStore()
+        let first = try store.jobs.submit(submission(1, key: "k"), at: .start)
+        try store.reopen()
+        let again = try store.jobs.submit(submission(1, key: "k"), at: .start + 1000)
+        #expect(!first.isReplay)
+        #expect(again.isReplay)
+        #expect(again.job.id == first.job.id)
+        #expect(try store.jobs.counts() == [.queued: 1])
+    }
+
+    @Test("under a used key with another body is refused")
+    func refusesOtherBody() throws {
+        let store = try TemporaryStore()
+        _ = try store.jobs.submit(submission(1, key: "k"), at: .start)
+        let error = #expect(throws: JobError.idempotencyConflict(key: "k")) {
+            try store.jobs.submit(submission(2, key: "k"), at: .start)
+        }
+        #expect(error?.description.contains("was used before with another body") == true)
+        _ = try store.jobs.submit(submission(2, key: "k", principal: "bob"), at: .start)
+        #expect(try store.jobs.counts() == [.queued: 2])
+    }
+
+    @Test("under a key older than a day makes a new job")
+    func forgetsOldKeys() throws {
+        let store = try TemporaryStore()
+        _ = try store.jobs.submit(submission(1, key: "k"), at: .start)
+        let day: Int64 = 86_400_000
+        #expect(try store.jobs.submit(submission(1, key: "k"), at: .start + day).isReplay)
+        #expect(try !store.jobs.submit(submission(1, key: "k"), at: .start + (day + 1)).isReplay)
+    }
+
+    @Test("50 times at once under one key makes one job")
+    func isIdempotentUnderConcurrency() throws {
+        let store = try TemporaryStore()
+        let jobs = store.jobs
+        let receipts = Mutex<[SubmissionReceipt]>([])
+        DispatchQueue.concurrentPerform(iterations: 50) { _ in
+            if let receipt = try? jobs.submit(submission(1, key: "k"), at: .start) {
+                receipts.withLock { $0.append(receipt) }
+            }
+        }
+        let all = receipts.withLock { $0 }
+        #expect(all.count == 50)
+        #expect(Set(all.map(\.job.id)).count == 1)
+        #expect(all.filter { !$0.isReplay }.count == 1)
+        #expect(try store.jobs.counts() == [.queued: 1])
+    }
+
+    @Test("is refused when the queue is full, but a replay is not")
+    func refusesBeyondLimit() throws {
+        let store = try TemporaryStore()
+        let one = JobSubmission(
+            resolved: .sample(), idempotency: IdempotencyKey(principal: "a", key: "k"), body: 1, queueLimit: 1
+        )
+        let two = JobSubmission(resolved: .sample(), idempotency: nil, body: 1, queueLimit: 1)
+        _ = try store.jobs.submit(one, at: .start)
+        #expect(throws: JobError.queueFull(limit: 1)) { try store.jobs.submit(two, at: .start) }
+        #expect(try store.jobs.submit(one, at: .start).isReplay)
+    }
+
+    @Test("names every dependency that is missing or can never succeed")
+    func refusesImpossibleDependencies() throws {
+        let store = try TemporaryStore()
+        let failed = try store.submit()
+        _ = try store.jobs.cancel(failed.id, reason: JobReason(code: "x", message: "x"), at: .start)
+        let unknown: JobID = IdentifierGenerator().next(at: .start)
+        let fine = try store.submit()
+        let error = #expect(throws: JobError.self) {
+            try store.submit(.sample(dependencies: [fine.id, unknown, failed.id]))
+        }
+        guard case .invalid(let violations)? = error else {
+            Issue.record("not a violation: \(String(describing: error))")
+            return
+        }
+        #expect(violations.map(\.pointer) == ["/depends_on/1", "/depends_on/2"])
+        #expect(violations.map(\.code) == ["job_not_found", "dependency_failed"])
+    }
+
+    @Test("with a spec beyond 256 KiB is refused, not cut")
+    func refusesLongSpecs() throws {
+        let store = try TemporaryStore()
+        let long = ResolvedJob.sample(spec: .string(String(repeating: "x", count: 262_143)))
+        #expect(throws: JobError.self) { try store.submit(long) }
+        #expect(try store.jobs.counts() == [:])
+    }
+}

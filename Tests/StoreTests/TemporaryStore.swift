@@ -1,0 +1,112 @@
+import Foundation
+import JSON
+import Jobs
+import Store
+
+/// A real database in a folder of its own, gone when the test is over.
+final class TemporaryStore {
+    let folder: URL
+    private(set) var database: SQLiteDatabase
+
+    init(jitter: Double = 0) throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "store-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        self.jitter = jitter
+        database = try Self.open(folder)
+    }
+
+    deinit {
+        try? database.close()
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private let jitter: Double
+    var path: String { Self.path(folder) }
+    var jobs: SQLiteJobRepository { SQLiteJobRepository(database) { [jitter] in jitter } }
+    var metrics: SQLiteMetricRepository { SQLiteMetricRepository(database) }
+    var events: SQLiteEventRepository { SQLiteEventRepository(database) }
+    var models: SQLiteModelRepository { SQLiteModelRepository(database) }
+    var datasets: SQLiteDatasetRepository { SQLiteDatasetRepository(database) }
+
+    /// Closes the database and opens it again, as a new run of the process would.
+    func reopen() throws {
+        try database.close()
+        database = try Self.open(folder)
+    }
+
+    static func path(_ folder: URL) -> String { folder.appending(path: "vintner.db").path }
+
+    static func open(_ folder: URL) throws -> SQLiteDatabase {
+        try SQLiteDatabase(path: path(folder), migrations: migrations())
+    }
+
+    /// The schema as it is released.
+    static func migrations() throws -> [Migration] {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../migrations")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+        return try names.filter { $0.hasSuffix(".sql") }.map { name in
+            Migration(name: name, sql: try String(contentsOf: folder.appending(path: name), encoding: .utf8))
+        }
+    }
+
+    // MARK: Shorthands
+
+    static let start = Timestamp(milliseconds: 1_700_000_000_000)
+
+    @discardableResult
+    func submit(_ job: ResolvedJob = .sample(), at now: Timestamp = start) throws -> Job {
+        try jobs.submit(JobSubmission(resolved: job, idempotency: nil, body: job.spec), at: now).job
+    }
+
+    func claim(
+        at now: Timestamp = start, free: Budget = .large, total: Budget = .large, isIdle: Bool = true,
+        bootID: String = "boot-1"
+    ) throws -> ClaimedJob? {
+        try jobs.claimNext(
+            ClaimRequest(
+                worker: "worker-0", bootID: bootID, free: free, total: total, isIdle: isIdle, now: now,
+                leaseDeadline: 30_000_000_000))
+    }
+}
+
+extension Budget {
+    static let large = Budget(threads: 64, memoryBytes: 1 << 40)
+}
+
+extension ResolvedJob {
+    static func sample(
+        name: String = "sample", labels: [String: String] = [:], priority: Int = 0, maxAttempts: Int = 3,
+        threads: Int = 1, memoryBytes: Int = 1000, dependencies: [JobID] = [], spec: JSONValue = ["seed": 1]
+    ) -> ResolvedJob {
+        ResolvedJob(
+            type: .train, name: name, labels: labels, priority: priority, maxAttempts: maxAttempts,
+            spec: spec,
+            threads: threads, memoryBytes: memoryBytes, dependencies: dependencies)
+    }
+}
+
+extension Timestamp {
+    static let start = TemporaryStore.start
+    static func + (time: Timestamp, milliseconds: Int64) -> Timestamp {
+        time.adding(milliseconds: milliseconds)
+    }
+}
+
+extension ModelRecord {
+    static func sample(_ store: TemporaryStore, job: JobID?, path: String = "models/a") -> ModelRecord {
+        ModelRecord(
+            id: store.database.identifiers.next(at: .start), name: "lenet", jobID: job, createdAt: .start,
+            architecture: ["preset": "lenet5_caffe"], parameters: 431_080, macs: 2_293_000, path: path,
+            byteCount: 1_724_320, sha256: String(repeating: "a", count: 64))
+    }
+}
+
+extension CheckpointRecord {
+    static func sample(step: Int, kind: Kind = .last, path: String, at: Timestamp = .start)
+        -> CheckpointRecord
+    {
+        CheckpointRecord(
+            step: step, kind: kind, path: path, sha256: String(repeating: "b", count: 64), byteCount: 12,
+            at: at)
+    }
+}
