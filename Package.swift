@@ -53,7 +53,7 @@ let package = Package(
         floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
         floor("Data", ["Tensor", "JSON", "Files", "CData"]),
         floor("Formats", ["JSON", "Files"]),
-        floor("Training", ["Plan", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
+        floor("Training", ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
         floor("Jobs", ["JSON"]),

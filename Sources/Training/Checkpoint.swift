@@ -1,0 +1,121 @@
+public import Files
+internal import Formats
+internal import Graph
+public import JSON
+internal import Plan
+
+/// Writing and reading a run's state and its model, as safetensors.
+extension Trainer {
+    private enum Key {
+        static let state = "vintner.state"
+        static let task = "vintner.task"
+        static let model = "vintner.model"
+    }
+
+    /// What a checkpoint must agree with to be resumed from: the model and everything that decides the run.
+    private var fingerprint: String {
+        let options = task.options
+        let parts: [JSONValue] = [
+            task.model.json, .string(task.dataset.info.sha256), .string(String(task.seed)),
+            JSONValue(options.batchSize), JSONValue(options.epochs), .string(String(describing: options)),
+        ]
+        return SHA256.digest(of: Array(JSONValue.array(parts).encoded().utf8)).hex
+    }
+
+    /// Stores parameters, optimiser state and position; the file appears whole or not at all.
+    public func save(to path: String) throws(TrainingError) -> AtomicFile.Receipt {
+        try write(
+            path, withVelocity: true,
+            metadata: [
+                Key.state: state.json.encoded(), Key.task: fingerprint, Key.model: task.model.json.encoded(),
+            ])
+    }
+
+    /// Stores the model alone, with PyTorch's names and order.
+    ///
+    /// - Parameter description: Goes into the file's metadata beside the architecture: classes, normalisation.
+    public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
+        -> AtomicFile.Receipt
+    {
+        var metadata = ["format": "pt", Key.model: task.model.json.encoded()]
+        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        return try write(path, withVelocity: false, metadata: metadata)
+    }
+
+    private func write(
+        _ path: String, withVelocity: Bool, metadata: [String: String]
+    ) throws(TrainingError) -> AtomicFile.Receipt {
+        let graph = program.graph
+        var tensors = graph.parameters.map {
+            (name: $0.name, element: StoredElement.float32, shape: $0.shape.dimensions)
+        }
+        let velocities = graph.parameterIDs.filter { withVelocity && program.store[$0].velocity != nil }
+        tensors += velocities.map {
+            (name: "velocity.\(graph[$0].name)", element: .float32, shape: graph[$0].shape.dimensions)
+        }
+        let writer = try formatting { () throws(FormatError) in
+            try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
+        }
+        for id in graph.parameterIDs { try append(id, velocity: false, to: writer) }
+        for id in velocities { try append(id, velocity: true, to: writer) }
+        return try formatting { () throws(FormatError) in try writer.commit() }
+    }
+
+    private func append(
+        _ id: Graph.ParameterID, velocity: Bool, to writer: SafetensorsWriter
+    ) throws(TrainingError) {
+        let values = try planning { () throws(PlanError) in try program.read(id, velocity: velocity) }
+        try formatting { () throws(FormatError) in try writer.append(values.span) }
+    }
+
+    /// Takes over what `save` stored.
+    ///
+    /// - Parameters:
+    ///   - path: The checkpoint.
+    ///   - sha256: The hash it must have; nil when none is known.
+    /// - Throws: `TrainingError.badCheckpoint` for a file of another run or a damaged one; the trainer is then
+    ///   no longer to be used.
+    public func restore(from path: String, sha256: String?) throws(TrainingError) {
+        if let sha256 {
+            let found: String
+            do { found = try SHA256.digest(ofFile: path).hex } catch { throw .file(error) }
+            guard found == sha256 else {
+                throw .badCheckpoint(path: path, reason: "its SHA-256 is \(found), not \(sha256)")
+            }
+        }
+        let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
+        guard reader.metadata[Key.task] == fingerprint else {
+            throw .badCheckpoint(path: path, reason: "it belongs to a run with other settings")
+        }
+        let text = Array((reader.metadata[Key.state] ?? "").utf8)
+        guard let json = try? JSONValue(parsing: text), let restored = TrainingState(json) else {
+            throw .badCheckpoint(path: path, reason: "its state cannot be read")
+        }
+        try load(reader, withVelocity: true)
+        state = restored
+    }
+
+    /// Takes over the parameters alone, as from the best checkpoint of the run.
+    public func restoreParameters(from path: String) throws(TrainingError) {
+        let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
+        try load(reader, withVelocity: false)
+    }
+
+    private func load(_ reader: SafetensorsReader, withVelocity: Bool) throws(TrainingError) {
+        let graph = program.graph
+        for id in graph.parameterIDs {
+            try load(graph[id].name, into: id, velocity: false, reader)
+            guard withVelocity, program.store[id].velocity != nil else { continue }
+            try load("velocity.\(graph[id].name)", into: id, velocity: true, reader)
+        }
+    }
+
+    private func load(
+        _ name: String, into id: Graph.ParameterID, velocity: Bool, _ reader: SafetensorsReader
+    ) throws(TrainingError) {
+        let values = try formatting { () throws(FormatError) in
+            try reader.floats(name, shape: program.graph[id].shape.dimensions)
+        }
+        try planning { () throws(PlanError) in try program.write(values, to: id, velocity: velocity) }
+    }
+}

@@ -1,0 +1,46 @@
+internal import Data
+internal import Kernels
+internal import Plan
+internal import Tensor
+
+/// What an evaluation measured.
+public struct EvaluationResult: Sendable, Equatable {
+    /// Mean over the samples.
+    public let loss: Double
+    /// Part of the samples whose largest output is their label's.
+    public let accuracy: Double
+    public let samples: Int
+}
+
+extension Trainer {
+    /// Which samples to measure on.
+    public enum Split: Sendable { case validation, test }
+
+    /// Runs the model in evaluation mode over a split; changes nothing.
+    ///
+    /// - Returns: nil when the observer asked to stop half way.
+    public func evaluate(
+        _ split: Split, observer: (any TrainingObserver)? = nil
+    ) throws(TrainingError) -> EvaluationResult? {
+        let source = split == .test ? task.whole(task.dataset.test) : task.sources.validation
+        let batcher = Batcher(
+            indices: source.indices, batchSize: TrainingTask.evaluationBatch, order: .stored)
+        let filler = BatchFiller(source.split, of: task.dataset.info)
+        let prefetcher: Prefetcher
+        do { prefetcher = try Prefetcher(batcher, filler: filler, epochs: 1) } catch { throw .data(error) }
+        var tally = TrainingState.Tally()
+        while let batch = prefetcher.next() {
+            if observer?.stopReason != nil { return nil }
+            guard let plan = program.evaluationPlan(batch: batch.count) else {
+                preconditionFailure("no plan evaluates \(batch.count) samples")
+            }
+            let result = try planning { () throws(PlanError) in
+                try plan.bindBatch(input: batch.imagesSlot, target: batch.labelsSlot, in: batch.arena)
+                return try plan.run(
+                    StepState(seed: task.seed, step: 0, learningRate: 0, inverseCount: 1))
+            }
+            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: batch.count)
+        }
+        return EvaluationResult(loss: tally.loss, accuracy: tally.accuracy, samples: tally.samples)
+    }
+}

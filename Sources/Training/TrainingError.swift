@@ -1,0 +1,38 @@
+public import Data
+public import Files
+public import Formats
+public import Plan
+
+/// Training that cannot go on.
+public enum TrainingError: Error, CustomStringConvertible {
+    /// The loss became NaN or infinite.
+    case nonFiniteLoss(step: Int, epoch: Int, loss: Double)
+    case plan(PlanError)
+    case data(DataError)
+    case format(FormatError)
+    case file(FileError)
+    /// A checkpoint that does not belong to this job or is damaged.
+    case badCheckpoint(path: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .nonFiniteLoss(let step, let epoch, let loss):
+            "The loss became \(loss) at step \(step) (epoch \(epoch)); a lower learning rate usually helps."
+        case .plan(let error): error.description
+        case .data(let error): error.description
+        case .format(let error): error.description
+        case .file(let error): error.description
+        case .badCheckpoint(let path, let reason): "The checkpoint \(path) cannot be used: \(reason)."
+        }
+    }
+}
+
+/// Runs `body` and wraps what it throws.
+func planning<R>(_ body: () throws(PlanError) -> R) throws(TrainingError) -> R {
+    do { return try body() } catch { throw .plan(error) }
+}
+
+/// Runs `body` and wraps what it throws.
+func formatting<R>(_ body: () throws(FormatError) -> R) throws(TrainingError) -> R {
+    do { return try body() } catch { throw .format(error) }
+}

@@ -1,0 +1,45 @@
+/// Why a run should stop before its end.
+public enum StopReason: Sendable { case cancel, pause, drain }
+
+/// A point of the training curves.
+public struct StepReport: Sendable {
+    /// Steps done.
+    public let step: Int
+    public let steps: Int
+    /// Counted from 0.
+    public let epoch: Int
+    public let epochs: Int
+    /// Mean over the steps since the last report.
+    public let loss: Double
+    public let learningRate: Double
+    /// Samples since the last report.
+    public let samples: Int
+    /// Multiply-accumulates since the last report.
+    public let macs: Int
+    /// Nanoseconds since the last report in which the step waited for its batch.
+    public let waitNanoseconds: Int64
+}
+
+/// The end of an epoch.
+public struct EpochReport: Sendable {
+    /// Counted from 0.
+    public let epoch: Int
+    public let step: Int
+    public let trainLoss: Double
+    public let trainAccuracy: Double
+    public let validation: EvaluationResult
+    /// Whether the validation accuracy is the best so far.
+    public let isBest: Bool
+}
+
+/// Who follows a run and steers it; called on the run's own thread, between steps.
+public protocol TrainingObserver: AnyObject {
+    /// Read between steps: a reason to stop.
+    var stopReason: StopReason? { get }
+    /// Read between steps: whether it is time for a checkpoint.
+    var isCheckpointDue: Bool { get }
+    func didStep(_ report: StepReport)
+    func didFinishEpoch(_ report: EpochReport)
+    /// Asked to store the run's state, by `Trainer.save`.
+    func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError)
+}

@@ -1,0 +1,68 @@
+public import Data
+public import JSON
+
+/// Where a run stands, besides its parameters: what a checkpoint keeps in its metadata.
+public struct TrainingState: Sendable, Equatable {
+    /// Steps done.
+    public var step = 0
+    /// The next batch; behind an epoch's last batch the epoch's evaluation is next.
+    public var position = BatchPosition()
+    /// Loss, hits and samples since the last point of the curves.
+    public var window = Tally()
+    /// The same since the epoch began.
+    public var epoch = Tally()
+    /// The best validation accuracy so far and the step it was reached at.
+    public var bestAccuracy: Double?
+    public var bestStep = 0
+
+    public init() {}
+
+    /// Sums over samples.
+    public struct Tally: Sendable, Equatable {
+        public var lossSum = 0.0
+        public var correct = 0
+        public var samples = 0
+
+        public init() {}
+
+        public var loss: Double { samples == 0 ? 0 : lossSum / Double(samples) }
+        public var accuracy: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
+
+        mutating func add(lossSum: Double, correct: Int, samples: Int) {
+            self.lossSum += lossSum
+            self.correct += correct
+            self.samples += samples
+        }
+    }
+
+    /// Exact: doubles are written with all the digits they need.
+    var json: JSONValue {
+        [
+            "step": JSONValue(step), "epoch": JSONValue(position.epoch), "batch": JSONValue(position.batch),
+            "window": window.json, "epoch_tally": self.epoch.json,
+            "best_accuracy": bestAccuracy.map { .number($0) } ?? .null, "best_step": JSONValue(bestStep),
+        ]
+    }
+
+    init?(_ json: JSONValue) {
+        guard let step = json["step"]?.intValue, let epoch = json["epoch"]?.intValue,
+            let batch = json["batch"]?.intValue, let window = json["window"].flatMap(Tally.init),
+            let tally = json["epoch_tally"].flatMap(Tally.init), let bestStep = json["best_step"]?.intValue,
+            step >= 0, epoch >= 0, batch >= 0
+        else { return nil }
+        (self.step, position) = (step, BatchPosition(epoch: epoch, batch: batch))
+        (self.window, self.epoch, self.bestStep) = (window, tally, bestStep)
+        bestAccuracy = json["best_accuracy"]?.doubleValue
+    }
+}
+
+extension TrainingState.Tally {
+    var json: JSONValue { [.number(lossSum), JSONValue(correct), JSONValue(samples)] }
+
+    init?(_ json: JSONValue) {
+        guard let parts = json.arrayValue, parts.count == 3, let loss = parts[0].doubleValue,
+            let correct = parts[1].intValue, let samples = parts[2].intValue
+        else { return nil }
+        (lossSum, self.correct, self.samples) = (loss, correct, samples)
+    }
+}
