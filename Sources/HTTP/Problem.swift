@@ -13,6 +13,8 @@ public struct Problem: Error, Sendable, CustomStringConvertible {
     public var headers: Headers
     /// Further members of the document.
     public var more: JSONObject = [:]
+    /// What is behind it; for the log, never shown.
+    public var cause: String?
 
     /// Makes a problem.
     public init(
@@ -32,8 +34,10 @@ public struct Problem: Error, Sendable, CustomStringConvertible {
         self.init(.unprocessableContent, "invalid_request", detail, violations: invalid.violations)
     }
 
-    /// Code and detail.
-    public var description: String { "\(status.code) \(code): \(detail)" }
+    /// Code, detail and cause; for the log.
+    public var description: String {
+        "\(status.code) \(code): \(detail)" + (cause.map { " (\($0))" } ?? "")
+    }
 
     /// The document.
     public var json: JSONValue {

@@ -1,0 +1,51 @@
+public import HTTP
+public import JSON
+public import Jobs
+
+/// What the API needs of the process around it.
+public struct APIEnvironment: Sendable {
+    /// Version, processor, memory, budgets: the members of `/v1/system` beside the queue.
+    public var system: @Sendable () -> JSONObject
+    /// Why the service is not ready yet; `nil` when it is.
+    public var unreadiness: @Sendable () -> String?
+    /// The absolute path of a model's weights (safetensors).
+    public var modelFile: @Sendable (ModelRecord) -> String
+    /// Deletes files that no record names any more; paths are as the records have them.
+    public var removeFiles: @Sendable (_ paths: [String]) -> Void
+
+    /// Makes an environment.
+    public init(
+        system: @escaping @Sendable () -> JSONObject,
+        unreadiness: @escaping @Sendable () -> String? = { nil },
+        modelFile: @escaping @Sendable (ModelRecord) -> String,
+        removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
+    ) {
+        (self.system, self.unreadiness) = (system, unreadiness)
+        (self.modelFile, self.removeFiles) = (modelFile, removeFiles)
+    }
+}
+
+/// The whole HTTP API: every route, each declared in the file of its resource.
+public struct API: Sendable {
+    /// Every route, dashboard included.
+    public let routes: [Route]
+
+    /// Puts the routes together.
+    ///
+    /// - Parameters:
+    ///   - jobs: The service behind most of them.
+    ///   - environment: What only the process knows.
+    ///   - authenticator: Where browsers sign in; the same one that the server asks.
+    public init(jobs: JobService, environment: APIEnvironment, authenticator: TokenAuthenticator) {
+        routes =
+            JobRoutes(jobs: jobs, environment: environment).routes
+            + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
+            + VerdictRoutes(jobs: jobs).routes
+            + ModelRoutes(jobs: jobs, environment: environment).routes + DatasetRoutes(jobs: jobs).routes
+            + SystemRoutes(jobs: jobs, environment: environment).routes
+            + SessionRoutes(authenticator: authenticator).routes + DashboardRoutes().routes
+    }
+
+    /// The routes, ready for a server.
+    public var router: Router { Router(routes) }
+}

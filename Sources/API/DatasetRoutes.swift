@@ -1,0 +1,47 @@
+import HTTP
+import JSON
+import Jobs
+
+/// The datasets that jobs can name.
+struct DatasetRoutes: Sendable {
+    let jobs: JobService
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/datasets", access: .requires(.read), handler: list),
+            Route(.get, "/v1/datasets/{id}", access: .requires(.read), handler: show),
+        ]
+    }
+
+    /// One page of datasets, newest first.
+    private func list(_ request: Request) throws -> Response {
+        var reader = QueryReader(request.query)
+        let page = reader.page()
+        try reader.finish()
+        let datasets = try Problem.translating { () throws(JobError) in
+            try jobs.repositories.datasets.datasets(page)
+        }
+        return .json(datasets.json { $0.json })
+    }
+
+    /// One dataset, by id or by name; 404 `dataset_not_found`.
+    private func show(_ request: Request) throws -> Response {
+        try QueryReader(request.query).finish()
+        let dataset = try Problem.translating { () throws(JobError) in
+            try jobs.repositories.datasets.dataset(request.parameter("id"))
+        }
+        return .json(dataset.json)
+    }
+}
+
+extension DatasetRecord {
+    /// The dataset as clients see it; where its files lie is ours alone.
+    var json: JSONValue {
+        var object: JSONObject = [
+            "id": .string(id.rawValue), "object": "dataset", "name": .string(name), "format": .string(format),
+            "is_ready": .bool(isReady), "sha256": .string(sha256), "created_at": .number(createdAt.seconds),
+        ]
+        for (key, value) in details.objectValue?.members ?? [] { _ = object.insert(key, value) }
+        return .object(object)
+    }
+}

@@ -1,0 +1,79 @@
+import HTTP
+import JSON
+import Jobs
+
+/// What happens to a job: as a list, and as a live stream.
+struct EventRoutes: Sendable {
+    let jobs: JobService
+
+    var routes: [Route] {
+        [Route(.get, "/v1/jobs/{id}/events", access: .requires(.read), handler: events)]
+    }
+
+    /// The events after `after`, oldest first; a stream for `Accept: text/event-stream`.
+    ///
+    /// 204 when a client comes back to the stream of a job that is over and has missed nothing: that is
+    /// how a browser is told to stop reconnecting.
+    private func events(_ request: Request) throws -> Response {
+        var reader = QueryReader(request.query)
+        let after = reader.text("after")
+        let limit = reader.integer("limit", in: 1...1000) ?? 50
+        let cursor = EventCursor(after ?? "")
+        if after != nil, cursor == nil {
+            reader.add("after", "invalid_cursor", "expected the id of an event")
+        }
+        try reader.finish()
+        let id = try request.jobID()
+        guard request.accepts("text/event-stream") else {
+            let found = try Problem.translating { () throws(JobError) in
+                try jobs.events(of: id, after: cursor?.event, limit: limit + 1)
+            }
+            let shown = found.prefix(limit)
+            let page = Page(
+                items: Array(shown), nextCursor: found.count > limit ? shown.last?.id.rawValue : nil)
+            return .json(page.json { $0.json })
+        }
+        let last = request.headers["Last-Event-ID"]
+        let feed = JobFeed(id, jobs, from: last.flatMap(EventCursor.init) ?? cursor ?? EventCursor())
+        if last != nil, try feed.isOver() { return Response(.noContent) }
+        _ = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+        return .events(
+            EventSource(
+                subscribe: { [hub = jobs.hub] wake in hub.onChange(of: .job(id), wake) }, pull: feed.pull))
+    }
+}
+
+/// How far a client has read: the last event, and the step up to which it has the curves' points.
+///
+/// Written as `evt_...` or `evt_....1200`; the second part is what makes a resumed stream repeat no point.
+struct EventCursor: Sendable {
+    var event: EventID?
+    var step = -1
+
+    /// The beginning.
+    init() {}
+
+    /// Reads a cursor; `nil` when it is none of ours.
+    init?(_ text: String) {
+        let parts = text.split(separator: ".", maxSplits: 1)
+        guard let first = parts.first, let event = EventID(String(first)) else { return nil }
+        self.event = event
+        guard parts.count == 2 else { return }
+        guard let step = Int(parts[1]), step >= -1 else { return nil }
+        self.step = step
+    }
+
+    /// The text that `init` reads; `nil` before the first event.
+    var text: String? { event.map { step < 0 ? $0.rawValue : "\($0.rawValue).\(step)" } }
+}
+
+extension EventRecord {
+    /// The event as clients see it.
+    var json: JSONValue {
+        [
+            "id": .string(id.rawValue), "object": "event", "at": .number(at.seconds),
+            "level": .string(level.rawValue), "type": .string(type), "message": .string(message),
+            "data": data,
+        ]
+    }
+}

@@ -1,0 +1,86 @@
+import HTTP
+import JSON
+import Jobs
+import Synchronization
+
+/// The live stream of one job: `state` and `log` from its events, `progress`, and `metric` points.
+final class JobFeed: Sendable {
+    private struct State {
+        var cursor: EventCursor
+        var progress: JobProgress?
+    }
+
+    /// How many events one pull takes.
+    private static let eventsMax = 100
+    /// How many points of each series one pull takes; more are thinned.
+    private static let pointsMax = 200
+    private let id: JobID
+    private let jobs: JobService
+    private let state: Mutex<State>
+
+    init(_ id: JobID, _ jobs: JobService, from cursor: EventCursor) {
+        (self.id, self.jobs) = (id, jobs)
+        state = Mutex(State(cursor: cursor))
+    }
+
+    /// Whether the job is over and the client has all of it.
+    func isOver() throws -> Bool {
+        let cursor = state.withLock { $0.cursor }
+        return try Problem.translating { () throws(JobError) in
+            guard try jobs.job(id).state.isTerminal else { return false }
+            return try jobs.events(of: id, after: cursor.event, limit: 1).isEmpty
+        }
+    }
+
+    /// What is new since the last pull.
+    func pull() throws -> EventBatch {
+        var state = state.withLock { $0 }
+        // The job is read first: whatever ended it is among the events read afterwards.
+        let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+        let records = try Problem.translating { () throws(JobError) in
+            try jobs.events(of: id, after: state.cursor.event, limit: Self.eventsMax)
+        }
+        var events: [ServerEvent] = []
+        for record in records {
+            state.cursor.event = record.id
+            events.append(
+                ServerEvent(
+                    id: state.cursor.text, name: record.type == "state" ? "state" : "log", data: record.json))
+        }
+        events += try points(of: job, &state)
+        if state.progress != job.progress {
+            state.progress = job.progress
+            var data: JSONObject = JobResource.json(job.progress).objectValue ?? [:]
+            data["state"] = .string(job.state.rawValue)
+            data["version"] = JSONValue(job.version)
+            events.append(ServerEvent(id: nil, name: "progress", data: .object(data)))
+        }
+        let result = state
+        self.state.withLock { $0 = result }
+        let hasMore = records.count == Self.eventsMax
+        return EventBatch(events, hasMore: hasMore, isLast: job.state.isTerminal && !hasMore)
+    }
+
+    /// The points after the cursor's step; moves the cursor.
+    private func points(of job: Job, _ state: inout State) throws -> [ServerEvent] {
+        // A job that went back to a checkpoint records those steps again.
+        state.cursor.step = min(state.cursor.step, job.progress.step)
+        let since = state.cursor.step < 0 ? nil : state.cursor.step
+        let curves = try Problem.translating { () throws(JobError) in
+            try jobs.metrics(of: id, CurveQuery(sinceStep: since, pointsMax: Self.pointsMax))
+        }
+        let filled = curves.filter { !$0.steps.isEmpty }
+        guard !filled.isEmpty else { return [] }
+        state.cursor.step = max(state.cursor.step, filled.compactMap(\.steps.last).max() ?? state.cursor.step)
+        let last = filled.count - 1
+        return filled.enumerated().map { index, curve in
+            let data: JSONValue = [
+                "series": .string(curve.name), "steps": .array(curve.steps.map { JSONValue($0) }),
+                "values": .array(curve.values.map(JSONValue.number)),
+                "times": .array(curve.times.map { .number($0.seconds) }),
+            ]
+            // The cursor moves with the last series: a client that saw only some of them gets all again.
+            return ServerEvent(id: index == last ? state.cursor.text : nil, name: "metric", data: data)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import HTTP
+import JSON
+import Jobs
+
+extension Problem {
+    /// What a client is told of an error of the jobs; the one place where the two meet.
+    init(_ error: JobError) {
+        switch error {
+        case .invalid(let violations): self.init(InvalidInput(violations))
+        case .jobNotFound, .modelNotFound, .datasetNotFound:
+            self.init(.notFound, error.code, error.description)
+        case .stateConflict(_, let state, _):
+            self.init(.conflict, error.code, error.description)
+            more = ["state": .string(state.rawValue)]
+        case .idempotencyConflict, .nameTaken, .inUse:
+            self.init(.conflict, error.code, error.description)
+        case .queueFull, .draining:
+            self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "5"])
+        case .invalidCursor:
+            self.init(InvalidInput(pointer: "?after", code: error.code, detail: error.description))
+        case .storeUnavailable(let cause):
+            self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "1"])
+            self.cause = cause
+        case .storeFull(let cause):
+            self.init(.insufficientStorage, error.code, error.description, headers: ["Retry-After": "60"])
+            self.cause = cause
+        case .storeBroken(let cause):
+            self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "30"])
+            self.cause = cause
+        }
+    }
+
+    /// Runs `body`, turning an error of the jobs into a problem.
+    static func translating<Result>(_ body: () throws(JobError) -> Result) throws(Problem) -> Result {
+        do { return try body() } catch { throw Problem(error) }
+    }
+}
+
+extension Request {
+    /// The job that the path names; an id that cannot be one is not found either.
+    func jobID() throws(Problem) -> JobID {
+        guard let id = JobID(parameter("id")) else { throw notFound("job") }
+        return id
+    }
+
+    /// The model that the path names.
+    func modelID() throws(Problem) -> ModelID {
+        guard let id = ModelID(parameter("id")) else { throw notFound("model") }
+        return id
+    }
+
+    private func notFound(_ kind: String) -> Problem {
+        let name = JSONValue.string(parameter("id")).summary
+        return Problem(.notFound, "\(kind)_not_found", "There is no \(kind) \(name).")
+    }
+}
+
+extension QueryReader {
+    /// `limit` and `after`.
+    mutating func page() -> PageRequest {
+        PageRequest(limit: integer("limit", in: 1...1000) ?? 50, after: text("after"))
+    }
+}
+
+extension Page {
+    /// The list as clients see it.
+    func json(_ element: (Element) -> JSONValue) -> JSONValue {
+        [
+            "object": "list", "data": .array(items.map(element)), "has_more": .bool(hasMore),
+            "next_cursor": JSONValue(nextCursor),
+        ]
+    }
+}

@@ -1,0 +1,61 @@
+import HTTP
+import JSON
+
+/// How a browser, which cannot send a bearer token by itself, signs in: for a cookie that no script reads.
+struct SessionRoutes: Sendable {
+    let authenticator: TokenAuthenticator
+
+    private static let login = Field.optionalString(
+        "login", lengthMax: 128, "The one-time secret of the address that the server printed.")
+    private static let schema = ObjectSchema("session", "Signing in.", fields: [login])
+
+    var routes: [Route] {
+        [
+            Route(.post, "/v1/session", access: .open, handler: open),
+            Route(.get, "/v1/session", access: .requires(.read), execution: .inline, handler: show),
+            Route(.delete, "/v1/session", access: .requires(.read), handler: close),
+        ]
+    }
+
+    /// Opens a session for whoever sends the token or a login secret; 401 `invalid_login`.
+    private func open(_ request: Request) throws -> Response {
+        try QueryReader(request.query).finish()
+        let log = ViolationLog()
+        var reader = ObjectReader(try request.json(orEmpty: [:]), as: Self.schema, at: "", log: log)
+        let login = reader.read(Self.login)
+        reader.finish()
+        try log.throwIfAny()
+        guard let principal = login.map({ authenticator.redeem(login: $0) }) ?? request.principal else {
+            throw Problem(.unauthorized, "invalid_login", "The token or the one-time address is not valid.")
+        }
+        let secret = try authenticator.openSession(for: principal)
+        var response = Response.json(Self.json(principal), status: .created)
+        response.headers["Set-Cookie"] = cookie(secret, seconds: TokenAuthenticator.sessionSeconds)
+        return response
+    }
+
+    /// Who is signed in.
+    private func show(_ request: Request) throws -> Response {
+        let principal = request.principal ?? Principal(name: "", scopes: [])
+        return .json(Self.json(principal))
+    }
+
+    /// Signs out.
+    private func close(_ request: Request) throws -> Response {
+        if let secret = request.headers.cookie(authenticator.sessionCookie) {
+            authenticator.closeSession(secret)
+        }
+        return Response(.noContent, headers: ["Set-Cookie": cookie("", seconds: 0)])
+    }
+
+    private func cookie(_ value: String, seconds: Int) -> String {
+        "\(authenticator.sessionCookie)=\(value); HttpOnly; SameSite=Strict; Path=/; Max-Age=\(seconds)"
+    }
+
+    private static func json(_ principal: Principal) -> JSONValue {
+        [
+            "object": "session", "principal": .string(principal.name),
+            "scopes": .array(Scope.allCases.filter(principal.scopes.contains).map { .string($0.rawValue) }),
+        ]
+    }
+}

@@ -1,0 +1,98 @@
+import JSON
+import Jobs
+
+/// How a job turned out, gate by gate.
+struct Verdict {
+    /// The verdict in a word; also the code of the refusal.
+    enum Outcome: String {
+        case passed
+        case pending
+        case gateFailed = "gate_failed"
+        case jobFailed = "job_failed"
+        case jobCancelled = "job_cancelled"
+    }
+
+    /// One condition and what came of it.
+    struct Gate {
+        let metric: String
+        let min: Double?
+        let max: Double?
+        /// What was reached; `nil` when it was not measured.
+        let value: Double?
+
+        /// Whether it holds; what was not measured, or is not a number, does not.
+        var holds: Bool {
+            guard let value, !value.isNaN else { return false }
+            return min.map { value >= $0 } ?? true && max.map { value <= $0 } ?? true
+        }
+
+        /// The condition as text.
+        var condition: String {
+            let low = min.map { "\(metric) >= \($0)" }
+            let high = max.map { "\(metric) <= \($0)" }
+            return [low, high].compactMap(\.self).joined(separator: " and ")
+        }
+    }
+
+    let job: Job
+    let gates: [Gate]
+    let outcome: Outcome
+
+    init(_ job: Job) {
+        self.job = job
+        gates = Self.gates(of: job)
+        switch job.state {
+        case .succeeded: outcome = gates.allSatisfy(\.holds) ? .passed : .gateFailed
+        case .failed: outcome = job.error?.code == "gate_failed" ? .gateFailed : .jobFailed
+        case .cancelled: outcome = .jobCancelled
+        case .queued, .running, .pausing, .paused, .cancelling: outcome = .pending
+        }
+    }
+
+    /// A metric's value is the report's, else the last point of the series.
+    private static func gates(of job: Job) -> [Gate] {
+        (job.spec["gate"]?.arrayValue ?? []).compactMap { gate in
+            guard let metric = gate["metric"]?.stringValue else { return nil }
+            let reported = job.result?.report[metric]?.doubleValue
+            let last = job.summary.first { $0.name == metric }?.last
+            return Gate(
+                metric: metric, min: gate["min"]?.doubleValue, max: gate["max"]?.doubleValue,
+                value: reported ?? last)
+        }
+    }
+
+    /// The verdict in a sentence.
+    var sentence: String {
+        switch outcome {
+        case .passed: "\(job.id) succeeded and every gate holds."
+        case .pending: "\(job.id) is \(job.state.rawValue); there is no verdict yet."
+        case .gateFailed:
+            "\(job.id) missed a gate: "
+                + gates.filter { !$0.holds }.map { gate in
+                    "\(gate.condition), reached \(gate.value.map { "\($0)" } ?? "nothing")"
+                }.joined(separator: "; ") + "."
+        case .jobFailed: "\(job.id) failed: \(job.error?.message ?? "no reason was recorded")"
+        case .jobCancelled: "\(job.id) was cancelled: \(job.reason?.message ?? "no reason was recorded")"
+        }
+    }
+
+    /// The verdict as clients see it.
+    var json: JSONValue {
+        let passed: JSONValue = outcome == .pending ? .null : .bool(outcome == .passed)
+        let error: JSONValue =
+            job.error.map { ["code": .string($0.code), "message": .string($0.message)] } ?? .null
+        return [
+            "object": "verdict", "job_id": .string(job.id.rawValue), "state": .string(job.state.rawValue),
+            "code": .string(outcome.rawValue), "passed": passed, "message": .string(sentence),
+            "gates": .array(
+                gates.map { gate in
+                    [
+                        "metric": .string(gate.metric), "min": JSONValue(gate.min),
+                        "max": JSONValue(gate.max),
+                        "value": JSONValue(gate.value), "passed": .bool(gate.holds),
+                    ]
+                }),
+            "error": error,
+        ]
+    }
+}

@@ -1,0 +1,54 @@
+import HTTP
+import JSON
+import Jobs
+
+/// Whether a job did what was asked of it; the answer that a pipeline stands or falls by.
+struct VerdictRoutes: Sendable {
+    let jobs: JobService
+
+    private enum Format: String, CaseIterable { case json, junit, markdown, badge }
+
+    var routes: [Route] {
+        [Route(.get, "/v1/jobs/{id}/verdict", access: .requires(.read), reply: verdict)]
+    }
+
+    /// 200 when it succeeded and every gate holds; 409 when not; 202 when it runs longer than `wait`.
+    private func verdict(_ request: Request) throws -> Reply {
+        var reader = QueryReader(request.query)
+        let seconds = reader.number("wait", in: 0...600) ?? 0
+        let format = reader.choice("format", of: Format.self) ?? .json
+        try reader.finish()
+        let id = try request.jobID()
+        let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+        if job.state.isTerminal || seconds == 0 { return .now(Self.response(Verdict(job), format)) }
+        return .later(
+            jobs.wait(for: id, seconds: seconds) { isLast in
+                let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+                return isLast || job.state.isTerminal ? Self.response(Verdict(job), format) : nil
+            })
+    }
+
+    private static func response(_ verdict: Verdict, _ format: Format) -> Response {
+        let status: Status =
+            switch verdict.outcome {
+            case .passed: .ok
+            case .pending: .accepted
+            case .gateFailed, .jobFailed, .jobCancelled: .conflict
+            }
+        switch format {
+        case .json: return json(verdict, status)
+        case .junit: return .text(VerdictText.junit(verdict), status: status, contentType: "application/xml")
+        case .markdown:
+            return .text(VerdictText.markdown(verdict), status: status, contentType: "text/markdown")
+        case .badge: return .text(VerdictText.badge(verdict), status: status, contentType: "image/svg+xml")
+        }
+    }
+
+    private static func json(_ verdict: Verdict, _ status: Status) -> Response {
+        guard status == .conflict else { return .json(verdict.json, status: status) }
+        var problem = Problem(.conflict, verdict.outcome.rawValue, verdict.sentence)
+        problem.more = verdict.json.objectValue ?? [:]
+        problem.more["code"] = nil
+        return problem.response
+    }
+}
