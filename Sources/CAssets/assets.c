@@ -75,11 +75,9 @@ static const unsigned char vendor_dygraph_css[] = {
 static const unsigned char vendor_dygraph_min_js[] = {
 #embed </usr/share/javascript/dygraphs/dygraph.min.js>
 };
-#if __has_embed("../../migrations/0001_initial.sql")
 static const unsigned char migration_0001[] = {
 #embed "../../migrations/0001_initial.sql"
 };
-#endif
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -107,9 +105,7 @@ static const cassets_file files[] = {
     ROW("public/js/views/system.js", js_views_system_js),
     ROW("public/vendor/dygraph.css", vendor_dygraph_css),
     ROW("public/vendor/dygraph.min.js", vendor_dygraph_min_js),
-#if __has_embed("../../migrations/0001_initial.sql")
     ROW("migrations/0001_initial.sql", migration_0001),
-#endif
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];
