@@ -9,6 +9,9 @@
 static const unsigned char css_app_css[] = {
 #embed "../../Public/css/app.css"
 };
+static const unsigned char css_parts_css[] = {
+#embed "../../Public/css/parts.css"
+};
 static const unsigned char css_tokens_css[] = {
 #embed "../../Public/css/tokens.css"
 };
@@ -18,8 +21,53 @@ static const unsigned char favicon_svg[] = {
 static const unsigned char index_html[] = {
 #embed "../../Public/index.html"
 };
+static const unsigned char js_api_js[] = {
+#embed "../../Public/js/api.js"
+};
+static const unsigned char js_charts_js[] = {
+#embed "../../Public/js/charts.js"
+};
+static const unsigned char js_dom_js[] = {
+#embed "../../Public/js/dom.js"
+};
+static const unsigned char js_format_js[] = {
+#embed "../../Public/js/format.js"
+};
 static const unsigned char js_main_js[] = {
 #embed "../../Public/js/main.js"
+};
+static const unsigned char js_parts_js[] = {
+#embed "../../Public/js/parts.js"
+};
+static const unsigned char js_poll_js[] = {
+#embed "../../Public/js/poll.js"
+};
+static const unsigned char js_views_curves_js[] = {
+#embed "../../Public/js/views/curves.js"
+};
+static const unsigned char js_views_datasets_js[] = {
+#embed "../../Public/js/views/datasets.js"
+};
+static const unsigned char js_views_documents_js[] = {
+#embed "../../Public/js/views/documents.js"
+};
+static const unsigned char js_views_events_js[] = {
+#embed "../../Public/js/views/events.js"
+};
+static const unsigned char js_views_job_js[] = {
+#embed "../../Public/js/views/job.js"
+};
+static const unsigned char js_views_jobs_js[] = {
+#embed "../../Public/js/views/jobs.js"
+};
+static const unsigned char js_views_models_js[] = {
+#embed "../../Public/js/views/models.js"
+};
+static const unsigned char js_views_signin_js[] = {
+#embed "../../Public/js/views/signin.js"
+};
+static const unsigned char js_views_system_js[] = {
+#embed "../../Public/js/views/system.js"
 };
 static const unsigned char vendor_dygraph_css[] = {
 #embed </usr/share/javascript/dygraphs/dygraph.css>
@@ -27,25 +75,37 @@ static const unsigned char vendor_dygraph_css[] = {
 static const unsigned char vendor_dygraph_min_js[] = {
 #embed </usr/share/javascript/dygraphs/dygraph.min.js>
 };
-#if __has_embed("../../migrations/0001_initial.sql")
 static const unsigned char migration_0001[] = {
 #embed "../../migrations/0001_initial.sql"
 };
-#endif
 
 #define ROW(name, array) {name, array, sizeof array}
 
 static const cassets_file files[] = {
     ROW("public/css/app.css", css_app_css),
+    ROW("public/css/parts.css", css_parts_css),
     ROW("public/css/tokens.css", css_tokens_css),
     ROW("public/favicon.svg", favicon_svg),
     ROW("public/index.html", index_html),
+    ROW("public/js/api.js", js_api_js),
+    ROW("public/js/charts.js", js_charts_js),
+    ROW("public/js/dom.js", js_dom_js),
+    ROW("public/js/format.js", js_format_js),
     ROW("public/js/main.js", js_main_js),
+    ROW("public/js/parts.js", js_parts_js),
+    ROW("public/js/poll.js", js_poll_js),
+    ROW("public/js/views/curves.js", js_views_curves_js),
+    ROW("public/js/views/datasets.js", js_views_datasets_js),
+    ROW("public/js/views/documents.js", js_views_documents_js),
+    ROW("public/js/views/events.js", js_views_events_js),
+    ROW("public/js/views/job.js", js_views_job_js),
+    ROW("public/js/views/jobs.js", js_views_jobs_js),
+    ROW("public/js/views/models.js", js_views_models_js),
+    ROW("public/js/views/signin.js", js_views_signin_js),
+    ROW("public/js/views/system.js", js_views_system_js),
     ROW("public/vendor/dygraph.css", vendor_dygraph_css),
     ROW("public/vendor/dygraph.min.js", vendor_dygraph_min_js),
-#if __has_embed("../../migrations/0001_initial.sql")
     ROW("migrations/0001_initial.sql", migration_0001),
-#endif
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

@@ -1,0 +1,85 @@
+// JSON as people read it: the specification as text, a report as a list of facts.
+import { fill, h } from "../dom.js";
+import * as format from "../format.js";
+import { card, toast } from "../parts.js";
+
+/** A panel with a JSON document, coloured, with a button that copies it. */
+export function jsonPanel(title) {
+  const code = h("pre", { class: "code", tabindex: 0 });
+  const copy = h("button", { class: "button plain small", type: "button" }, "copy");
+  let text = "";
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text);
+    toast("Copied.");
+  });
+  return {
+    element: card(title, code, copy),
+    update(value) {
+      const next = JSON.stringify(value ?? null, null, 2);
+      if (next === text) return;
+      text = next;
+      fill(code, coloured(text));
+    },
+  };
+}
+
+/** The text's tokens as spans: keys, strings, numbers and literals. */
+function coloured(text) {
+  const token = /("(?:\\.|[^"\\])*")(\s*:)?|(-?\d[\d.eE+-]*)|\b(true|false|null)\b/g;
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(token)) {
+    parts.push(text.slice(end, match.index));
+    const [whole, string, colon, number] = match;
+    if (string) parts.push(h("span", { class: colon ? "k" : "s" }, string), colon ?? "");
+    else parts.push(h("span", { class: number ? "n" : "l" }, whole));
+    end = match.index + whole.length;
+  }
+  return [...parts, text.slice(end)];
+}
+
+/** A finished job's report; hidden until there is one. */
+export function reportPanel() {
+  const facts = h("div", { class: "body" });
+  const element = card("Report", facts);
+  element.hidden = true;
+  let shown = "";
+  return {
+    element,
+    update(job) {
+      const report = job.result?.report;
+      element.hidden = !report;
+      const text = JSON.stringify(report);
+      if (!report || text === shown) return;
+      shown = text;
+      fill(facts, factList(report));
+    },
+  };
+}
+
+/** Any JSON value as a list of facts, objects within objects indented. */
+export function factList(value) {
+  const entries = Object.entries(value ?? {}).filter(([, one]) => one !== null);
+  return h("dl", { class: "facts" }, entries.map(([name, one]) => {
+    if (one !== null && typeof one === "object" && !isPlainList(one)) {
+      const items = Array.isArray(one) ? one : [one];
+      return [h("dt", {}, format.words(name)), h("dd", {}, items.length === 0 ? "none" : ""),
+        items.map((item) => h("dd", { class: "nested" }, factList(item)))];
+    }
+    return [h("dt", {}, format.words(name)), h("dd", {}, factText(name, one))];
+  }));
+}
+
+const isPlainList = (value) => Array.isArray(value) && value.every((one) => typeof one !== "object");
+
+function factText(name, value) {
+  if (Array.isArray(value)) return value.map((one) => factText("", one)).join(", ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "number") return String(value);
+  if (name.endsWith("_at")) return format.moment(value);
+  if (name === "bytes" || name.endsWith("_bytes")) return format.bytes(value);
+  if (name.endsWith("accuracy")) return format.percent(value);
+  if (name.endsWith("joules")) return format.joules(value);
+  if (name.endsWith("seconds")) return format.duration(value);
+  return Number.isInteger(value) ? format.number(value) : format.significant(value);
+}

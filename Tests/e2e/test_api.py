@@ -1,0 +1,217 @@
+"""A tour of the API with nothing but requests, as a client with `curl` would make it."""
+
+import json
+import struct
+
+from service import Service, lenet, mlp
+
+
+def check_list(content):
+    assert content["object"] == "list" and isinstance(content["data"], list), content
+    assert isinstance(content["has_more"], bool), content
+
+
+def check_problem(reply, status, code=None):
+    assert reply.status == status, reply
+    assert reply.headers["content-type"].startswith("application/problem+json"), reply.headers
+    problem = reply.json
+    assert problem["status"] == status and problem["title"] and problem["code"], problem
+    assert code is None or problem["code"] == code, problem
+    return problem
+
+
+def test_nothing_but_health_is_open(binary, kept):
+    with Service(binary) as service:
+        assert service.get("/healthz", token=False).status == 200
+        for path in ("/v1/jobs", "/v1/models", "/v1/system", "/v1/nothing", "/readyz", "/nothing/at/all"):
+            check_problem(service.get(path, token=False), 401)
+            check_problem(service.get(path, headers={"Authorization": "Bearer wrong"}), 401)
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert service.call(method, "/v1/jobs", {}, token=False).status == 401, method
+        foreign = service.get("/v1/jobs", headers={"Host": "evil.example"})
+        assert foreign.status in (400, 403, 421), foreign
+        cross_site = service.post("/v1/jobs", mlp(), headers={"Sec-Fetch-Site": "cross-site"})
+        assert cross_site.status == 403, cross_site
+
+
+def test_the_machine_describes_itself(binary, kept):
+    with Service(binary) as service:
+        assert service.get("/readyz").status == 200
+        system = service.get("/v1/system").json
+        assert system["version"], system
+        text = json.dumps(system)
+        assert "core" in text and "memory" in text, text
+        datasets = service.get("/v1/datasets").json
+        check_list(datasets)
+        [fashion] = [one for one in datasets["data"] if one["name"] == "fashion-mnist"]
+        same = service.get(f"/v1/datasets/{fashion['id']}").json
+        assert same["name"] == "fashion-mnist" and "10" in json.dumps(same), same
+        check_problem(service.get("/v1/datasets/dst_none"), 404)
+
+
+def test_a_job_runs_from_post_to_model(binary, kept):
+    with Service(binary) as service:
+        reply = service.post("/v1/jobs", mlp(epochs=2, labels={"commit": "abc123"}, name="tour"))
+        assert reply.status == 201, reply
+        job = reply.json
+        assert job["id"].startswith("job_") and job["object"] == "job", job
+        assert reply.headers["location"] == f"/v1/jobs/{job['id']}", reply.headers
+        assert job["spec"]["train"]["epochs"] == 2 and "momentum" in json.dumps(job["spec"]), job["spec"]
+
+        done = service.wait(job["id"])
+        assert done["state"] == "succeeded" and done["error"] is None, done
+        assert done["progress"]["fraction"] == 1 and done["progress"]["epoch"] == 2, done["progress"]
+        report = done["result"]["report"]
+        assert report["test_accuracy"] > 0.8 and report["energy_method"] in ("rapl", "model"), report
+        assert done["resources"]["cpu_seconds"] > 0 and done["resources"]["peak_memory_bytes"] > 0, done
+        assert [one["state"] for one in done["transitions"]] == ["queued", "running", "succeeded"], done
+        assert done["summary"]["series"]["train_loss"]["min"] < 1, done["summary"]
+        check_curves(service, job["id"])
+        check_events(service, job["id"])
+        check_verdict(service, job["id"])
+        check_model(service, done)
+        check_lists(service, job["id"])
+
+
+def check_curves(service, identifier):
+    path = f"/v1/jobs/{identifier}/metrics"
+    series = service.get(f"{path}?series=train_loss,val_accuracy&max_points=100").json["series"]
+    assert set(series) == {"train_loss", "val_accuracy"}, series.keys()
+    loss = series["train_loss"]
+    assert 2 <= len(loss["steps"]) <= 100 and len(loss["steps"]) == len(loss["values"]) == len(loss["times"])
+    assert loss["steps"] == sorted(loss["steps"]) and loss["values"][0] > loss["values"][-1], loss
+    later = service.get(f"{path}?series=train_loss&since_step={loss['steps'][-2]}").json["series"]["train_loss"]
+    assert all(step > loss["steps"][-2] for step in later["steps"]) and later["steps"], later
+    table = service.get(f"{path}?series=train_loss&format=csv")
+    assert table.headers["content-type"].startswith("text/csv"), table.headers
+    assert len(table.body.decode().splitlines()) > 2, table
+    check_problem(service.get(f"{path}?max_point=5"), 422)
+    samples = service.get(f"/v1/jobs/{identifier}/resources").json["series"]
+    for name in ("cpu_percent", "rss_bytes", "samples_per_second", "gflops", "data_wait_fraction", "watts"):
+        assert samples[name]["values"], (name, samples.keys())
+
+
+def check_events(service, identifier):
+    events = service.get(f"/v1/jobs/{identifier}/events?limit=1000").json
+    check_list(events)
+    ids = [event["id"] for event in events["data"]]
+    assert len(ids) >= 3 and len(set(ids)) == len(ids) and ids == sorted(ids), ids
+    rest = service.get(f"/v1/jobs/{identifier}/events?after={ids[0]}&limit=1000").json
+    assert [event["id"] for event in rest["data"]] == ids[1:], rest
+    stream = service.raw(
+        f"GET /v1/jobs/{identifier}/events HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
+        f"Authorization: Bearer {service.token}\r\nAccept: text/event-stream\r\n"
+        f"Last-Event-ID: {ids[0]}\r\n\r\n".encode(), seconds=2)
+    assert b"text/event-stream" in stream, stream[:300]
+    sent = [line[3:].strip().decode() for line in stream.split(b"\n") if line.startswith(b"id:")]
+    assert sent and sent == ids[1:1 + len(sent)], (sent, ids)
+
+
+def check_verdict(service, identifier):
+    path = f"/v1/jobs/{identifier}/verdict"
+    assert service.get(f"{path}?wait=5").status == 200
+    assert b"<testsuite" in service.get(f"{path}?format=junit").body
+    assert service.get(f"{path}?format=markdown").headers["content-type"].startswith("text/markdown")
+    assert service.get(f"{path}?format=badge").status == 200
+    check_problem(service.get(f"{path}?format=pdf"), 422)
+
+
+def check_model(service, job):
+    identifier = job["result"]["model_id"]
+    model = service.get(f"/v1/models/{identifier}").json
+    assert model["parameters"] == 784 * 64 + 64 + 64 * 10 + 10, model
+    assert identifier in [one["id"] for one in service.get("/v1/models").json["data"]]
+    weights = service.weights(job)
+    [header_count] = struct.unpack("<Q", weights[:8])
+    header = json.loads(weights[8:8 + header_count])
+    header.pop("__metadata__", None)
+    counts = [(one["data_offsets"][1] - one["data_offsets"][0]) // 4 for one in header.values()]
+    assert sum(counts) == model["parameters"], header
+    assert 400 <= service.get(f"/v1/models/{identifier}/download?format=pickle").status < 500
+    check_problem(service.get("/v1/models/mdl_none"), 404)
+
+
+def check_lists(service, identifier):
+    found, none = [identifier], []
+    for query, expected in (("state=succeeded", found), ("state=failed", none), ("name=tour", found),
+                            ("label.commit=abc123", found), ("label.commit=other", none), ("type=train", found)):
+        jobs = service.get(f"/v1/jobs?{query}").json
+        check_list(jobs)
+        assert [job["id"] for job in jobs["data"]] == expected, (query, jobs)
+    check_problem(service.get("/v1/jobs?stat=failed"), 422)
+    check_problem(service.get("/v1/jobs?limit=0"), 422)
+    check_problem(service.get("/v1/jobs/job_none"), 404)
+    wrong_method = service.call("PUT", "/v1/jobs", {})
+    check_problem(wrong_method, 405)
+    assert "POST" in wrong_method.headers["allow"], wrong_method.headers
+    check_problem(service.get("/v1/nothing"), 404)
+
+
+def test_lists_are_paged_and_stable(binary, kept):
+    with Service(binary, "--workers", "1") as service:
+        ids = [service.submit(lenet(epochs=50, name=f"job {n}"))["id"] for n in range(5)]
+        page = service.get("/v1/jobs?limit=2").json
+        assert page["has_more"] and len(page["data"]) == 2, page
+        service.submit(lenet(epochs=50, name="late"))
+        seen = [job["id"] for job in page["data"]]
+        while page["has_more"]:
+            page = service.get(f"/v1/jobs?limit=2&after={page['next_cursor']}").json
+            seen += [job["id"] for job in page["data"]]
+        assert sorted(seen) == sorted(ids), (seen, ids)
+
+
+def test_the_same_key_gives_the_same_job(binary, kept):
+    with Service(binary, "--workers", "1") as service:
+        key = {"Idempotency-Key": "build-17"}
+        first = service.submit(lenet(epochs=50), headers=key)
+        again = service.post("/v1/jobs", lenet(epochs=50), headers=key)
+        assert again.status == 200 and again.json["id"] == first["id"], again
+        assert again.headers["idempotency-replayed"] == "true", again.headers
+        check_problem(service.post("/v1/jobs", lenet(epochs=51), headers=key), 409)
+        service.kill()
+        service.start()
+        after = service.post("/v1/jobs", lenet(epochs=50), headers=key)
+        assert after.status == 200 and after.json["id"] == first["id"], after
+
+
+def test_jobs_can_be_steered(binary, kept):
+    with Service(binary, "--workers", "1") as service:
+        running = service.submit(lenet(epochs=200))["id"]
+        queued = service.submit(lenet(epochs=200))["id"]
+        service.wait(running, lambda job: job["state"] == "running")
+        assert service.job(queued)["state"] == "queued"
+
+        assert service.post(f"/v1/jobs/{queued}/pause").status in (200, 202)
+        service.wait(queued, lambda job: job["state"] == "paused")
+        assert service.post(f"/v1/jobs/{queued}/cancel").status in (200, 202)
+        assert service.wait(queued)["state"] == "cancelled"
+        problem = check_problem(service.post(f"/v1/jobs/{queued}/cancel"), 409, "job_state_conflict")
+        assert "cancelled" in problem["detail"], problem
+
+        assert service.post(f"/v1/jobs/{running}/cancel").status in (200, 202)
+        stopped = service.wait(running, seconds=20)
+        assert stopped["state"] == "cancelled" and stopped["finished_at"], stopped
+        verdict = service.get(f"/v1/jobs/{running}/verdict")
+        assert verdict.status == 409, verdict
+
+
+def test_a_gate_decides_the_verdict(binary, kept):
+    with Service(binary) as service:
+        gate = [{"metric": "val_accuracy", "min": 0.999}]
+        job = service.submit(mlp(gate=gate))["id"]
+        running = service.get(f"/v1/jobs/{job}/verdict?wait=0")
+        assert running.status in (202, 409), running
+        verdict = service.get(f"/v1/jobs/{job}/verdict?wait=60")
+        check_problem(verdict, 409, "gate_failed")
+        assert "val_accuracy" in verdict.body.decode(), verdict
+
+
+def test_a_loss_that_explodes_fails_the_job(binary, kept):
+    with Service(binary) as service:
+        spec = mlp()
+        spec["train"]["optimizer"] = {"name": "sgd", "lr": 1e6, "momentum": 0.9}
+        job = service.submit(spec)["id"]
+        failed = service.wait(job)
+        assert failed["state"] == "failed" and failed["attempt"] == 1, failed
+        assert failed["error"]["code"] and "step" in failed["error"]["message"], failed["error"]
+        check_problem(service.get(f"/v1/jobs/{job}/verdict"), 409, "job_failed")

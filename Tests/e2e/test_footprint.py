@@ -1,0 +1,37 @@
+"""What the idle server takes: time to be ready, and memory."""
+
+import statistics
+
+from service import Service
+
+
+def test_ready_within_200_milliseconds(binary, kept):
+    seconds = []
+    with Service(binary) as service:
+        for _ in range(7):
+            assert service.terminate() == 0
+            service.start()
+            seconds.append(service.ready_seconds)
+    assert statistics.median(seconds) <= 0.2, [f"{one * 1000:.0f} ms" for one in seconds]
+    print(f"      ready after {statistics.median(seconds) * 1000:.0f} ms")
+
+
+def test_idle_server_stays_below_40_megabytes(binary, kept):
+    with Service(binary) as service:
+        for path in ("/healthz", "/v1/jobs", "/v1/system", "/", "/vendor/dygraph.min.js"):
+            assert service.get(path).status == 200, path
+        assert service.resident_bytes <= 40_000_000, f"{service.resident_bytes / 1e6:.1f} MB"
+        print(f"      {service.resident_bytes / 1e6:.1f} MB resident")
+
+
+def test_one_server_per_data_folder(binary, kept):
+    with Service(binary) as service:
+        second = Service(binary, data=service.data)
+        try:
+            second.start(seconds=10)
+        except Exception as error:
+            assert "ended with" in str(error), error
+        else:
+            second.kill()
+            raise AssertionError("a second server started on the same folder")
+        assert service.get("/healthz").status == 200
