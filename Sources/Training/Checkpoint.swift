@@ -1,8 +1,10 @@
+internal import Data
 public import Files
 internal import Formats
 internal import Graph
 public import JSON
 internal import Plan
+internal import Tensor
 
 /// Writing and reading a run's state and its model, as safetensors.
 extension Trainer {

@@ -33,7 +33,7 @@ public final class Trainer {
         let options = TrainingTask.programOptions(task.dataset.info, task.options)
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
-            do { engine = try DNNEngine() } catch { throw .kernel(error) }
+            do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
             let program = try Program(task.model.graph, options, on: engine)
             try program.allocate()
             return program

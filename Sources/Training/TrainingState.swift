@@ -1,5 +1,5 @@
 public import Data
-public import JSON
+internal import JSON
 
 /// Where a run stands, besides its parameters: what a checkpoint keeps in its metadata.
 public struct TrainingState: Sendable, Equatable {
