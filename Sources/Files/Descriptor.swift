@@ -50,6 +50,24 @@ struct Descriptor: ~Copyable {
         return received
     }
 
+    /// Reads `count` bytes from `offset` on, fewer only where the file ends.
+    func read(_ count: Int, at offset: Int) throws(FileError) -> [UInt8] {
+        var failure: Int32 = 0
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            guard let start = buffer.baseAddress else { return }
+            while initialized < count {
+                let result = unsafe pread(
+                    number, start + initialized, count - initialized, offset + initialized)
+                if result < 0 && errno == EINTR { continue }
+                if result < 0 { failure = errno }
+                if result <= 0 { return }
+                initialized += result
+            }
+        }
+        guard failure == 0 else { throw .system(action: "read", path: path, errno: failure) }
+        return bytes
+    }
+
     /// Writes all of `bytes`, continuing after short writes.
     func writeAll(_ bytes: RawSpan) throws(FileError) {
         let failure = unsafe bytes.withUnsafeBytes { buffer -> Int32 in

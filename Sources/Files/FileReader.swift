@@ -24,6 +24,15 @@ public final class FileReader {
         return bytes
     }
 
+    /// The `count` bytes that start at `offset`, fewer only where the file ends.
+    ///
+    /// Where `read(upTo:)` stands does not change.
+    ///
+    /// - Throws: `FileError.system`, also for what has no offsets, such as a pipe.
+    public func read(_ count: Int, at offset: Int) throws(FileError) -> [UInt8] {
+        try descriptor.read(count, at: offset)
+    }
+
     /// The next `count` bytes, fewer only where the file ends.
     public func readFully(_ count: Int) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -1,0 +1,67 @@
+import Files
+import Jobs
+
+/// Where everything lies below the data folder.
+struct DataFolder: Sendable {
+    let path: String
+
+    var database: String { "\(path)/vintner.sqlite" }
+    var token: String { "\(path)/token" }
+    var jobs: String { "\(path)/jobs" }
+    var models: String { "\(path)/models" }
+    var datasets: String { "\(path)/datasets" }
+
+    /// A stored path, which is relative, made absolute.
+    func absolute(_ relative: String) -> String { "\(path)/\(relative)" }
+
+    /// A job's folder, relative.
+    static func folder(of job: JobID) -> String { "jobs/\(job)" }
+
+    /// A model's folder, relative.
+    static func folder(of model: ModelID) -> String { "models/\(model)" }
+
+    /// Makes the folders that are missing.
+    func make() throws(FileError) {
+        for folder in [path, jobs, models, datasets] { try Folder.make(folder) }
+    }
+
+    /// Reads the token, or makes one on the first start (256 random bits, mode 0600).
+    ///
+    /// - Returns: The token, and whether it is new.
+    func readOrMakeToken() throws(FileError) -> (token: String, isNew: Bool) {
+        do throws(FileError) {
+            let bytes = try readFile(token, limit: 4096)
+            let text = String(decoding: bytes, as: UTF8.self)
+            return (String(text.prefix { !$0.isWhitespace }), false)
+        } catch {
+            guard error.isMissing else { throw error }
+        }
+        let made = SHA256.Digest.hex(try secureRandomBytes(32))
+        try AtomicFile.write(Array((made + "\n").utf8), to: token)
+        return (made, true)
+    }
+
+    /// Deletes what no record names: temporary files, checkpoints and models of interrupted runs.
+    ///
+    /// - Parameter named: The relative paths that records name.
+    func clean(keeping named: Set<String>) throws(FileError) {
+        for parent in ["jobs", "models"] {
+            for name in try Folder.names(in: absolute(parent)) {
+                let folder = "\(parent)/\(name)"
+                try AtomicFile.removeLeftovers(in: absolute(folder))
+                let kept = named.contains { $0 == folder || $0.hasPrefix(folder + "/") }
+                guard kept else {
+                    try Folder.removeTree(absolute(folder))
+                    continue
+                }
+                if parent == "jobs" { try cleanJob(folder, keeping: named) }
+            }
+        }
+    }
+
+    private func cleanJob(_ folder: String, keeping named: Set<String>) throws(FileError) {
+        for file in try Folder.names(in: absolute(folder)) where !named.contains("\(folder)/\(file)") {
+            try Folder.removeFile(absolute("\(folder)/\(file)"))
+        }
+    }
+}

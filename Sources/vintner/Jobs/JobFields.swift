@@ -1,0 +1,58 @@
+import Graph
+import JSON
+import Training
+
+/// The JSON fields of a `train` job.
+enum JobFields {
+    /// What may be asked for now.
+    enum Kind: String, CaseIterable, Sendable { case train }
+
+    static let type = Field.choice("type", of: Kind.self, "What kind of work it is.")
+    static let name = Field.string("name", default: "", lengthMax: 200, "What people call the job.")
+    static let labels = Field.texts("labels", countMax: 32, lengthMax: 200, "Free pairs to filter by.")
+    static let priority = Field.integer("priority", default: 0, in: -100...100, "Higher runs first.")
+    static let threads = Field.automaticInteger(
+        "threads", in: 1...1024, "Threads of the job's steps; \"auto\" takes the whole core budget.")
+    static let seed = Field.integer(
+        "seed", default: 0, in: 0...Int(Int64.max), "Decides every random choice.")
+    static let dataset = Field.string("dataset", lengthMax: 128, "A dataset's id or name.")
+    static let model = Field.raw("model", isRequired: true, schema: [:], "A preset, or layers.")
+    static let maxAttempts = Field.integer(
+        "max_attempts", default: 3, in: 1...100, "Attempts that may fail for the machine's sake.")
+    static let dependsOn = Field.strings(
+        "depends_on", default: [], count: 0...64, lengthMax: 64, "Jobs that must succeed first.")
+
+    static let maxSeconds = Field.optionalNumber(
+        "max_seconds", in: 1...1e8, "Longest time that a worker may spend on the job.")
+    static let maxJoules = Field.optionalNumber("max_joules", in: 0...1e12, "Most energy, by energy_method.")
+    static let maxMemory = Field.optionalInteger(
+        "max_memory_bytes", in: 1...(1 << 50), "Most memory that the job's plan may need.")
+    static let limitsSchema = ObjectSchema(
+        "limits", "What the job may use.", fields: [maxSeconds, maxJoules, maxMemory])
+    static let limits = Field.object("limits", limitsSchema, "What the job may use.")
+
+    static let gateMetric = Field.string("metric", lengthMax: 64, "A series, or a figure of the report.")
+    static let gateMin = Field.optionalNumber("min", in: -1e30...1e30, "The least that passes.")
+    static let gateMax = Field.optionalNumber("max", in: -1e30...1e30, "The most that passes.")
+    static let gateSchema = ObjectSchema("gate", "A condition on the result.", fields: [gateMetric, gateMin, gateMax])
+    static let gate = Field.raw(
+        "gate", schema: ["type": "array", "maxItems": 32, "items": gateSchema.jsonSchema()],
+        "Conditions that the verdict checks.")
+    static let train = Field.object("train", TrainFields.schema, "How the model is trained.")
+
+    static let schema = ObjectSchema(
+        "train job", "Trains a model on a dataset.",
+        fields: [
+            type, name, labels, priority, threads, seed, dataset, model, train, limits, maxAttempts,
+            dependsOn, gate,
+        ])
+
+    /// The JSON Schema of a train job.
+    static var jsonSchema: JSONValue {
+        var document = schema.jsonSchema().objectValue ?? [:]
+        var properties = document["properties"]?.objectValue ?? [:]
+        properties["model"] = ModelSpec.jsonSchema
+        document["properties"] = .object(properties)
+        return .object(document)
+    }
+}

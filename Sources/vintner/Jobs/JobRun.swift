@@ -1,0 +1,162 @@
+import Files
+import JSON
+import Jobs
+import Training
+
+/// Follows one attempt of a job: reports its curves, stores its checkpoints, stops it when asked.
+final class JobRun: TrainingObserver {
+    private let claim: ClaimedJob
+    private let control: JobControl
+    private let sink: any JobSink
+    private let folder: DataFolder
+    private let time: any TimeSource
+    private let limits: JobRequest.Limits
+    private let checkpointSeconds: Double
+    private var sampler: ResourceSampler
+    private var points: [MetricPoint] = []
+    private var lastCheckpoint: UInt64
+    private var lastProgress: UInt64 = 0
+    private var rate: Double?
+    /// Where the best checkpoint of the run lies, relative.
+    private(set) var bestPath: String?
+    /// Set when the attempt must end for a reason of its own.
+    private(set) var failure: JobFailure?
+
+    init(
+        _ claim: ClaimedJob, control: JobControl, sink: any JobSink, folder: DataFolder,
+        request: JobRequest, sampler: ResourceSampler, time: any TimeSource
+    ) {
+        (self.claim, self.control, self.sink, self.folder) = (claim, control, sink, folder)
+        (self.sampler, self.time, limits) = (sampler, time, request.limits)
+        checkpointSeconds = request.options.checkpointSeconds
+        lastCheckpoint = time.monotonicNanoseconds()
+        bestPath = claim.checkpoints.first { $0.kind == .best }?.path
+    }
+
+    var stopReason: StopReason? {
+        if failure != nil { return .cancel }
+        return switch control.signal {
+        case .none: nil
+        case .drain: .drain
+        case .pause: .pause
+        case .cancel: .cancel
+        }
+    }
+
+    var isCheckpointDue: Bool {
+        Double(time.monotonicNanoseconds() - lastCheckpoint) * 1e-9 >= checkpointSeconds
+    }
+
+    var totals: JobResources { sampler.totals }
+
+    func didStep(_ report: StepReport) {
+        sampler.add(report)
+        let now = time.now()
+        points.append(MetricPoint(series: "train_loss", step: report.step, value: report.loss, at: now))
+        points.append(
+            MetricPoint(series: "learning_rate", step: report.step, value: report.learningRate, at: now))
+        if sampler.secondsSinceSample >= 1 || report.step == report.steps { takeSample(report.step) }
+        let clock = time.monotonicNanoseconds()
+        guard clock - lastProgress >= 250_000_000 || report.step == report.steps else { return }
+        lastProgress = clock
+        flush()
+        let left = Double(report.steps - report.step) * Double(report.samples)
+        let fraction = Double(report.step) / Double(max(report.steps, 1))
+        sink.progress(
+            JobProgress(
+                fraction: fraction, epoch: report.epoch + 1, epochs: report.epochs, step: report.step,
+                steps: report.steps, samplesPerSecond: rate,
+                etaSeconds: rate.map { left / max($0, 1e-9) / Double(max(stepsPerReport(report), 1)) }))
+    }
+
+    /// Steps that one report stands for; samples are of all of them.
+    private func stepsPerReport(_ report: StepReport) -> Int {
+        max((report.steps + Trainer.pointsMax - 1) / Trainer.pointsMax, 1)
+    }
+
+    private func takeSample(_ step: Int) {
+        let point = sampler.sample(step: step)
+        rate = point.samplesPerSecond
+        sink.resources(point)
+        let totals = sampler.totals
+        sink.totals(totals)
+        if let most = limits.seconds, totals.wallSeconds > most {
+            failure = JobFailure(
+                code: "limit_exceeded", message: "The job ran longer than its \(most) seconds.",
+                pointer: "/limits/max_seconds", step: step)
+        }
+        if let most = limits.joules, totals.joules > most {
+            failure = JobFailure(
+                code: "limit_exceeded", message: "The job used more than its \(most) joules.",
+                pointer: "/limits/max_joules", step: step)
+        }
+    }
+
+    func didFinishEpoch(_ report: EpochReport) {
+        let now = time.now()
+        let values = [
+            ("train_accuracy", report.trainAccuracy), ("val_loss", report.validation.loss),
+            ("val_accuracy", report.validation.accuracy),
+        ]
+        points += values.map { MetricPoint(series: $0.0, step: report.step, value: $0.1, at: now) }
+        flush()
+        takeSample(report.step)
+        let accuracy = percent(report.validation.accuracy)
+        sink.event(
+            .info, "epoch",
+            "Epoch \(report.epoch + 1): validation accuracy \(accuracy), loss \(rounded(report.validation.loss)).",
+            [
+                "epoch": JSONValue(report.epoch + 1), "step": JSONValue(report.step),
+                "train_loss": .number(report.trainLoss), "train_accuracy": .number(report.trainAccuracy),
+                "val_loss": .number(report.validation.loss),
+                "val_accuracy": .number(report.validation.accuracy),
+            ])
+    }
+
+    func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError) {
+        flush()
+        let kind: CheckpointRecord.Kind = isBest ? .best : .last
+        let name = "\(kind.rawValue)-\(trainer.state.step).\(claim.lease.fence).safetensors"
+        let path = "\(DataFolder.folder(of: claim.job.id))/\(name)"
+        let receipt = try trainer.save(to: folder.absolute(path))
+        let record = CheckpointRecord(
+            step: trainer.state.step, kind: kind, path: path, sha256: receipt.sha256.hex,
+            byteCount: Int64(receipt.byteCount), at: time.now())
+        lastCheckpoint = time.monotonicNanoseconds()
+        let obsolete: [String]
+        do { obsolete = try sink.checkpoint(record) } catch {
+            failure = JobFailure(code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+            return
+        }
+        if isBest { bestPath = path }
+        for file in obsolete where file != path {
+            do throws(FileError) { try Folder.removeFile(folder.absolute(file)) } catch {
+                sink.event(.warning, "cleanup", "An old checkpoint could not be deleted.", .null)
+            }
+        }
+    }
+
+    /// Hands over what has not been reported yet.
+    func flush() {
+        guard !points.isEmpty else { return }
+        sink.metrics(points)
+        points.removeAll(keepingCapacity: true)
+    }
+
+    /// The last sample of the attempt.
+    func finish(step: Int) {
+        flush()
+        takeSample(step)
+    }
+}
+
+/// A fraction as people read it: `91.3 %`.
+func percent(_ fraction: Double) -> String { "\(rounded(fraction * 100, digits: 2)) %" }
+
+/// A number with a few digits behind the point.
+func rounded(_ value: Double, digits: Int = 4) -> String {
+    guard value.isFinite else { return "\(value)" }
+    var scale = 1.0
+    for _ in 0..<digits { scale *= 10 }
+    return "\((value * scale).rounded() / scale)"
+}

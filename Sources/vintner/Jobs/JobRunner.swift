@@ -1,0 +1,194 @@
+import Data
+import Files
+import Graph
+import Host
+import JSON
+import Jobs
+import Kernels
+import Plan
+import Synchronization
+import Training
+
+/// Runs train jobs: the one place where jobs meet training.
+final class JobRunner: JobExecutor {
+    private let catalogue: DatasetCatalogue
+    private let folder: DataFolder
+    private let cores: Int
+    private let time: any TimeSource
+    private let identifiers: IdentifierGenerator
+    /// FLOP/s of a large product, by number of threads; measured once.
+    private let peaks = Mutex<[Int: Double]>([:])
+
+    init(
+        catalogue: DatasetCatalogue, folder: DataFolder, cores: Int, identifiers: IdentifierGenerator,
+        time: any TimeSource
+    ) {
+        (self.catalogue, self.folder, self.cores) = (catalogue, folder, cores)
+        (self.identifiers, self.time) = (identifiers, time)
+    }
+
+    func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
+        do throws(JobFailure) {
+            return try attempt(job, control, sink)
+        } catch { return .failed(error) }
+    }
+
+    private func attempt(
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        ThreadTeam.use(claim.job.threads)
+        let request = try read(claim.job.spec)
+        let dataset = try load(request)
+        let task = TrainingTask(
+            model: request.model, options: request.options, dataset: dataset, seed: request.seed)
+        let peak = try translate { () throws(TrainingError) in try self.peak(threads: claim.job.threads) }
+        let trainer = try prepare(task, claim, sink)
+        let sampler = ResourceSampler(
+            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
+            arenaBytes: trainer.program.byteCount, peak: peak, earlier: claim.job.resources, time: time)
+        let run = JobRun(
+            claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
+            time: time)
+        let ending = try translate { () throws(TrainingError) in try trainer.run(run) }
+        run.finish(step: trainer.state.step)
+        if let failure = run.failure { throw failure }
+        switch ending {
+        case .cancel?: return .cancelled
+        case .pause?: return .paused
+        case .drain?: return .yielded
+        case nil: return try conclude(trainer, request, claim, run)
+        }
+    }
+
+    private func read(_ spec: JSONValue) throws(JobFailure) -> JobRequest {
+        do { return try JobRequest.read(spec, catalogue: catalogue, cores: cores) } catch {
+            throw JobFailure(
+                code: "invalid_spec", message: error.description, pointer: error.violations.first?.pointer)
+        }
+    }
+
+    private func load(_ request: JobRequest) throws(JobFailure) -> ImageDataset {
+        do { return try catalogue.load(request.dataset.id) } catch {
+            throw JobFailure(code: "dataset_unusable", message: error.description, pointer: "/dataset")
+        }
+    }
+
+    /// Makes the trainer, at the newest checkpoint that can be used.
+    private func prepare(
+        _ task: TrainingTask, _ claim: ClaimedJob, _ sink: any JobSink
+    ) throws(JobFailure) -> Trainer {
+        do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
+            throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
+        }
+        for record in claim.checkpoints.sorted(by: { $0.step > $1.step }) {
+            let trainer = try translate { () throws(TrainingError) in try Trainer(task) }
+            do throws(TrainingError) {
+                try trainer.restore(from: folder.absolute(record.path), sha256: record.sha256)
+            } catch {
+                sink.event(
+                    .warning, "checkpoint_corrupt",
+                    "The checkpoint of step \(record.step) cannot be used; an older one is tried.", .null)
+                continue
+            }
+            try rewind(sink, to: record.step)
+            sink.event(
+                .info, "resumed", "Resumed from the checkpoint of step \(record.step).",
+                ["step": JSONValue(record.step)])
+            return trainer
+        }
+        try rewind(sink, to: 0)
+        return try translate { () throws(TrainingError) in try Trainer(task) }
+    }
+
+    private func rewind(_ sink: any JobSink, to step: Int) throws(JobFailure) {
+        do { try sink.rewind(toStep: step) } catch {
+            throw JobFailure(
+                code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+        }
+    }
+
+    /// Measures the test split, stores the model and writes the report.
+    private func conclude(
+        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ run: JobRun
+    ) throws(JobFailure) -> JobOutcome {
+        if request.options.keep == .best, let best = run.bestPath {
+            try translate { () throws(TrainingError) in
+                try trainer.restoreParameters(from: folder.absolute(best))
+            }
+        }
+        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test) }
+        guard let test else { return .cancelled }
+        let receipt: AtomicFile.Receipt
+        let id: ModelID = identifiers.next(at: time.now())
+        let path = "\(DataFolder.folder(of: id))/model.safetensors"
+        let info = request.dataset
+        let description: JSONObject = [
+            "dataset": .string(info.name), "classes": .array(info.classNames.map { .string($0) }),
+            "mean": .array(info.mean.map { .number($0) }),
+            "std": .array(info.standardDeviation.map { .number($0) }),
+        ]
+        do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: id))) } catch {
+            throw JobFailure(code: "io", message: "The model's folder could not be made.", isRetryable: true)
+        }
+        receipt = try translate { () throws(TrainingError) in
+            try trainer.saveModel(to: folder.absolute(path), description: description)
+        }
+        run.finish(step: trainer.state.step)
+        let cost = CostModel(of: request.model.graph)
+        let report = self.report(trainer, test, cost, run.totals, receipt)
+        let model = ModelRecord(
+            id: id, name: claim.job.name, jobID: claim.job.id, createdAt: time.now(),
+            architecture: request.model.json, parameters: Int64(cost.parameters),
+            macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
+            sha256: receipt.sha256.hex,
+            metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
+            lineage: [
+                "job": .string(claim.job.id.rawValue), "dataset": .string(info.name),
+                "dataset_sha256": .string(info.sha256), "seed": .string(String(request.seed)),
+            ])
+        return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
+    }
+
+    private func report(
+        _ trainer: Trainer, _ test: EvaluationResult, _ cost: CostModel, _ used: JobResources,
+        _ receipt: AtomicFile.Receipt
+    ) -> JSONValue {
+        [
+            "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
+            "test_samples": JSONValue(test.samples),
+            "best_val_accuracy": trainer.state.bestAccuracy.map { .number($0) } ?? .null,
+            "best_step": JSONValue(trainer.state.bestStep), "steps": JSONValue(trainer.state.step),
+            "seconds": .number(used.wallSeconds), "cpu_seconds": .number(used.cpuSeconds),
+            "joules": .number(used.joules), "energy_method": .string(used.energyMethod),
+            "peak_memory_bytes": .integer(used.peakMemoryBytes),
+            "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
+            "file_bytes": JSONValue(receipt.byteCount), "model_sha256": .string(receipt.sha256.hex),
+        ]
+    }
+
+    private func peak(threads: Int) throws(TrainingError) -> Double {
+        if let known = peaks.withLock({ $0[threads] }) { return known }
+        do throws(PlanError) {
+            let measured = try PeakMeasurement.flopsPerSecond { time.monotonicNanoseconds() }
+            peaks.withLock { $0[threads] = measured }
+            return measured
+        } catch { throw .plan(error) }
+    }
+
+    /// What a client is told of an error, and whether another attempt may help.
+    private func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
+        do throws(TrainingError) { return try body() } catch {
+            switch error {
+            case .nonFiniteLoss(let step, _, _):
+                throw JobFailure(code: "non_finite_loss", message: error.description, step: step)
+            case .plan(.noMemory):
+                throw JobFailure(code: "insufficient_memory", message: error.description)
+            case .plan: throw JobFailure(code: "engine", message: error.description)
+            case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
+            case .badCheckpoint, .format, .file:
+                throw JobFailure(
+                    code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import Data
+import Graph
+import JSON
+import Jobs
+import Kernels
+import Plan
+import Training
+
+/// Turns request bodies into work: checks them, plans them, and refuses what can never fit.
+struct SpecResolver: JobSpecResolver {
+    let catalogue: DatasetCatalogue
+    let budget: Budget
+
+    func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
+        var request = try JobRequest.read(body, catalogue: catalogue, cores: budget.threads)
+        let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
+        var needed = try memory(of: request)
+        while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
+            request.options.batchSize /= 2
+            needed = try memory(of: request)
+        }
+        try check(needed, request)
+        var spec = request.resolved
+        spec["train"] = with(spec["train"], "batch_size", JSONValue(request.options.batchSize))
+        let cost = CostModel(of: request.model.graph)
+        let estimate: JSONValue = [
+            "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
+            "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
+            "micro_batch_size": JSONValue(request.options.batchSize),
+        ]
+        return ResolvedJob(
+            type: .train, name: request.name, labels: request.labels, priority: request.priority,
+            maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
+            memoryBytes: needed, dependencies: request.dependencies, estimate: estimate)
+    }
+
+    func schema(for type: JobType) -> JSONValue? { type == .train ? JobFields.jsonSchema : nil }
+
+    /// Bytes that the job will hold: its arena, its batches, its decoded dataset.
+    private func memory(of request: JobRequest) throws(InvalidInput) -> Int {
+        let options = TrainingTask.programOptions(request.dataset, request.options)
+        let arena: Int
+        do throws(PlanError) {
+            arena = try plan(request, options)
+        } catch {
+            throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
+        }
+        let info = request.dataset
+        let samples = info.trainCount + info.validationCount + info.testCount
+        let dataset = samples.multipliedReportingOverflow(by: info.shape.elementCount + 1)
+        let inputs = TrainingTask.inputByteCount(info, request.options)
+        let (sum, overflow) = arena.addingReportingOverflow(inputs)
+        let (total, overflowed) = sum.addingReportingOverflow(dataset.partialValue)
+        guard !dataset.overflow, !overflow, !overflowed else {
+            throw InvalidInput(pointer: "/model", code: "too_large", detail: PlanError.tooLarge.description)
+        }
+        return total
+    }
+
+    private func plan(_ request: JobRequest, _ options: Program.Options) throws(PlanError) -> Int {
+        // Weights beyond the budget need no plan to be refused, and a plan of them would take long.
+        let weights = CostModel(of: request.model.graph).parameterBytes
+        guard weights <= budget.memoryBytes else { return weights }
+        ThreadTeam.use(request.threads)
+        let engine: DNNEngine
+        do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
+        return try Program(request.model.graph, options, on: engine).byteCount
+    }
+
+    private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {
+        if let most = request.limits.memoryBytes, needed > most {
+            throw InvalidInput(
+                pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
+                detail: "the job needs \(needed) bytes, its limit is \(most)")
+        }
+        guard needed <= budget.memoryBytes else {
+            throw InvalidInput(
+                pointer: "/train/batch_size", code: "insufficient_memory",
+                detail: "the job needs \(needed) bytes at batch size \(request.options.batchSize), the "
+                    + "service may use \(budget.memoryBytes)")
+        }
+    }
+
+    private func with(_ value: JSONValue?, _ key: String, _ member: JSONValue) -> JSONValue {
+        var object = value?.objectValue ?? [:]
+        object[key] = member
+        return .object(object)
+    }
+}
