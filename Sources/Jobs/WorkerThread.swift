@@ -6,9 +6,15 @@ enum WorkerThread {
     static let stackByteCount = 8 << 20
 
     /// Runs `body` on a new thread.
+    ///
+    /// The kernel learns the name too, and hands it on to every thread that this one starts: that is
+    /// how the processor time of one job is told from another's.
     static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
-        let thread = Thread(block: body)
-        thread.name = name
+        let thread = Thread {
+            // Only a thread that names itself tells the kernel.
+            Thread.current.name = name
+            body()
+        }
         thread.stackSize = stackByteCount
         thread.start()
     }
