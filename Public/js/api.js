@@ -69,6 +69,9 @@ export const act = (id, action) => request("POST", `/v1/jobs/${part(id)}/${actio
 export const signIn = (token) =>
   request("POST", "/v1/session", { body: {}, headers: { Authorization: `Bearer ${token}` } });
 
+/** Ends the session. */
+export const signOut = () => request("DELETE", "/v1/session");
+
 /**
  * Follows a job's events: `onEvent(event)` for each, `onState(isOpen)` as the stream comes and goes.
  * The browser reconnects by itself and says where it left off. Returns a function that ends it.

@@ -11,6 +11,7 @@ import * as system from "./views/system.js";
 
 const main = document.getElementById("main");
 const pulse = document.getElementById("pulse");
+const signOut = document.getElementById("sign-out");
 const sections = [["jobs", "Jobs"], ["models", "Models"], ["datasets", "Datasets"], ["system", "System"]];
 const views = { jobs, models, datasets, system };
 
@@ -37,6 +38,7 @@ function route() {
   const [section = "jobs", id] = address.map(decodeURIComponent);
   const name = views[section] ? section : "jobs";
   leave();
+  signOut.hidden = false;
   showTabs(name);
   document.title = `${name.charAt(0).toUpperCase()}${name.slice(1)} · Vintner`;
   onHealth({ state: "waiting", failure: null, lastAnswer: null });
@@ -49,6 +51,7 @@ function askForToken() {
   if (isSigningIn) return;
   isSigningIn = true;
   leave();
+  signOut.hidden = true;
   fill(document.getElementById("tabs"));
   setAttribute(pulse, "class", "pulse");
   setText(pulse, "");
@@ -62,6 +65,7 @@ function askForToken() {
 
 async function start() {
   api.onSignedOut(askForToken);
+  signOut.addEventListener("click", () => api.signOut().catch(() => {}).then(askForToken));
   const token = signin.takeToken();
   if (token) await api.signIn(token).catch(() => {});
   window.addEventListener("hashchange", () => {

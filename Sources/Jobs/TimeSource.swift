@@ -50,8 +50,8 @@ public struct SystemTime: TimeSource {
 /// Read `ring` before looking whether there is work; a ring between the look and the wait is then
 /// never missed.
 public final class Bell: Sendable {
-    // The count is guarded by the condition's own lock.
     private let condition = NSCondition()
+    // Read and written only while `condition` is locked.
     nonisolated(unsafe) private var count: UInt64 = 0
 
     /// A bell that has not rung.

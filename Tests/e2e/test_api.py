@@ -208,8 +208,9 @@ def test_a_gate_decides_the_verdict(binary, kept):
 
 def test_a_loss_that_explodes_fails_the_job(binary, kept):
     with Service(binary) as service:
-        spec = mlp()
-        spec["train"]["optimizer"] = {"name": "sgd", "lr": 1e6, "momentum": 0.9}
+        # A squared error grows with the square of what is wrong: this rate doubles it at every step.
+        spec = mlp(model={"preset": "linear"})
+        spec["train"].update(loss="mse", optimizer={"name": "sgd", "lr": 1000, "momentum": 0.9})
         job = service.submit(spec)["id"]
         failed = service.wait(job)
         assert failed["state"] == "failed" and failed["attempt"] == 1, failed
