@@ -83,7 +83,7 @@ let package = Package(
         tests(of: "Jobs", ["JSON"]),
         tests(of: "Store", ["Jobs", "JSON", grdb]),
         tests(of: "HTTP", ["JSON"]),
-        tests(of: "API", ["HTTP", "Jobs", "JSON", "Store"]),
+        tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
         tests(of: "vintner"),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),

@@ -63,8 +63,10 @@ final class JobFeed: Sendable {
 
     /// The points after the cursor's step; moves the cursor.
     private func points(of job: Job, _ state: inout State) throws -> [ServerEvent] {
-        // A job that went back to a checkpoint records those steps again.
-        state.cursor.step = min(state.cursor.step, job.progress.step)
+        if let before = state.progress, job.progress.step < before.step {
+            // The job went back to a checkpoint and records these steps again.
+            state.cursor.step = min(state.cursor.step, job.progress.step)
+        }
         let since = state.cursor.step < 0 ? nil : state.cursor.step
         let curves = try Problem.translating { () throws(JobError) in
             try jobs.metrics(of: id, CurveQuery(sinceStep: since, pointsMax: Self.pointsMax))

@@ -26,7 +26,9 @@ struct SessionRoutes: Sendable {
         reader.finish()
         try log.throwIfAny()
         guard let principal = login.map({ authenticator.redeem(login: $0) }) ?? request.principal else {
-            throw Problem(.unauthorized, "invalid_login", "The token or the one-time address is not valid.")
+            throw Problem(
+                .unauthorized, "invalid_login", "The token or the one-time address is not valid.",
+                headers: ["WWW-Authenticate": "Bearer"])
         }
         let secret = try authenticator.openSession(for: principal)
         var response = Response.json(Self.json(principal), status: .created)

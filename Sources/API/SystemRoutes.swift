@@ -41,7 +41,8 @@ struct SystemRoutes: Sendable {
     /// The JSON Schema of a job type; 404 `unknown_type`.
     private func schema(_ request: Request) throws -> Response {
         try QueryReader(request.query).finish()
-        guard let schema = jobs.resolver.schema(for: JobType(rawValue: request.parameter("type"))) else {
+        let type = JobType(rawValue: request.parameter("type"))
+        guard let schema = jobs.resolver.schema(for: type), !schema.isNull else {
             let name = JSONValue.string(request.parameter("type")).summary
             throw Problem(.notFound, "unknown_type", "There is no job type \(name).")
         }

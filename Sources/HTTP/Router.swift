@@ -40,11 +40,13 @@ public struct Router: Sendable {
             if route.method == wanted { return .route(route, parameters) }
             known.append(route)
         }
-        guard let first = known.first else { return .unknown }
+        guard !known.isEmpty else { return .unknown }
         var methods = Set(known.map(\.method))
         if methods.contains(.get) { methods.insert(.head) }
         methods.insert(.options)
-        return .methods(Method.allCases.filter(methods.contains), first.access)
+        // Strangers learn what a path knows only where all of it is open.
+        let access = known.map(\.access).first { $0 != .open } ?? .open
+        return .methods(Method.allCases.filter(methods.contains), access)
     }
 
     /// Answers a request as the server would once it is admitted, except that waits are not waited for.

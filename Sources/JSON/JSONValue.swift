@@ -1,4 +1,7 @@
 /// Any JSON value, with integers kept exact and members kept in order.
+///
+/// The literal `nil` is JSON's `null`. Where a `JSONValue?` is wanted, `return nil` means "none", but the
+/// `nil` of `condition ? value : nil` is read as `null`: use `if` there.
 public enum JSONValue: Sendable, Equatable {
     case null
     case bool(Bool)

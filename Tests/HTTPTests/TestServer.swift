@@ -1,6 +1,7 @@
 import HTTP
 import JSON
 import Synchronization
+import TestSupport
 
 /// A server on a free port with a few routes of every kind; drained when the test lets go of it.
 final class TestServer {

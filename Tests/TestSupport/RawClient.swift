@@ -1,28 +1,37 @@
 import Glibc
-import JSON
+public import JSON
 
 /// A client that sends exactly the bytes it is told to, as no HTTP library would.
-final class RawClient {
-    struct Reply {
-        let status: Int
-        let headers: [(name: String, value: String)]
-        let body: [UInt8]
+public final class RawClient {
+    /// An answer, taken apart.
+    public struct Reply {
+        /// The status code.
+        public let status: Int
+        /// The header fields as they came.
+        public let headers: [(name: String, value: String)]
+        /// The body.
+        public let body: [UInt8]
 
-        subscript(name: String) -> String? {
+        /// The first value of a header field.
+        public subscript(name: String) -> String? {
             headers.first { $0.name.lowercased() == name.lowercased() }?.value
         }
-        var json: JSONValue? { try? JSONValue(parsing: body) }
-        var code: String? { json?["code"]?.stringValue }
-        var text: String { String(decoding: body, as: UTF8.self) }
+        /// The body as JSON.
+        public var json: JSONValue? { try? JSONValue(parsing: body) }
+        /// The code of a problem document.
+        public var code: String? { json?["code"]?.stringValue }
+        /// The body as text.
+        public var text: String { String(decoding: body, as: UTF8.self) }
     }
 
-    struct Closed: Error {}
+    /// The server closed the connection, or refused it.
+    public struct Closed: Error {}
 
     private let descriptor: Int32
     private var buffer: [UInt8] = []
 
     /// Connects to a port of this host; every read gives up after `timeoutSeconds`.
-    init(port: Int, timeoutSeconds: Int = 10) throws {
+    public init(port: Int, timeoutSeconds: Int = 10) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         unsafe setsockopt(
@@ -43,7 +52,7 @@ final class RawClient {
 
     /// Sends bytes; false when the server has closed.
     @discardableResult
-    func send(_ bytes: [UInt8]) -> Bool {
+    public func send(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
             let part = Array(bytes[sent...])
@@ -56,13 +65,13 @@ final class RawClient {
 
     /// Sends text; false when the server has closed.
     @discardableResult
-    func send(_ text: String) -> Bool { send(Array(text.utf8)) }
+    public func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
     /// Ends our side.
-    func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+    public func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// One whole answer, by `Content-Length`, by chunks, or without a body.
-    func reply(hasBody: Bool = true) throws -> Reply {
+    public func reply(hasBody: Bool = true) throws -> Reply {
         let head = try String(decoding: read(through: Array("\r\n\r\n".utf8)), as: UTF8.self)
         let lines = head.split(separator: "\r\n", omittingEmptySubsequences: true)
         let headers = lines.dropFirst().map { line -> (name: String, value: String) in
@@ -76,7 +85,7 @@ final class RawClient {
     }
 
     /// Sends a request with a token and takes the answer.
-    func ask(
+    public func ask(
         _ method: String, _ target: String, token: String? = "secret", headers: [String] = [],
         body: String = "", port: Int
     ) throws -> Reply {
@@ -91,7 +100,7 @@ final class RawClient {
     }
 
     /// Everything up to and including `end`.
-    func read(through end: [UInt8]) throws -> [UInt8] {
+    public func read(through end: [UInt8]) throws -> [UInt8] {
         while true {
             if let range = buffer.firstRange(of: end) {
                 defer { buffer.removeFirst(range.upperBound) }
@@ -102,24 +111,26 @@ final class RawClient {
     }
 
     /// Text up to and including `end`.
-    func read(through end: String) throws -> String {
+    public func read(through end: String) throws -> String {
         String(decoding: try read(through: Array(end.utf8)), as: UTF8.self)
     }
 
-    func read(count: Int) throws -> [UInt8] {
+    /// Exactly `count` bytes.
+    public func read(count: Int) throws -> [UInt8] {
         while buffer.count < count { try fill() }
         defer { buffer.removeFirst(count) }
         return Array(buffer[..<count])
     }
 
     /// Whether the server closes within the timeout, whatever it sends before.
-    func isClosedByServer() -> Bool {
+    public func isClosedByServer() -> Bool {
         while true {
             do { try fill() } catch { return (error as? Timeout) == nil }
         }
     }
 
-    struct Timeout: Error {}
+    /// Nothing came for as long as the client waits.
+    public struct Timeout: Error {}
 
     private func fill() throws {
         var part = [UInt8](repeating: 0, count: 65_536)

@@ -1,0 +1,148 @@
+import API
+import Assets
+import Foundation
+import HTTP
+import JSON
+import Jobs
+import Store
+import Synchronization
+import TestSupport
+
+/// The API over a real database in a folder of its own, with a resolver and an executor made for tests.
+final class Backstage {
+    let folder: URL
+    let database: SQLiteDatabase
+    let hub = ChangeHub()
+    let pool: WorkerPool
+    let service: JobService
+    let authenticator: TokenAuthenticator
+    let router: Router
+    let executor = Executor()
+    let readiness = Readiness()
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "api-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        database = try SQLiteDatabase(
+            path: folder.appending(path: "vintner.db").path,
+            migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) })
+        let jobs = SQLiteJobRepository(database)
+        pool = WorkerPool(
+            .init(workers: 1, budget: Budget(threads: 4, memoryBytes: 1 << 30), bootID: "boot"), jobs: jobs,
+            executor: executor, hub: hub)
+        service = JobService(
+            repositories: .init(
+                jobs: jobs, metrics: SQLiteMetricRepository(database),
+                events: SQLiteEventRepository(database),
+                models: SQLiteModelRepository(database), datasets: SQLiteDatasetRepository(database)),
+            resolver: Resolver(), workers: pool, hub: hub)
+        authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "owner"))])
+        let path = folder.path
+        let environment = APIEnvironment(
+            system: { ["version": "1.2.3"] },
+            unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
+            modelFile: { "\(path)/\($0.path)" },
+            removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
+        )
+        router = API(jobs: service, environment: environment, authenticator: authenticator).router
+    }
+
+    deinit {
+        pool.stop(milliseconds: 10_000)
+        try? database.close()
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    /// Calls a route without sockets, as the owner.
+    func ask(
+        _ method: HTTP.Method, _ target: String, headers: Headers = Headers(), body: JSONValue? = nil,
+        bytes: [UInt8]? = nil
+    ) -> Reply {
+        let parts = target.split(separator: "?", maxSplits: 1).map(String.init)
+        let items = (parts.count > 1 ? parts[1] : "").split(separator: "&").map { item in
+            let pair = item.split(separator: "=", maxSplits: 1).map(String.init)
+            return (name: pair[0], value: pair.count > 1 ? pair[1] : "")
+        }
+        return router.handle(
+            Request(
+                method, path: parts[0].split(separator: "/").map(String.init), query: Query(items),
+                headers: headers, body: bytes ?? body?.encodedBytes() ?? [],
+                principal: Principal(name: "owner")))
+    }
+
+    /// Calls a route that answers at once.
+    func answer(
+        _ method: HTTP.Method, _ target: String, headers: Headers = Headers(), body: JSONValue? = nil,
+        bytes: [UInt8]? = nil
+    ) throws -> Answer {
+        switch ask(method, target, headers: headers, body: body, bytes: bytes) {
+        case .now(let response): return Answer(response: response)
+        case .later(let wait):
+            guard let response = try wait.answer(true) else { throw Missing() }
+            return Answer(response: response)
+        }
+    }
+
+    struct Missing: Error {}
+
+    func submit(_ body: JSONValue = ["type": "train", "name": "one"]) throws -> String {
+        try answer(.post, "/v1/jobs", body: body).json["id"]?.stringValue ?? ""
+    }
+}
+
+/// Why the service is not ready.
+final class Readiness: Sendable {
+    let reason = Mutex<String?>(nil)
+}
+
+/// An answer that is in memory.
+struct Answer {
+    let response: Response
+
+    var status: Int { response.status.code }
+    var text: String { String(decoding: response.bytes ?? [], as: UTF8.self) }
+    var json: JSONValue { (try? JSONValue(parsing: response.bytes ?? [])) ?? .null }
+    var code: String? { json["code"]?.stringValue }
+    subscript(name: String) -> String? { response.headers[name] }
+}
+
+/// Takes a name, a seed, labels and gates.
+struct Resolver: JobSpecResolver {
+    static let type = Field.string("type", "The type.")
+    static let name = Field.string("name", default: "", lengthMax: 200, "The name.")
+    static let seed = Field.integer("seed", default: 0, in: 0...1000, "The seed.")
+    static let threads = Field.integer("threads", default: 1, in: 1...64, "The threads.")
+    static let labels = Field.texts("labels", countMax: 8, lengthMax: 64, "The labels.")
+    static let gate = Field.values("gate", default: [], count: 0...8, "The gates.")
+    static let schema = ObjectSchema("train", "A job.", fields: [type, name, seed, threads, labels, gate])
+
+    func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
+        let log = ViolationLog()
+        var reader = ObjectReader(body, as: Self.schema, at: "", log: log)
+        let type = reader.read(Self.type)
+        let name = reader.read(Self.name)
+        let labels = reader.read(Self.labels)
+        let threads = reader.read(Self.threads)
+        _ = (reader.read(Self.seed), reader.read(Self.gate))
+        reader.finish()
+        try log.throwIfAny()
+        return ResolvedJob(
+            type: JobType(rawValue: type), name: name, labels: labels, spec: .object(reader.resolved),
+            threads: threads, memoryBytes: 1000, estimate: ["parameters": 10])
+    }
+
+    func schema(for type: JobType) -> JSONValue? { type == .train ? Self.schema.jsonSchema() : nil }
+}
+
+/// Runs each job by a closure that the test sets.
+final class Executor: JobExecutor {
+    typealias Script = @Sendable (ClaimedJob, JobControl, any JobSink) -> JobOutcome
+
+    private let script = Mutex<Script> { _, _, _ in .succeeded(JobResult(models: [], report: [:])) }
+
+    func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
+        script.withLock { $0 }(job, control, sink)
+    }
+
+    func set(_ new: @escaping Script) { script.withLock { $0 = new } }
+}
