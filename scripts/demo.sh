@@ -76,7 +76,7 @@ while true; do
         def round4: if . == null then "-" else . * 10000 | round | . / 10000 | tostring end;
         (.progress.fraction * 30 | floor) as $done
         | "[" + ("#" * $done // "") + ("." * (30 - $done) // "") + "] \(.state)"
-        + "  epoch \(.progress.epoch)/\(.progress.epochs)  loss \(.summary.series.train_loss.last | round4)"
+        + "  epoch \(.progress.epoch)/\(.progress.epochs)  loss \(.summary.train_loss.last | round4)"
         + "  \(.progress.samples_per_second // 0 | round) samples/s"
         + "  \(.progress.eta_seconds | clock) left"' <<< "$reply")
     tenth=$(jq '.progress.fraction * 10 | floor' <<< "$reply")
