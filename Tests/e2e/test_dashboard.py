@@ -28,11 +28,13 @@ def test_a_running_job_is_shown(binary, kept):
         browser.wait_for(text_of(f'tr[data-job="{job}"] td.progress') + ".includes('left')")
         assert browser.evaluate("document.querySelectorAll('tr[data-job]').length") == 2
         assert HOSTILE in browser.evaluate(text_of(f'tr[data-job="{job}"]')), "the label is shown as text"
+        browser.wait_for(r"/^\d/.test(" + text_of(f'tr[data-job="{job}"] td[data-label="Loss"]') + ")")
         browser.screenshot(os.path.join(kept, "jobs.png"))
 
         browser.open(f"{service.address}/#/jobs/{job}")
         browser.wait_for(PAINTED)
         browser.wait_for(text_of(".chart .legend") + ".includes('Training loss')")
+        browser.wait_for(r"/Training loss\d/.test(" + text_of(".tiles") + ")")
         browser.wait_for("document.querySelectorAll('.log li').length > 0")
         before = browser.evaluate(text_of(".bar-note"))
         browser.wait_for(f"{text_of('.bar-note')} !== {before!r}")
