@@ -31,4 +31,5 @@ HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["bash", "-c", \
     && head -n 1 <&3 | grep -q ' 200 '"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["vintner"]
-CMD ["serve", "--data", "/data", "--port", "8080"]
+# Inside the container only; publish the port on loopback (-p 127.0.0.1:8080:8080) or behind a TLS proxy.
+CMD ["serve", "--data", "/data", "--host", "0.0.0.0", "--port", "8080", "--insecure-http"]

@@ -66,7 +66,8 @@ echo "   -> $id"
 echo
 
 say "3. Watch it train"
-echo "   Dashboard: $address/#t=$token"
+dashboard=$(sed -n 's/.*dashboard: \([^ ]*\).*/\1/p' "$home/log" | head -1)
+echo "   Dashboard (this address signs in once): $dashboard"
 shown=-1
 while true; do
     reply=$(call "$address/v1/jobs/$id?wait=1&since=$(jq .version <<< "$reply")") || fail "lost the job: $reply"
@@ -76,7 +77,7 @@ while true; do
         def round4: if . == null then "-" else . * 10000 | round | . / 10000 | tostring end;
         (.progress.fraction * 30 | floor) as $done
         | "[" + ("#" * $done // "") + ("." * (30 - $done) // "") + "] \(.state)"
-        + "  epoch \(.progress.epoch)/\(.progress.epochs)  loss \(.summary.series.train_loss.last | round4)"
+        + "  epoch \(.progress.epoch)/\(.progress.epochs)  loss \(.summary.train_loss.last | round4)"
         + "  \(.progress.samples_per_second // 0 | round) samples/s"
         + "  \(.progress.eta_seconds | clock) left"' <<< "$reply")
     tenth=$(jq '.progress.fraction * 10 | floor' <<< "$reply")
@@ -107,7 +108,7 @@ jq -r '
 echo
 
 if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
-    echo "   The dashboard is open at $address/#t=$token"
+    echo "   The dashboard stays open at $address; its token is in $data/token"
     read -r -p "   Press Enter to stop the service. " _ || true
 fi
 kill -TERM "$server"

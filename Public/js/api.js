@@ -69,6 +69,9 @@ export const act = (id, action) => request("POST", `/v1/jobs/${part(id)}/${actio
 export const signIn = (token) =>
   request("POST", "/v1/session", { body: {}, headers: { Authorization: `Bearer ${token}` } });
 
+/** The same for the one-time secret of a sign-in address. */
+export const redeem = (login) => request("POST", "/v1/session", { body: { login } });
+
 /** Ends the session. */
 export const signOut = () => request("DELETE", "/v1/session");
 

@@ -130,16 +130,13 @@ function drawnLines(lines) {
   });
 }
 
-/** Exponential moving mean over a fiftieth of the points, corrected for its start. */
+/** The mean over a fortieth of the points around each one; centred, so that it does not lag behind. */
 function smoothed(values) {
-  const keep = Math.max(0, 1 - 50 / values.length);
-  let mean = 0;
-  let weight = 0;
-  return values.map((value) => {
-    if (!Number.isFinite(value)) return null;
-    mean = keep * mean + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return mean / weight;
+  const reach = Math.max(1, Math.round(values.length / 80));
+  return values.map((_, index) => {
+    const side = Math.min(reach, index, values.length - 1 - index);
+    const near = values.slice(index - side, index + side + 1).filter(Number.isFinite);
+    return near.length > 0 ? near.reduce((sum, value) => sum + value, 0) / near.length : null;
   });
 }
 

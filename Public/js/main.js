@@ -66,8 +66,9 @@ function askForToken() {
 async function start() {
   api.onSignedOut(askForToken);
   signOut.addEventListener("click", () => api.signOut().catch(() => {}).then(askForToken));
-  const token = signin.takeToken();
-  if (token) await api.signIn(token).catch(() => {});
+  const secret = signin.takeSecret();
+  // A secret that was used before is no harm: the first request that needs a session asks for the token.
+  if (secret) await api.redeem(secret).catch(() => {});
   window.addEventListener("hashchange", () => {
     if (new URLSearchParams(location.hash.slice(1)).has("t")) location.reload();
     else route();

@@ -22,6 +22,7 @@ struct SafetensorsHeader: Equatable {
     ///   - bytes: The JSON, without the length in front.
     ///   - dataByteCount: What follows it in the file.
     ///   - path: For messages.
+    /// - Throws: `FormatError.malformed` naming the first rule that is broken.
     init(parsing bytes: [UInt8], dataByteCount: Int, path: String) throws(FormatError) {
         guard bytes.first == UInt8(ascii: "{") else {
             throw .malformed(path: path, reason: "the header does not start with '{'")
@@ -39,7 +40,9 @@ struct SafetensorsHeader: Equatable {
                 entries.append(try Self.entry(name, value, path))
             }
         }
-        entries.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+        entries.sort {
+            ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+        }
         var end = 0
         for entry in entries {
             guard entry.range.lowerBound == end else {

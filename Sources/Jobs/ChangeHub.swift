@@ -23,6 +23,7 @@ public final class ChangeHub: Sendable {
     public init() {}
 
     /// Calls `wake` once, at the next change, on the thread that caused it; `wake` must be quick.
+    @discardableResult
     public func subscribe(to topic: Topic, _ wake: @escaping @Sendable () -> Void) -> Subscription {
         state.withLock { state in
             state.nextToken += 1

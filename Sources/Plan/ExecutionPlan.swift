@@ -129,3 +129,23 @@ public final class ExecutionPlan {
     /// One line a step: what runs, by which implementation.
     public var summary: [String] { steps.map { "\($0.label): \($0.kernel.implementation)" } }
 }
+
+extension ExecutionPlan {
+    /// Mean nanoseconds of each step over `runs` runs, in the order of `summary`.
+    ///
+    /// - Parameter now: A monotonic clock in nanoseconds.
+    public func profile(
+        _ state: StepState, runs: Int, now: () -> UInt64
+    ) throws(PlanError) -> [Double] {
+        var totals = [Double](repeating: 0, count: steps.count)
+        for _ in 0..<max(runs, 1) {
+            _ = try run(state)
+            for (index, step) in steps.enumerated() {
+                let begin = now()
+                try kernels { () throws(KernelError) in try step.kernel.run() }
+                totals[index] += Double(now() - begin)
+            }
+        }
+        return totals.map { $0 / Double(max(runs, 1)) }
+    }
+}

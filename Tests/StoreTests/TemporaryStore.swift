@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import JSON
 import Jobs
 import Store
@@ -56,6 +57,24 @@ final class TemporaryStore {
     @discardableResult
     func submit(_ job: ResolvedJob = .sample(), at now: Timestamp = start) throws -> Job {
         try jobs.submit(JobSubmission(resolved: job, idempotency: nil, body: job.spec), at: now).job
+    }
+
+    /// Multiplies the one stored job behind the repository's back, because 10 000 durable commits take long.
+    func multiply(by count: Int) throws {
+        try database.close()
+        let queue = try DatabaseQueue(path: path)
+        try queue.write { db in
+            let columns = try db.columns(in: "job").map(\.name).filter { $0 != "id" && $0 != "urgency" }
+                .joined(separator: ", ")
+            try db.execute(
+                sql: """
+                    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                    INSERT INTO job(id, \(columns))
+                    SELECT substr(id, 1, 24) || printf('%06d', i), \(columns) FROM job, n
+                    """, arguments: [count])
+        }
+        try queue.close()
+        database = try Self.open(folder)
     }
 
     func claim(

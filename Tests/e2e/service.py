@@ -108,6 +108,16 @@ class Service:
             return file.read().strip()
 
     @property
+    def sign_in_address(self):
+        """The dashboard's address that signs a browser in, once."""
+        deadline = time.monotonic() + 5
+        while not (found := re.search(rb"dashboard: (\S+)", self.log)):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"no sign-in address was printed: {self.log.decode()}")
+            time.sleep(0.01)
+        return found[1].decode()
+
+    @property
     def address(self):
         """Where the server listens."""
         return f"http://127.0.0.1:{self.port}"

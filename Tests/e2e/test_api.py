@@ -65,7 +65,7 @@ def test_a_job_runs_from_post_to_model(binary, kept):
         assert report["test_accuracy"] > 0.8 and report["energy_method"] in ("rapl", "model"), report
         assert done["resources"]["cpu_seconds"] > 0 and done["resources"]["peak_memory_bytes"] > 0, done
         assert [one["state"] for one in done["transitions"]] == ["queued", "running", "succeeded"], done
-        assert done["summary"]["series"]["train_loss"]["min"] < 1, done["summary"]
+        assert done["summary"]["train_loss"]["min"] < 1, done["summary"]
         check_curves(service, job["id"])
         check_events(service, job["id"])
         check_verdict(service, job["id"])
@@ -185,7 +185,7 @@ def test_jobs_can_be_steered(binary, kept):
         service.wait(queued, lambda job: job["state"] == "paused")
         assert service.post(f"/v1/jobs/{queued}/cancel").status in (200, 202)
         assert service.wait(queued)["state"] == "cancelled"
-        problem = check_problem(service.post(f"/v1/jobs/{queued}/cancel"), 409, "job_state_conflict")
+        problem = check_problem(service.post(f"/v1/jobs/{queued}/resume"), 409, "job_state_conflict")
         assert "cancelled" in problem["detail"], problem
 
         assert service.post(f"/v1/jobs/{running}/cancel").status in (200, 202)

@@ -22,17 +22,19 @@ def test_a_running_job_is_shown(binary, kept):
         job = service.submit(lenet(epochs=60, name="fashion-lenet", labels={"note": HOSTILE}))["id"]
         service.wait(job, lambda one: one["progress"]["fraction"] > 0.02)
 
-        browser.open(f"{service.address}/#t={service.token}")
+        browser.open(service.sign_in_address)
         browser.wait_for(f"document.querySelector('tr[data-job=\"{job}\"] .badge.running')")
-        assert service.token not in browser.evaluate("location.href"), "the token stays in the address"
+        assert "t=" not in browser.evaluate("location.href"), "the secret stays in the address"
         browser.wait_for(text_of(f'tr[data-job="{job}"] td.progress') + ".includes('left')")
         assert browser.evaluate("document.querySelectorAll('tr[data-job]').length") == 2
         assert HOSTILE in browser.evaluate(text_of(f'tr[data-job="{job}"]')), "the label is shown as text"
+        browser.wait_for(r"/^\d/.test(" + text_of(f'tr[data-job="{job}"] td[data-label="Loss"]') + ")")
         browser.screenshot(os.path.join(kept, "jobs.png"))
 
         browser.open(f"{service.address}/#/jobs/{job}")
         browser.wait_for(PAINTED)
         browser.wait_for(text_of(".chart .legend") + ".includes('Training loss')")
+        browser.wait_for(r"/Training loss\d/.test(" + text_of(".tiles") + ")")
         browser.wait_for("document.querySelectorAll('.log li').length > 0")
         before = browser.evaluate(text_of(".bar-note"))
         browser.wait_for(f"{text_of('.bar-note')} !== {before!r}")
@@ -78,7 +80,9 @@ def check_cancel(browser, service, job):
 
 def test_without_a_token_there_is_only_the_door(binary, kept):
     with Service(binary) as service, Browser() as browser:
-        browser.open(service.address + "/")
+        used = service.post("/v1/session", {"login": service.sign_in_address.split("=")[1]}, token=False)
+        assert used.status == 201 and "httponly" in used.headers["set-cookie"].lower(), used
+        browser.open(service.sign_in_address)
         browser.wait_for("document.querySelector('.sign-in input')")
         browser.evaluate("document.querySelector('.sign-in input').value = 'wrong';"
                          "document.querySelector('.sign-in button').click()")

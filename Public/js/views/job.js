@@ -128,10 +128,9 @@ function figures() {
   return {
     element: h("div", { class: "tiles" }, all.map((one) => one.element)),
     update(job) {
-      const series = job.summary?.series ?? {};
       const used = job.resources ?? {};
       const measured = job.result?.report ?? {};
-      const { train_loss: training, val_loss: validating, val_accuracy: share } = series;
+      const { train_loss: training, val_loss: validating, val_accuracy: share } = job.summary ?? {};
       train.update(format.significant(training?.last), best(training, "min", format.significant));
       validation.update(format.significant(validating?.last), best(validating, "min", format.significant));
       accuracy.update(format.percent(share?.last), best(share, "max", format.percent));

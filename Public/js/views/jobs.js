@@ -99,7 +99,7 @@ function filters(filter, onChange) {
 /** The value of a series in a job's summary: `pick` is `last`, `min` or `max`. */
 function summarized(job, names, pick) {
   for (const name of names) {
-    const value = job.summary?.series?.[name]?.[pick];
+    const value = job.summary?.[name]?.[pick];
     if (typeof value === "number") return value;
   }
   return null;

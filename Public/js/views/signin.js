@@ -1,12 +1,12 @@
-// Trading the token for a session, by a form or by the `#t=TOKEN` that `vintner serve` prints.
+// Signing in: by the token in a form, or by the one-time address `/#t=SECRET` that `vintner serve` prints.
 import * as api from "../api.js";
 import { fill, h, setText } from "../dom.js";
 
-/** The token in the address, taken out of it so that neither history nor a shoulder keeps it. */
-export function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("t");
-  if (token) history.replaceState(null, "", location.pathname);
-  return token;
+/** The secret in the address, taken out of it so that neither history nor a shoulder keeps it. */
+export function takeSecret() {
+  const secret = new URLSearchParams(location.hash.slice(1)).get("t");
+  if (secret) history.replaceState(null, "", location.pathname);
+  return secret;
 }
 
 /** Shows the form in `main`; `onDone` is called once the server has let us in. */

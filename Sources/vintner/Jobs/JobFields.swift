@@ -34,7 +34,8 @@ enum JobFields {
     static let gateMetric = Field.string("metric", lengthMax: 64, "A series, or a figure of the report.")
     static let gateMin = Field.optionalNumber("min", in: -1e30...1e30, "The least that passes.")
     static let gateMax = Field.optionalNumber("max", in: -1e30...1e30, "The most that passes.")
-    static let gateSchema = ObjectSchema("gate", "A condition on the result.", fields: [gateMetric, gateMin, gateMax])
+    static let gateSchema = ObjectSchema(
+        "gate", "A condition on the result.", fields: [gateMetric, gateMin, gateMax])
     static let gate = Field.raw(
         "gate", schema: ["type": "array", "maxItems": 32, "items": gateSchema.jsonSchema()],
         "Conditions that the verdict checks.")

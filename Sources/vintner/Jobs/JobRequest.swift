@@ -42,7 +42,8 @@ struct JobRequest {
         var reader = ObjectReader(body, as: JobFields.schema, at: "", log: log)
         _ = reader.read(JobFields.type)
         let datasetName = reader.read(JobFields.dataset)
-        let dataset = log.isEmpty || body["dataset"]?.stringValue != nil
+        let dataset =
+            log.isEmpty || body["dataset"]?.stringValue != nil
             ? find(datasetName, in: catalogue, log) : nil
         let model = readModel(&reader, dataset, log)
         var values = Values()

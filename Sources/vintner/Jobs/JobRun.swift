@@ -125,7 +125,8 @@ final class JobRun: TrainingObserver {
         lastCheckpoint = time.monotonicNanoseconds()
         let obsolete: [String]
         do { obsolete = try sink.checkpoint(record) } catch {
-            failure = JobFailure(code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+            failure = JobFailure(
+                code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
             return
         }
         if isBest { bestPath = path }

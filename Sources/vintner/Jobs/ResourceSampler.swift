@@ -1,4 +1,5 @@
 import Host
+import JSON
 import Jobs
 import Training
 

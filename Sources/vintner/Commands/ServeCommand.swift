@@ -1,0 +1,155 @@
+import API
+import ArgumentParser
+import Files
+import Foundation
+import HTTP
+import JSON
+import Jobs
+import Logging
+
+/// `vintner serve`.
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Serve the API and the dashboard, and run the jobs.")
+
+    @Option(help: "The folder that holds everything; made when it is missing.")
+    var data = "./vintner-data"
+    @Option(help: "The address to listen on.")
+    var host = "127.0.0.1"
+    @Option(help: "The port to listen on; 0 picks a free one.")
+    var port = 8080
+    @Option(help: "Jobs that may run at once, or auto: one for each core.")
+    var workers = ServiceConfiguration.Amount.automatic
+    @Option(help: "Cores that all jobs share, or auto: those this process may use.")
+    var threads = ServiceConfiguration.Amount.automatic
+    @Option(help: "Bytes that all jobs share (K, M and G are understood), or auto: 80 % of the memory.")
+    var memory = ServiceConfiguration.Amount.automatic
+    @Flag(help: "Ask nobody for a token; on loopback addresses only.")
+    var noAuth = false
+    @Flag(help: "Serve other addresses than loopback although nothing is encrypted.")
+    var insecureHTTP = false
+    @Option(help: "A further name that clients may call this server by; may be given several times.")
+    var allowedHost: [String] = []
+    @Option(help: "The least that is logged: debug, info, notice, warning, error.")
+    var logLevel = "info"
+
+    private var isLoopback: Bool { ["127.0.0.1", "::1", "localhost"].contains(host) }
+
+    func validate() throws {
+        guard (0...65_535).contains(port) else {
+            throw ValidationError("--port is a number from 0 to 65535, not \(port).")
+        }
+        guard isLoopback || !noAuth else {
+            throw ValidationError("--no-auth is for loopback addresses only; \(host) is none.")
+        }
+        guard isLoopback || insecureHTTP else {
+            throw ValidationError(
+                "Serving \(host) would send tokens and data in the clear; put a TLS proxy in front of a "
+                    + "loopback address, or say --insecure-http.")
+        }
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("--log-level is one of debug, info, notice, warning and error.")
+        }
+    }
+
+    func run() throws {
+        Signals.block()
+        Self.raiseFileLimit()
+        umask(0o077)
+        let log = JSONLog.logger(Logger.Level(rawValue: logLevel) ?? .info)
+        let service: Service
+        do {
+            service = try Service(
+                ServiceConfiguration(data: data, workers: workers, threads: threads, memory: memory), log: log
+            )
+        } catch {
+            Terminal.complain("vintner: \(error)")
+            throw Ending.failed.error
+        }
+        let folder = service.configuration.folder
+        let token = try folder.readOrMakeToken()
+        let authenticator = TokenAuthenticator(
+            tokens: [(token.token, Principal(name: "owner"))],
+            anonymous: noAuth ? Principal(name: "anonymous") : nil)
+        let server = Server(
+            serverConfiguration(log), router: router(service, authenticator), authenticator: authenticator)
+        let port: Int
+        do { port = try server.start() } catch {
+            service.close()
+            Terminal.complain("vintner: \(error)")
+            throw Ending.failed.error
+        }
+        announce(port, token, authenticator)
+        registerDatasets(service, log)
+        _ = Signals.wait()
+        stop(server, service, log)
+    }
+
+    /// The line that scripts wait for, then what people need.
+    private func announce(
+        _ port: Int, _ token: (token: String, isNew: Bool), _ authenticator: TokenAuthenticator
+    ) {
+        let address = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        Terminal.say("vintner: listening on \(address)")
+        guard !noAuth else { return }
+        if token.isNew {
+            Terminal.complain(
+                "vintner: a token was made in \(data)/token; try: curl -H \"Authorization: Bearer "
+                    + "$(cat \(data)/token)\" \(address)/v1/system")
+        }
+        let login = try? authenticator.makeLogin(for: Principal(name: "owner"), seconds: 900)
+        if let login {
+            Terminal.complain("vintner: dashboard: \(address)/#t=\(login) (once, within 15 minutes)")
+        }
+    }
+
+    private func serverConfiguration(_ log: Logger) -> ServerConfiguration {
+        var configuration = ServerConfiguration()
+        configuration.host = host
+        configuration.port = port
+        configuration.allowedHosts = Set(allowedHost)
+        configuration.log = { level, message in
+            log.log(level: Logger.Level(rawValue: level.rawValue) ?? .notice, "\(message)")
+        }
+        return configuration
+    }
+
+    private func router(_ service: Service, _ authenticator: TokenAuthenticator) -> Router {
+        let folder = service.configuration.folder
+        let environment = APIEnvironment(
+            system: { SystemFacts.members(of: service) },
+            unreadiness: { service.pool.isDraining ? "draining" : nil },
+            modelFile: { folder.absolute($0.path) }, removeFiles: { service.remove($0) })
+        return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
+    }
+
+    /// Beside the first requests: reading a system dataset through takes half a second.
+    private func registerDatasets(_ service: Service, _ log: Logger) {
+        Thread.detachNewThread {
+            do { try service.registerDatasets() } catch {
+                log.error("datasets could not be registered", metadata: ["cause": "\(error)"])
+            }
+        }
+    }
+
+    /// A second signal ends the process at once.
+    private func stop(_ server: Server, _ service: Service, _ log: Logger) {
+        log.notice("draining")
+        Thread.detachNewThread {
+            _ = Signals.wait()
+            _exit(1)
+        }
+        server.startDraining()
+        service.pool.drain(milliseconds: 20_000)
+        server.drain(seconds: 5)
+        service.close()
+        log.notice("stopped")
+    }
+
+    private static func raiseFileLimit() {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = min(limit.rlim_max, 8192)
+        unsafe _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}

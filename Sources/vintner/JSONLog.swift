@@ -1,0 +1,31 @@
+import JSON
+import Jobs
+import Logging
+
+/// Writes each message as one JSON object on a line of standard error.
+struct JSONLog: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var object: JSONObject = [
+            "at": .number(SystemTime().now().seconds), "level": .string(event.level.rawValue),
+            "message": .string("\(event.message)"),
+        ]
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        for (key, value) in all.sorted(by: { $0.key < $1.key }) {
+            object[key] = .string("\(value)")
+        }
+        Terminal.complain(JSONValue.object(object).encoded())
+    }
+
+    /// The process's logger.
+    static func logger(_ level: Logger.Level) -> Logger {
+        Logger(label: "vintner") { _ in JSONLog(logLevel: level) }
+    }
+}

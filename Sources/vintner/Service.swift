@@ -1,0 +1,108 @@
+import API
+import Assets
+import Data
+import Files
+import Foundation
+import JSON
+import Jobs
+import Logging
+import Store
+
+/// Everything between the data folder and the job API, put together.
+final class Service: Sendable {
+    let configuration: ServiceConfiguration
+    let database: SQLiteDatabase
+    let catalogue: DatasetCatalogue
+    let jobs: JobService
+    let pool: WorkerPool
+    let hub: ChangeHub
+    private let lock: FolderLock
+    private let log: Logger
+
+    /// A job that took the process down this often is not tried again.
+    static let crashLimit = 2
+    static let systemDatasets = "/usr/share/datasets"
+
+    /// Opens the data folder, takes back what an earlier process left, and starts the workers.
+    init(_ configuration: ServiceConfiguration, log: Logger) throws {
+        self.configuration = configuration
+        self.log = log
+        let folder = configuration.folder
+        try folder.make()
+        lock = try FolderLock(folder: folder.path)
+        database = try SQLiteDatabase(
+            path: folder.database,
+            migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) },
+            onFailure: { error in
+                // A failed write or sync leaves nothing that could be trusted: the next start checks the file.
+                log.critical("the database failed", metadata: ["cause": "\(error)"])
+                _exit(70)
+            })
+        let time = SystemTime()
+        let repository = SQLiteJobRepository(database)
+        let bootID = SHA256.Digest.hex(try secureRandomBytes(16))
+        let recovered = try repository.recover(bootID: bootID, crashLimit: Self.crashLimit, at: time.now())
+        if !recovered.requeued.isEmpty || !recovered.quarantined.isEmpty {
+            log.notice(
+                "took back jobs of an earlier process",
+                metadata: [
+                    "requeued": "\(recovered.requeued.count)",
+                    "quarantined": "\(recovered.quarantined.count)",
+                ])
+        }
+        try folder.clean(keeping: repository.namedPaths())
+        catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
+        hub = ChangeHub()
+        let runner = JobRunner(
+            catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
+            identifiers: database.identifiers, time: time)
+        pool = WorkerPool(
+            WorkerPool.Configuration(
+                workers: configuration.workers, budget: configuration.budget, bootID: bootID),
+            jobs: repository, executor: runner, hub: hub, time: time)
+        jobs = JobService(
+            repositories: JobService.Repositories(
+                jobs: repository, metrics: SQLiteMetricRepository(database),
+                events: SQLiteEventRepository(database), models: SQLiteModelRepository(database),
+                datasets: SQLiteDatasetRepository(database)),
+            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget), workers: pool,
+            hub: hub, time: time)
+        pool.start()
+    }
+
+    /// Brings the table of datasets up to date with the folders; takes half a second the first time.
+    func registerDatasets() throws {
+        try catalogue.removeLeftovers()
+        for info in try catalogue.list() {
+            guard let id = DatasetID(info.id) else { continue }
+            let record = DatasetRecord(
+                id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
+                sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
+                details: info.json)
+            do throws(JobError) {
+                _ = try jobs.repositories.datasets.dataset(info.id)
+            } catch {
+                guard case .datasetNotFound = error else { throw error }
+                try jobs.repositories.datasets.add(record)
+            }
+        }
+    }
+
+    /// Deletes files that no record names any more.
+    func remove(_ paths: [String]) {
+        for path in paths {
+            do { try Folder.removeTree(configuration.folder.absolute(path)) } catch {
+                log.warning("a file could not be deleted", metadata: ["cause": "\(error)"])
+            }
+        }
+    }
+
+    /// Stops the workers, each at a checkpoint, and closes the database.
+    func close(seconds: Double = 20) {
+        pool.drain(milliseconds: UInt64(seconds * 1000))
+        pool.stop(milliseconds: 2000)
+        do { try database.close() } catch {
+            log.error("the database could not be closed", metadata: ["cause": "\(error)"])
+        }
+    }
+}

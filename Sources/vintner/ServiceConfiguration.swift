@@ -1,0 +1,57 @@
+import ArgumentParser
+import Host
+import Jobs
+
+/// What a service works with; read once, from the command line.
+struct ServiceConfiguration: Sendable {
+    /// A number, or `auto`.
+    enum Amount: ExpressibleByArgument, Sendable {
+        case automatic
+        case value(Int)
+
+        init?(argument: String) {
+            if argument == "auto" {
+                self = .automatic
+            } else if let value = Self.bytes(argument), value > 0 {
+                self = .value(value)
+            } else {
+                return nil
+            }
+        }
+
+        /// `512`, `64K`, `4G`.
+        private static func bytes(_ text: String) -> Int? {
+            let scales: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
+            guard let last = text.last, let scale = scales[last] else { return Int(text) }
+            guard let count = Int(text.dropLast()) else { return nil }
+            let (product, overflow) = count.multipliedReportingOverflow(by: scale)
+            return overflow ? nil : product
+        }
+
+        func resolved(_ choice: @autoclosure () -> Int) -> Int {
+            switch self {
+            case .automatic: choice()
+            case .value(let value): value
+            }
+        }
+    }
+
+    let folder: DataFolder
+    let workers: Int
+    let budget: Budget
+    let host: HostFacts
+
+    /// Memory that is left to the rest of the machine when the budget is chosen.
+    private static let memoryShare = 0.8
+
+    init(data: String, workers: Amount, threads: Amount, memory: Amount) {
+        host = HostFacts()
+        let cores = threads.resolved(host.usableCores)
+        folder = DataFolder(path: data)
+        budget = Budget(
+            threads: cores,
+            memoryBytes: memory.resolved(Int(Double(host.usableMemoryBytes) * Self.memoryShare)))
+        // Jobs hold cores and memory, so that more workers than cores would only wait.
+        self.workers = workers.resolved(cores)
+    }
+}
