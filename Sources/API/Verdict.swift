@@ -1,8 +1,8 @@
 import JSON
-import Jobs
+public import Jobs
 
 /// How a job turned out, gate by gate.
-struct Verdict {
+public struct Verdict {
     /// The verdict in a word; also the code of the refusal.
     enum Outcome: String {
         case passed
@@ -38,7 +38,8 @@ struct Verdict {
     let gates: [Gate]
     let outcome: Outcome
 
-    init(_ job: Job) {
+    /// Judges a job as it stands.
+    public init(_ job: Job) {
         self.job = job
         gates = Self.gates(of: job)
         switch job.state {
@@ -61,8 +62,11 @@ struct Verdict {
         }
     }
 
+    /// The verdict in a word, such as `gate_failed`.
+    public var code: String { outcome.rawValue }
+
     /// The verdict in a sentence.
-    var sentence: String {
+    public var sentence: String {
         switch outcome {
         case .passed: "\(job.id) succeeded and every gate holds."
         case .pending: "\(job.id) is \(job.state.rawValue); there is no verdict yet."

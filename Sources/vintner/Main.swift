@@ -9,9 +9,10 @@ import ArgumentParser
             Exit codes: 0 ok, 1 the job failed, 2 a gate failed, 3 cancelled, 4 timeout, 5 usage or transport.
             """, version: Version.current,
         subcommands: [
-            ServeCommand.self,
+            ServeCommand.self, RunCommand.self, SubmitCommand.self, JobsCommand.self, WatchCommand.self,
+            CancelCommand.self, PauseCommand.self, ResumeCommand.self,
             DatasetsCommand.self,
-            BenchStepCommand.self,
+            HealthCommand.self, BenchStepCommand.self,
         ])
 
     /// Runs the command; a usage error exits with 5, as every client command's failure to ask does.
