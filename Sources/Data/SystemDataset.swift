@@ -7,9 +7,11 @@ struct SystemDataset {
     let classNames: [String]
 
     /// Debian's package `dataset-fashion-mnist`.
+    ///
+    /// The id is fixed, so that it means the same on every machine: a ULID of the day of publication.
     static let all = [
         SystemDataset(
-            id: "dst_fashion-mnist", name: "fashion-mnist",
+            id: "dst_01brbb0d00fash10nmn1st0000", name: "fashion-mnist",
             classNames: [
                 "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                 "Ankle boot",

@@ -128,9 +128,9 @@ import Testing
         try Folder.make(home.path + "/system")
         try FileManager.default.createSymbolicLink(atPath: folder, withDestinationPath: source.path)
         let info = try catalogue.info("fashion-mnist")
-        #expect(info.classNames[9] == "Ankle boot" && info.id == "dst_fashion-mnist")
-        #expect(try Folder.names(in: home.path + "/datasets") == [".dst_fashion-mnist.json"])
-        #expect(try catalogue.info("dst_fashion-mnist") == info)
+        #expect(info.classNames[9] == "Ankle boot" && info.id == "dst_01brbb0d00fash10nmn1st0000")
+        #expect(try Folder.names(in: home.path + "/datasets") == [".dst_01brbb0d00fash10nmn1st0000.json"])
+        #expect(try catalogue.info("dst_01brbb0d00fash10nmn1st0000") == info)
         try source.putDataset(train: 20, classes: 10)
         #expect(try catalogue.info("fashion-mnist").trainCount == 20)
     }
