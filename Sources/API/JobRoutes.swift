@@ -30,7 +30,8 @@ struct JobRoutes: Sendable {
 
     /// Stores a job: 201 and durable; 200 for a repeated request or a dry run.
     ///
-    /// 400 `malformed_json`; 409 `idempotency_conflict`; 422 with every violation; 503 `queue_full`, `draining`.
+    /// 400 `malformed_json`; 409 `idempotency_conflict`; 422 with every violation; 503 `queue_full` or
+    /// `draining`.
     private func submit(_ request: Request) throws(Problem) -> Response {
         var query = QueryReader(request.query)
         let isDryRun = query.flag("dry_run")
@@ -76,7 +77,9 @@ struct JobRoutes: Sendable {
         return .json(page.json { JobResource(job: $0).json })
     }
 
-    /// The job, at once or when its version has passed `since`; 304 when the client has it; 404 `job_not_found`.
+    /// The job, at once or when its version has passed `since`.
+    ///
+    /// 304 when the client has it; 404 `job_not_found`.
     private func show(_ request: Request) throws -> Reply {
         var reader = QueryReader(request.query)
         let seconds = reader.number("wait", in: 0...600)

@@ -78,7 +78,7 @@ struct Gate: Sendable {
         let site = head.headers["Sec-Fetch-Site"]
         let isOwnSite = site == "same-origin" || site == "none"
         if head.method.isSafe {
-            // Reading through what a browser sends by itself is for our own pages; public files are not secret.
+            // Reading by what a browser sends along unasked is for our own pages.
             guard case .ambient? = credential, let site, !isOwnSite,
                 head.headers["Sec-Fetch-Mode"] != "navigate"
             else { return }

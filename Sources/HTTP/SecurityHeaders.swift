@@ -5,8 +5,8 @@ enum SecurityHeaders {
         response.headers.addIfMissing("X-Request-Id", requestID)
         response.headers.addIfMissing(
             "Content-Security-Policy",
-            "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
-                + "form-action 'self'")
+            "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; "
+                + "base-uri 'none'; form-action 'self'")
         response.headers.addIfMissing("X-Content-Type-Options", "nosniff")
         response.headers.addIfMissing("X-Frame-Options", "DENY")
         response.headers.addIfMissing("Referrer-Policy", "no-referrer")

@@ -111,7 +111,8 @@ import Testing
         #expect(verdict["Content-Type"] == "application/problem+json")
         #expect(
             verdict.json["detail"]?.stringValue
-                == "\(id) missed a gate: val_accuracy >= 0.95, reached 0.9; never_measured >= 0.0, reached nothing."
+                == "\(id) missed a gate: val_accuracy >= 0.95, reached 0.9; "
+                + "never_measured >= 0.0, reached nothing."
         )
         let junit = try stage.answer(.get, "/v1/jobs/\(id)/verdict?format=junit")
         #expect(junit.status == 409 && junit.text.contains("tests=\"3\" failures=\"2\""))

@@ -1,3 +1,4 @@
+import Dispatch
 import HTTP
 import JSON
 import Synchronization
@@ -9,17 +10,19 @@ final class TestServer {
     let port: Int
     let authenticator: TokenAuthenticator
     let news = News()
+    let stuck = Stuck()
     let log = Mutex<[String]>([])
 
     init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
         var configuration = ServerConfiguration()
         configuration.port = 0
+        configuration.allowedHosts = ["box.local"]
         adjust(&configuration)
         authenticator = TokenAuthenticator(
             tokens: [
                 ("secret", Principal(name: "owner")), ("reader", Principal(name: "reader", scopes: [.read])),
             ], anonymous: anonymous)
-        server = Server(configuration, router: Router(Self.routes(news)), authenticator: authenticator)
+        server = Server(configuration, router: Router(Self.routes(news, stuck)), authenticator: authenticator)
         port = try server.start()
     }
 
@@ -31,7 +34,7 @@ final class TestServer {
 
     struct Broken: Error {}
 
-    static func routes(_ news: News) -> [Route] {
+    static func routes(_ news: News, _ stuck: Stuck) -> [Route] {
         let read = Route.Access.requires(.read), submit = Route.Access.requires(.submit)
         return [
             Route(.get, "/healthz", access: .open, execution: .inline) { _ in
@@ -52,12 +55,30 @@ final class TestServer {
             Route(.post, "/v1/things", access: submit) { .json(try $0.json(), status: .created) },
             Route(.delete, "/v1/things/{id}", access: .requires(.admin)) { _ in Response(.noContent) },
             Route(.get, "/v1/broken", access: read) { _ -> Response in throw Broken() },
+            Route(.get, "/v1/stuck", access: read) { _ in
+                stuck.enter()
+                return Response(.noContent)
+            },
             Route(.get, "/v1/news", access: read, reply: { request in .later(news.wait(request)) }),
             Route(.get, "/v1/stream", access: read) {
                 .events(news.source(after: Int($0.headers["Last-Event-ID"] ?? "")))
             },
         ]
     }
+}
+
+/// A handler that ends when the test says so.
+final class Stuck: Sendable {
+    private let entered = DispatchSemaphore(value: 0)
+    private let left = DispatchSemaphore(value: 0)
+
+    func enter() {
+        entered.signal()
+        left.wait()
+    }
+
+    func waitUntilEntered() { entered.wait() }
+    func leave() { left.signal() }
 }
 
 /// A growing list that clients wait for.

@@ -1,0 +1,99 @@
+import TestSupport
+import Testing
+
+@Suite("A request that two parsers could read differently") struct SmugglingTests {
+    /// A request, without its Host, and the status it must get.
+    struct Case: CustomStringConvertible {
+        let name: String
+        let line: String
+        let fields: [String]
+        let rest: String
+        let status: Int
+        var description: String { name }
+
+        init(
+            _ name: String, _ line: String, _ fields: [String] = [], _ rest: String = "", _ status: Int = 400
+        ) {
+            (self.name, self.line, self.fields, self.rest, self.status) = (name, line, fields, rest, status)
+        }
+    }
+
+    private static let post = "POST /v1/things HTTP/1.1"
+    private static let get = "GET /healthz HTTP/1.1"
+    private static let json = "Content-Type: application/json"
+    static let cases = [
+        Case("both framings", post, [json, "Content-Length: 5", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
+        Case("two lengths", post, [json, "Content-Length: 2", "Content-Length: 7"], "{}"),
+        Case("two equal lengths", post, [json, "Content-Length: 2", "Content-Length: 2"], "{}"),
+        Case("a space before the colon", post, [json, "Content-Length : 2"], "{}"),
+        Case("a length with a sign", post, [json, "Content-Length: +2"], "{}"),
+        Case("a length beyond 64 bits", post, [json, "Content-Length: 99999999999999999999"], "{}", 413),
+        Case("an unknown coding", post, [json, "Transfer-Encoding: gzip"], "{}"),
+        Case("a doubled coding", post, [json, "Transfer-Encoding: chunked, chunked"], "0\r\n\r\n"),
+        Case("a disguised coding", post, [json, "Transfer-Encoding: xchunked"], "0\r\n\r\n"),
+        Case(
+            "a coding twice", post, [json, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+            "0\r\n\r\n"),
+        Case("two hosts", get, ["Host: other"]),
+        Case("version 1.2", "GET /healthz HTTP/1.2"),
+        Case("version 1.0 with a body", "POST /v1/things HTTP/1.0", [json, "Content-Length: 2"], "{}"),
+        Case("an unknown method", "BREW /healthz HTTP/1.1"),
+        Case("a method in small letters", "get /healthz HTTP/1.1"),
+        Case("a control character in a value", get, ["X-A: a\u{1}b"]),
+        Case("a bracket in a name", get, ["X(A): a"]),
+        Case("two tokens", get, ["Authorization: Bearer a", "Authorization: Bearer b"]),
+        Case("two origins", get, ["Origin: http://a", "Origin: http://b"]),
+        Case("too many fields", get, (0..<101).map { "X-\($0): 1" }),
+        Case("an unknown expectation", post, [json, "Content-Length: 2", "Expect: the-unexpected"], "", 417),
+        Case("an absolute target", "GET http://127.0.0.1/healthz HTTP/1.1"),
+        Case("an empty segment", "GET //healthz HTTP/1.1"),
+        Case("a parameter segment", "GET /healthz;a=1 HTTP/1.1"),
+        Case("a backslash", "GET /v1\\things HTTP/1.1"),
+        Case("a fragment", "GET /healthz#a HTTP/1.1"),
+        Case("a broken escape", "GET /v1/things/%zz HTTP/1.1"),
+        Case("a cut escape", "GET /v1/things/a%2 HTTP/1.1"),
+        Case("an escaped null", "GET /v1/things/a%00b HTTP/1.1"),
+        Case("an escaped line feed", "GET /v1/things/a%0ab HTTP/1.1"),
+        Case("an escaped slash", "GET /v1/things/a%2fb HTTP/1.1"),
+        Case("an escaped backslash", "GET /v1/things/a%5cb HTTP/1.1"),
+        Case("escaped dots", "GET /v1/things/%2e%2e HTTP/1.1"),
+        Case("plain dots", "GET /v1/../healthz HTTP/1.1"),
+        Case("invalid UTF-8", "GET /v1/things/%ff HTTP/1.1"),
+        Case("a raw byte above ASCII", "GET /v1/things/é HTTP/1.1"),
+        Case("a broken escape in the query", "GET /v1/things/a?q=%f HTTP/1.1"),
+    ]
+
+    @Test("is refused, and nothing after it is read", arguments: cases)
+    func isRefused(request: Case) throws {
+        let server = try TestServer()
+        let client = try server.client()
+        let host = "Host: 127.0.0.1:\(server.port)"
+        let lines = [request.line, host] + request.fields
+        client.send(lines.joined(separator: "\r\n") + "\r\n\r\n" + request.rest)
+        client.send("GET /healthz HTTP/1.1\r\n\(host)\r\n\r\n")
+        let reply = try client.reply()
+        #expect(reply.status == request.status)
+        #expect(client.isClosedByServer())
+        #expect(try server.ask("GET", "/healthz").status == 200)
+    }
+
+    @Test("is refused without a host")
+    func needsHost() throws {
+        let server = try TestServer()
+        let client = try server.client()
+        client.send("GET /healthz HTTP/1.1\r\n\r\n")
+        #expect(try client.reply().status == 400)
+    }
+
+    /// What the library hides from us; if one of these changes, so must the warning in the README.
+    @Test("passes where the library cannot be seen through: a bare line feed, a folded line")
+    func pinsKnownGaps() throws {
+        let server = try TestServer()
+        let bare = try server.client()
+        bare.send("GET /healthz HTTP/1.1\nHost: 127.0.0.1:\(server.port)\n\n")
+        #expect(try bare.reply().status == 200)
+        let folded = try server.client()
+        folded.send("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\nX-A: a\r\n b\r\n\r\n")
+        #expect(try folded.reply().status == 200)
+    }
+}
