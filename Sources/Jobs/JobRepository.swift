@@ -7,6 +7,8 @@ public import JSON
 public protocol JobRepository: Sendable {
     /// Stores a new job, or finds the one that the same key and body made before.
     func submit(_ submission: JobSubmission, at now: Timestamp) throws(JobError) -> SubmissionReceipt
+    /// The job that an earlier request with the same key and body made; `nil` when there was none.
+    func replay(_ key: IdempotencyKey, body: JSONValue, at now: Timestamp) throws(JobError) -> Job?
     /// One job with its transitions and summary.
     func job(_ id: JobID) throws(JobError) -> Job
     /// One page of jobs; no points are touched.

@@ -69,6 +69,10 @@ public struct JobService: Sendable {
     public func submit(_ body: JSONValue, idempotency: IdempotencyKey? = nil) throws(JobError)
         -> SubmissionReceipt
     {
+        // A repeated request gets its job whatever has become of the rules or the datasets meanwhile.
+        if let key = idempotency, let job = try repositories.jobs.replay(key, body: body, at: time.now()) {
+            return SubmissionReceipt(job: try complete(job), isReplay: true)
+        }
         if workers.isDraining { throw .draining }
         let submission = JobSubmission(
             resolved: try resolve(body), idempotency: idempotency, body: body, queueLimit: queueLimit)

@@ -31,12 +31,12 @@ extension WorkerPool {
 
     /// Ends the threads and waits for them, at most as long as given.
     ///
-    /// Call after `drain`: a job that still runs is told to stop at once.
+    /// Drains as well: a job that still runs is told so, but nobody takes it back if it does not listen.
     public func stop(milliseconds: UInt64) {
         state.withLock { state in
             state.isDraining = true
             state.isStopping = true
-            state.running.values.forEach { $0.control.raise(.cancel) }
+            state.running.values.forEach { $0.control.raise(.drain) }
         }
         let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
         work.strike()

@@ -6,7 +6,8 @@ import Jobs
 enum JobRows {
     /// One job with its transitions and summary; `nil` when there is none.
     static func job(_ db: Database, _ id: JobID) throws -> Job? {
-        let row = try Row.fetchOne(db, sql: "SELECT * FROM job WHERE id = ?", arguments: [id.rawValue])
+        let row = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT * FROM job WHERE id = ?"), arguments: [id.rawValue])
         return try row.map { try complete(db, [$0]) }?.first
     }
 
@@ -19,26 +20,16 @@ enum JobRows {
     /// The jobs of `rows` with what lies in other tables, in three further queries for all of them.
     static func complete(_ db: Database, _ rows: [Row]) throws -> [Job] {
         let ids = rows.map { $0["id"] as String }
-        let arguments = StatementArguments(ids)
-        let marks = databaseQuestionMarks(count: ids.count)
         var dependencies: [String: [JobID]] = [:]
-        for row in try Row.fetchAll(
-            db, sql: "SELECT * FROM job_dependency WHERE job_id IN (\(marks))", arguments: arguments)
-        {
+        for row in try self.rows(db, "job_dependency", of: ids) {
             dependencies[row["job_id"], default: []].append(try id(row["dependency_id"]))
         }
         var transitions: [String: [JobTransition]] = [:]
-        for row in try Row.fetchAll(
-            db, sql: "SELECT * FROM job_transition WHERE job_id IN (\(marks)) ORDER BY job_id, position",
-            arguments: arguments)
-        {
+        for row in try self.rows(db, "job_transition", of: ids, orderedBy: "position") {
             transitions[row["job_id"], default: []].append(try transition(row))
         }
         var summaries: [String: [SeriesSummary]] = [:]
-        for row in try Row.fetchAll(
-            db, sql: "SELECT * FROM series WHERE job_id IN (\(marks)) ORDER BY job_id, id",
-            arguments: arguments)
-        {
+        for row in try self.rows(db, "series", of: ids, orderedBy: "id") {
             summaries[row["job_id"], default: []].append(summary(row))
         }
         return try rows.map { row in
@@ -48,6 +39,20 @@ enum JobRows {
             job.summary = summaries[id] ?? []
             return job
         }
+    }
+
+    /// The rows of `table` that hang on one of the jobs.
+    private static func rows(
+        _ db: Database, _ table: StaticString, of ids: [String], orderedBy column: StaticString? = nil
+    ) throws -> [Row] {
+        let order = column.map { " ORDER BY job_id, \($0)" } ?? ""
+        let sql =
+            "SELECT * FROM \(table) WHERE job_id IN (\(databaseQuestionMarks(count: ids.count)))\(order)"
+        // Clients poll single jobs all the time; the lengths of lists vary too much to keep their statements.
+        guard ids.count == 1 else {
+            return try Row.fetchAll(db, sql: sql, arguments: StatementArguments(ids))
+        }
+        return try Row.fetchAll(db.cachedStatement(sql: sql), arguments: StatementArguments(ids))
     }
 
     /// The checkpoints of a job, newest first.

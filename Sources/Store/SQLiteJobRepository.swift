@@ -1,6 +1,6 @@
 import Files
 import GRDB
-import JSON
+public import JSON
 public import Jobs
 
 /// The jobs, kept in the `job` table and those that hang on it.
@@ -49,6 +49,9 @@ public struct SQLiteJobRepository: JobRepository {
             try insert(db, id, submission.resolved, spec: spec, unfinished: unfinished, now)
             if let key = submission.idempotency {
                 try db.execute(
+                    sql: "DELETE FROM idempotency WHERE created_at < ?",
+                    arguments: [now.milliseconds - Self.keyLifeMilliseconds])
+                try db.execute(
                     sql:
                         """
                         INSERT INTO idempotency(principal, key, body_sha256, job_id, created_at)
@@ -58,6 +61,16 @@ public struct SQLiteJobRepository: JobRepository {
             }
             try StateChange.append(db, database.identifiers, id, .queued, nil, now)
             return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: false)
+        }
+    }
+
+    /// The job that an earlier request with the same key and body made, if its key is not too old.
+    public func replay(
+        _ key: IdempotencyKey, body: JSONValue, at now: Timestamp
+    ) throws(JobError) -> Job? {
+        let digest = SHA256.digest(of: body.encodedBytes()).hex
+        return try database.read { db in
+            try earlierJob(db, key, digest, now).map { try JobRows.required(db, $0) }
         }
     }
 
@@ -125,12 +138,13 @@ public struct SQLiteJobRepository: JobRepository {
     private func earlierJob(
         _ db: Database, _ key: IdempotencyKey, _ digest: String, _ now: Timestamp
     ) throws -> JobID? {
-        try db.execute(
-            sql: "DELETE FROM idempotency WHERE created_at < ?",
-            arguments: [now.milliseconds - Self.keyLifeMilliseconds])
         let row = try Row.fetchOne(
-            db, sql: "SELECT body_sha256, job_id FROM idempotency WHERE principal = ? AND key = ?",
-            arguments: [key.principal, key.key])
+            db,
+            sql: """
+                SELECT body_sha256, job_id FROM idempotency
+                WHERE principal = ? AND key = ? AND created_at >= ?
+                """,
+            arguments: [key.principal, key.key, now.milliseconds - Self.keyLifeMilliseconds])
         guard let row else { return nil }
         guard row["body_sha256"] == digest else { throw JobError.idempotencyConflict(key: key.key) }
         return try JobRows.id(row["job_id"])

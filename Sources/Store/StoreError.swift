@@ -24,7 +24,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .settingRefused(let setting, let expected, let found):
             "The database setting \(setting) should be \(expected) and is \(found)."
         case .migrationMisnamed(let name):
-            "The migration \(name) should be named NNNN_name.sql, numbered from 0001 without gaps."
+            "The migration \(name) should be named NNNN_name, numbered from 0001 without gaps."
         case .migrationFailed(let name, let cause): "The migration \(name) failed: \(cause)"
         }
     }

@@ -83,7 +83,7 @@ import Testing
         #expect(try store.jobs.job(cancelled.id).reason == reason)
     }
 
-    @Test("of ten thousand jobs takes less than a second")
+    @Test("of ten thousand jobs takes less than two seconds")
     func isQuick() throws {
         let store = try TemporaryStore()
         try store.submit()
@@ -95,6 +95,6 @@ import Testing
             try store.reopen()
             #expect(try crash(store, at: 2).requeued.count == 1)
         }
-        #expect(elapsed < .seconds(1))
+        #expect(elapsed < .seconds(2))
     }
 }

@@ -54,6 +54,23 @@ import Testing
         #expect(try store.jobs.counts() == [.queued: 2])
     }
 
+    @Test("again gives the same job even when the request would not be accepted any more")
+    func replaysWhatIsNoLongerValid() throws {
+        let body: JSONValue = ["name": "sample", "threads": 4]
+        let key = IdempotencyKey(principal: "alice", key: "k")
+        let shop = try Workshop()
+        let first = try shop.service.submit(body, idempotency: key)
+        let smaller = try Workshop(budget: Budget(threads: 1, memoryBytes: 1), store: shop.store)
+        #expect(throws: JobError.self) { try smaller.service.submit(body) }
+        let again = try smaller.service.submit(body, idempotency: key)
+        #expect(again.isReplay)
+        #expect(again.job.id == first.job.id)
+        #expect(again.job.waitingFor?.code == "capacity")
+        #expect(throws: JobError.idempotencyConflict(key: "k")) {
+            try smaller.service.submit(["name": "other"], idempotency: key)
+        }
+    }
+
     @Test("under a key older than a day makes a new job")
     func forgetsOldKeys() throws {
         let store = try TemporaryStore()
