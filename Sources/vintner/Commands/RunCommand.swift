@@ -76,16 +76,17 @@ struct RunCommand: ParsableCommand {
 
     private func follow(_ id: JobID, _ service: Service) throws -> Job {
         let bell = Bell()
-        let subscription = service.hub.onChange(of: .job(id)) { bell.strike() }
-        defer { withExtendedLifetime(subscription) {} }
         var line = ProgressLine()
         defer { line.close() }
         while true {
             let ring = bell.ring
+            // One wake-up a subscription; taken before the look, so that no change is missed.
+            let subscription = service.hub.subscribe(to: .job(id)) { bell.strike() }
             let job = try service.jobs.job(id)
             if !json { line.show(job.document) }
             if job.state.isTerminal { return job }
             bell.wait(after: ring, until: Date(timeIntervalSinceNow: 1))
+            subscription.cancel()
         }
     }
 
