@@ -12,8 +12,10 @@ final class JobFeed: Sendable {
 
     /// How many events one pull takes.
     private static let eventsMax = 100
-    /// How many points of each series one pull takes; more are thinned.
-    private static let pointsMax = 200
+    /// To how many points of each series a new client's past is thinned.
+    private static let pastPointsMax = 500
+    /// How many points of each series later pulls take: more than a worker reports in a second.
+    private static let pointsMax = 10_000
     private let id: JobID
     private let jobs: JobService
     private let state: Mutex<State>
@@ -68,8 +70,9 @@ final class JobFeed: Sendable {
             state.cursor.step = min(state.cursor.step, job.progress.step)
         }
         let since = state.cursor.step < 0 ? nil : state.cursor.step
+        let pointsMax = since == nil ? Self.pastPointsMax : Self.pointsMax
         let curves = try Problem.translating { () throws(JobError) in
-            try jobs.metrics(of: id, CurveQuery(sinceStep: since, pointsMax: Self.pointsMax))
+            try jobs.metrics(of: id, CurveQuery(sinceStep: since, pointsMax: pointsMax))
         }
         let filled = curves.filter { !$0.steps.isEmpty }
         guard !filled.isEmpty else { return [] }
