@@ -10,7 +10,8 @@ import Testing
         let server = try TestServer()
         var random = Mutator(seed: 7)
         let seeds = [
-            "GET /v1/things/a?q=1 HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\nAuthorization: Bearer secret\r\n\r\n",
+            "GET /v1/things/a?q=1 HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\n"
+                + "Authorization: Bearer secret\r\n\r\n",
             "POST /v1/things HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\nAuthorization: Bearer secret\r\n"
                 + "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
             "POST /v1/things HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\nAuthorization: Bearer secret\r\n"
