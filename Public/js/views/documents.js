@@ -25,8 +25,8 @@ export function jsonPanel(title) {
 
 /** JSON with two spaces of indentation; a list without objects stays on one line. */
 function written(value) {
-  return JSON.stringify(value, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g,
-    (_, items) => `[${items.split(/,\s+/).join(", ")}]`);
+  return JSON.stringify(value, null, 2).replace(/\[\n +([^[\]{}]*?)\n +\]/g,
+    (_, items) => `[${items.split(/,\n +/).join(", ")}]`);
 }
 
 /** The text's tokens as spans: keys, strings, numbers and literals. */
