@@ -20,7 +20,7 @@ def find(parts):
     for file in sorted(os.listdir(HERE)):
         if file.startswith("test_") and file.endswith(".py"):
             module = importlib.import_module(file[:-3])
-            for name, function in vars(module).items():
+            for name, function in list(vars(module).items()):
                 full = f"{file[5:-3]}.{name[5:]}"
                 if name.startswith("test_") and (not parts or any(part in full for part in parts)):
                     yield full, function

@@ -54,8 +54,12 @@ class Service:
         self.start()
         return self
 
-    def __exit__(self, *_):
-        if self.process and self.process.poll() is None:
+    def __exit__(self, error, *_):
+        ended = self.process.poll() if self.process else None
+        if error:
+            state = "still running" if ended is None else f"ended with {ended}"
+            print(f"      the server is {state}; its log:\n{self.log.decode(errors='replace')[-4000:]}")
+        if self.process and ended is None:
             self.process.kill()
             self.process.wait()
         if self._home:

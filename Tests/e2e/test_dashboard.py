@@ -3,7 +3,7 @@
 import os
 
 from browser import Browser
-from service import Service, lenet
+from service import Service, lenet, mlp
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 PAINTED = """(() => {
@@ -18,9 +18,9 @@ def text_of(selector):
 
 def test_a_running_job_is_shown(binary, kept):
     with Service(binary) as service, Browser() as browser:
-        done = service.wait(service.submit(lenet(epochs=1, name="finished"))["id"])
-        job = service.submit(lenet(epochs=60, name="fashion-lenet", labels={"note": HOSTILE}))["id"]
-        service.wait(job, lambda one: one["progress"]["fraction"] > 0.02)
+        done = service.wait(service.submit(mlp(name="finished"))["id"])
+        job = service.submit(lenet(epochs=100, name="fashion-lenet", labels={"note": HOSTILE}))["id"]
+        service.wait(job, lambda one: one["progress"]["step"] > 300)
 
         browser.open(service.sign_in_address)
         browser.wait_for(f"document.querySelector('tr[data-job=\"{job}\"] .badge.running')")

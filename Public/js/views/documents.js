@@ -15,12 +15,18 @@ export function jsonPanel(title) {
   return {
     element: card(title, code, copy),
     update(value) {
-      const next = JSON.stringify(value ?? null, null, 2);
+      const next = written(value ?? null);
       if (next === text) return;
       text = next;
       fill(code, coloured(text));
     },
   };
+}
+
+/** JSON with two spaces of indentation; a list without objects stays on one line. */
+function written(value) {
+  return JSON.stringify(value, null, 2).replace(/\[\n +([^[\]{}]*?)\n +\]/g,
+    (_, items) => `[${items.split(/,\n +/).join(", ")}]`);
 }
 
 /** The text's tokens as spans: keys, strings, numbers and literals. */
