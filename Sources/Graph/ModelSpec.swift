@@ -42,8 +42,8 @@ public struct ModelSpec: Sendable, Hashable {
     /// - Parameters:
     ///   - value: The JSON of the field `model`.
     ///   - pointer: Where it stands in the document.
-    ///   - datasetInput: The shape of the dataset's samples, if one is known: the input by default, and what a
-    ///     given input must agree with.
+    ///   - datasetInput: The shape of the dataset's samples, if one is known: the input by default, and what
+    ///     a given input must agree with.
     ///   - classes: The dataset's number of classes, if one is known: the presets' default, and what the
     ///     output must agree with.
     /// - Returns: nil after violations, all of which are in the log.
@@ -58,13 +58,18 @@ public struct ModelSpec: Sendable, Hashable {
         let input = readInput(&reader, datasetInput)
         let layers = isPreset ? readPreset(&reader, classes) : readLayers(&reader)
         reader.finish()
-        guard log.violations.count == before, let input else { return nil }
+        guard let input else { return nil }
         var inference = ShapeInference(input: input, pointer: pointer, hasLayers: !isPreset, log: log)
-        for (index, layer) in layers.enumerated() where !inference.append(layer, at: index) { return nil }
+        // Up to the first layer that cannot be read: what follows it has no known input.
+        for (index, layer) in layers.enumerated() {
+            guard let layer, inference.append(layer, at: index) else { return nil }
+        }
+        guard log.violations.count == before else { return nil }
         checkOutput(inference.graph, classes, pointer, log)
         guard log.violations.count == before else { return nil }
         return ModelSpec(
-            input: input, layers: layers, initialization: initialization, graph: inference.graph)
+            input: input, layers: layers.compactMap(\.self), initialization: initialization,
+            graph: inference.graph)
     }
 
     /// Makes a model of layers.
@@ -87,7 +92,8 @@ public struct ModelSpec: Sendable, Hashable {
         self.graph = graph
     }
 
-    /// The model spelt out: input, layers with every default, initialisation. Reading it gives the same model.
+    /// The model spelt out: input, layers with every default, initialisation. Reading it gives the same
+    /// model.
     public var json: JSONValue {
         [
             "input": .array(input.dimensions.map { JSONValue($0) }),
@@ -118,7 +124,7 @@ public struct ModelSpec: Sendable, Hashable {
         return shape
     }
 
-    private static func readPreset(_ reader: inout ObjectReader, _ datasetClasses: Int?) -> [LayerSpec] {
+    private static func readPreset(_ reader: inout ObjectReader, _ datasetClasses: Int?) -> [LayerSpec?] {
         let preset = reader.read(ModelFields.presetName)
         let hidden = reader.read(ModelFields.hidden)
         let dropout = reader.read(ModelFields.dropout)
@@ -134,7 +140,8 @@ public struct ModelSpec: Sendable, Hashable {
         return preset.layers(classes: classes, hidden: hidden, dropout: dropout)
     }
 
-    private static func readLayers(_ reader: inout ObjectReader) -> [LayerSpec] {
+    /// One element for each layer of the document; nil for one that cannot be read.
+    private static func readLayers(_ reader: inout ObjectReader) -> [LayerSpec?] {
         let place = reader.pointer(to: "layers")
         guard let values = reader.read(ModelFields.layers).arrayValue else {
             if reader.contains("layers") {
@@ -149,7 +156,7 @@ public struct ModelSpec: Sendable, Hashable {
         }
         var numbers: [String: Int] = [:]
         var names: Set<String> = []
-        var layers: [LayerSpec] = []
+        var layers: [LayerSpec?] = []
         for (index, value) in values.enumerated() {
             let at = JSONPointer.element(index, of: place)
             guard let layer = LayerSpec.read(value, at: at, log: reader.log, number: &numbers) else {
@@ -160,7 +167,6 @@ public struct ModelSpec: Sendable, Hashable {
                     JSONPointer.member("name", of: at), "invalid_value",
                     "another layer is called \"\(layer.name)\" already")
             }
-            layers.append(layer)
         }
         return layers
     }

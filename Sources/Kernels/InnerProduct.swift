@@ -1,6 +1,6 @@
 internal import COneDNN
 
-/// The extents of `output[batch, outputs] = input[batch, inputs] · weight[outputs, inputs]ᵀ + bias[outputs]`.
+/// The extents of `y[batch, outputs] = x[batch, inputs] · weight[outputs, inputs]ᵀ + bias[outputs]`.
 public struct InnerProductShape: Hashable, Sendable {
     public var batch: Int
     public var inputs: Int

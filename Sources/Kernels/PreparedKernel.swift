@@ -28,7 +28,8 @@ public protocol PreparedKernel: AnyObject {
     var operands: [Operand] { get }
     /// Points an operand at a slot; a later binding replaces an earlier one.
     func bind(_ operand: Int, to slot: Slot, in arena: Arena) throws(KernelError)
-    /// Points an operand at memory outside the arena, such as a prefetched batch, valid while the kernel runs.
+    /// Points an operand at memory outside the arena, such as a prefetched batch, valid while the kernel
+    /// runs.
     func bind(_ operand: Int, to address: UnsafeMutableRawPointer) throws(KernelError)
     /// Computes; all operands must be bound.
     func run() throws(KernelError)

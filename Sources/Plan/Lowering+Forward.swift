@@ -91,7 +91,8 @@ extension Lowering {
             case .flatten:
                 source = producer.inputs[0]
                 guard graph.consumers(of: source).count == 1 else { return nil }
-            // A ReLU's gradient reads its output; what a dropout would zero there it zeroes in the gradient too.
+            // A ReLU's gradient reads its output; what a dropout would zero there it zeroes in the gradient
+            // too.
             case .relu, .conv2d, .linear, .maxPool2d, .avgPool2d, .batchNorm: return input
             case .dropout: return nil
             }

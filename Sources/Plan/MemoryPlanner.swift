@@ -3,8 +3,8 @@ public import Tensor
 /// Packs buffers with known lifetimes into one block of memory.
 ///
 /// Greedy by size: the largest buffer first, at the lowest offset where no buffer that lives at the same time
-/// lies (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020). Deterministic;
-/// O(n²) in the number of buffers.
+/// lies (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
+/// Deterministic; O(n²) in the number of buffers.
 public struct MemoryPlanner {
     /// Something to place.
     public struct Request: Sendable {

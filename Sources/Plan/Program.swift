@@ -4,8 +4,8 @@ public import Tensor
 
 /// Everything that a job runs, over one arena: a training plan and an evaluation plan for each batch size.
 ///
-/// Compiling allocates no arena, so that a job's memory is known before it starts; `allocate` does. Belongs to
-/// the thread that compiles it, whose `ThreadTeam` fixes the number of threads.
+/// Compiling allocates no arena, so that a job's memory is known before it starts; `allocate` does. Belongs
+/// to the thread that compiles it, whose `ThreadTeam` fixes the number of threads.
 public final class Program {
     /// What to compile.
     public struct Options: Sendable {

@@ -35,7 +35,8 @@ extension Trainer {
 
     /// Stores the model alone, with PyTorch's names and order.
     ///
-    /// - Parameter description: Goes into the file's metadata beside the architecture: classes, normalisation.
+    /// - Parameter description: Goes into the file's metadata beside the architecture: classes,
+    ///   normalisation.
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {
@@ -75,8 +76,8 @@ extension Trainer {
     /// - Parameters:
     ///   - path: The checkpoint.
     ///   - sha256: The hash it must have; nil when none is known.
-    /// - Throws: `TrainingError.badCheckpoint` for a file of another run or a damaged one; the trainer is then
-    ///   no longer to be used.
+    /// - Throws: `TrainingError.badCheckpoint` for a file of another run or a damaged one; the trainer is
+    ///   then no longer to be used.
     public func restore(from path: String, sha256: String?) throws(TrainingError) {
         if let sha256 {
             let found: String

@@ -26,7 +26,8 @@ public struct LearningRateSchedule: Sendable, Hashable {
 
     /// The rate of step `step`, counted from 0.
     ///
-    /// Step i of the warm-up has base * (i + 1) / (warmupSteps + 1), so that no step is wasted on a rate of 0.
+    /// Step i of the warm-up has base * (i + 1) / (warmupSteps + 1), so that no step is wasted on a rate of
+    /// 0.
     public func rate(at step: Int) -> Double {
         if step < warmupSteps { return base * Double(step + 1) / Double(warmupSteps + 1) }
         let elapsed = step - warmupSteps

@@ -6,8 +6,8 @@ internal import Tensor
 
 /// One training run: its program, its parameters and where it stands.
 ///
-/// Belongs to the thread that makes it, whose `ThreadTeam` it computes on. The same task gives the same bits on
-/// the same machine with the same number of threads, whether or not it is interrupted and resumed.
+/// Belongs to the thread that makes it, whose `ThreadTeam` it computes on. The same task gives the same bits
+/// on the same machine with the same number of threads, whether or not it is interrupted and resumed.
 public final class Trainer {
     public let task: TrainingTask
     public let program: Program
@@ -54,8 +54,8 @@ public final class Trainer {
 
     /// Trains to the end, or until the observer asks to stop.
     ///
-    /// - Returns: nil at the end; the reason otherwise. Before a pause or a drain the observer has been asked to
-    ///   store a checkpoint.
+    /// - Returns: nil at the end; the reason otherwise. Before a pause or a drain the observer has been asked
+    ///   to store a checkpoint.
     public func run(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
         let batcher = Batcher(
             indices: source.indices, batchSize: task.options.batchSize, order: .shuffled(seed: task.seed))

@@ -34,7 +34,8 @@ final class Service: Sendable {
             path: folder.database,
             migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) },
             onFailure: { error in
-                // A failed write or sync leaves nothing that could be trusted: the next start checks the file.
+                // A failed write or sync leaves nothing that could be trusted: the next start checks the
+                // file.
                 log.critical("the database failed", metadata: ["cause": "\(error)"])
                 _exit(70)
             })
@@ -80,7 +81,8 @@ final class Service: Sendable {
                 sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
                 details: info.json)
             do throws(JobError) {
-                _ = try jobs.repositories.datasets.dataset(info.id)
+                let known = try jobs.repositories.datasets.dataset(info.id)
+                if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
             } catch {
                 guard case .datasetNotFound = error else { throw error }
                 try jobs.repositories.datasets.add(record)

@@ -2,7 +2,8 @@ internal import COneDNN
 
 /// The CPU engine and the stream of one thread.
 ///
-/// Not `Sendable`: a job's worker thread makes its own, after `ThreadTeam.use`, and is the only one to use it.
+/// Not `Sendable`: a job's worker thread makes its own, after `ThreadTeam.use`, and is the only one to use
+/// it.
 @safe public final class DNNEngine {
     let engine: dnnl_engine_t
     let stream: dnnl_stream_t

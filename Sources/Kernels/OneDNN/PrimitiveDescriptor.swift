@@ -41,8 +41,8 @@ struct PrimitiveAttributes {
     /// - Parameters:
     ///   - operation: A pointer to an initialised `dnnl_*_desc_t`.
     ///   - hint: The forward descriptor that a backward operation belongs to.
-    ///   - preferred: Takes the first implementation whose name it accepts; the very first when it accepts none.
-    ///     It must not depend on measurements: the choice has to be the same in every run.
+    ///   - preferred: Takes the first implementation whose name it accepts; the very first when it accepts
+    ///     none. It must not depend on measurements: the choice has to be the same in every run.
     static func find(
         _ operation: UnsafeRawPointer, _ action: String, attributes: PrimitiveAttributes = .init(),
         hint: PrimitiveDescriptor? = nil, on engine: DNNEngine, preferred: (String) -> Bool = { _ in true }

@@ -2,8 +2,8 @@ internal import COneDNN
 
 /// Where each element of a float32 tensor lies: oneDNN's memory descriptor.
 ///
-/// Extents are in oneDNN's logical order (batch, channels, height, width; out, in, height, width) whatever the
-/// order in memory.
+/// Extents are in oneDNN's logical order (batch, channels, height, width; out, in, height, width) whatever
+/// the order in memory.
 public struct TensorLayout: Equatable {
     var descriptor: dnnl_memory_desc_t
 

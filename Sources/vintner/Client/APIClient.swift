@@ -46,8 +46,8 @@ struct Answer {
 
 /// Asks a server, one connection for each request.
 ///
-/// Over plain sockets rather than Foundation's URLSession, whose libraries would cost the server, which is the
-/// same binary, memory and start-up time. Speaks to `http://` addresses.
+/// Over plain sockets rather than Foundation's URLSession, whose libraries would cost the server, which is
+/// the same binary, memory and start-up time. Speaks to `http://` addresses.
 struct APIClient {
     let host: String
     let port: Int

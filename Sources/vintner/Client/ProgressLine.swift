@@ -24,7 +24,8 @@ struct ProgressLine {
         isOpen = false
     }
 
-    /// `running  62 %  epoch 4/5  step 2908/4690  11234 samples/s  loss 0.2411  val_accuracy 0.9012  ETA 0:09`.
+    /// `running  62 %  epoch 4/5  step 2908/4690  11234 samples/s  loss 0.2411  val_accuracy 0.9012  ETA
+    /// 0:09`.
     static func text(_ job: JSONValue) -> String {
         let state = job["state"]?.stringValue ?? "unknown"
         guard let progress = job["progress"], let steps = progress["steps"]?.intValue, steps > 0 else {

@@ -12,6 +12,7 @@ final class JobRun: TrainingObserver {
     private let time: any TimeSource
     private let limits: JobRequest.Limits
     private let checkpointSeconds: Double
+    private let batchSize: Int
     private var sampler: ResourceSampler
     private var points: [MetricPoint] = []
     private var lastCheckpoint: UInt64
@@ -29,6 +30,7 @@ final class JobRun: TrainingObserver {
         (self.claim, self.control, self.sink, self.folder) = (claim, control, sink, folder)
         (self.sampler, self.time, limits) = (sampler, time, request.limits)
         checkpointSeconds = request.options.checkpointSeconds
+        batchSize = request.options.batchSize
         lastCheckpoint = time.monotonicNanoseconds()
         bestPath = claim.checkpoints.first { $0.kind == .best }?.path
     }
@@ -60,18 +62,12 @@ final class JobRun: TrainingObserver {
         guard clock - lastProgress >= 250_000_000 || report.step == report.steps else { return }
         lastProgress = clock
         flush()
-        let left = Double(report.steps - report.step) * Double(report.samples)
-        let fraction = Double(report.step) / Double(max(report.steps, 1))
+        let left = Double(report.steps - report.step) * Double(batchSize)
         sink.progress(
             JobProgress(
-                fraction: fraction, epoch: report.epoch + 1, epochs: report.epochs, step: report.step,
-                steps: report.steps, samplesPerSecond: rate,
-                etaSeconds: rate.map { left / max($0, 1e-9) / Double(max(stepsPerReport(report), 1)) }))
-    }
-
-    /// Steps that one report stands for; samples are of all of them.
-    private func stepsPerReport(_ report: StepReport) -> Int {
-        max((report.steps + Trainer.pointsMax - 1) / Trainer.pointsMax, 1)
+                fraction: Double(report.step) / Double(max(report.steps, 1)), epoch: report.epoch + 1,
+                epochs: report.epochs, step: report.step, steps: report.steps, samplesPerSecond: rate,
+                etaSeconds: rate.map { left / max($0, 1e-9) }))
     }
 
     private func takeSample(_ step: Int) {
@@ -104,7 +100,8 @@ final class JobRun: TrainingObserver {
         let accuracy = percent(report.validation.accuracy)
         sink.event(
             .info, "epoch",
-            "Epoch \(report.epoch + 1): validation accuracy \(accuracy), loss \(rounded(report.validation.loss)).",
+            "Epoch \(report.epoch + 1): validation accuracy \(accuracy), "
+                + "loss \(rounded(report.validation.loss)).",
             [
                 "epoch": JSONValue(report.epoch + 1), "step": JSONValue(report.step),
                 "train_loss": .number(report.trainLoss), "train_accuracy": .number(report.trainAccuracy),
