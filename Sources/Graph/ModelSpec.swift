@@ -159,10 +159,9 @@ public struct ModelSpec: Sendable, Hashable {
         var layers: [LayerSpec?] = []
         for (index, value) in values.enumerated() {
             let at = JSONPointer.element(index, of: place)
-            guard let layer = LayerSpec.read(value, at: at, log: reader.log, number: &numbers) else {
-                continue
-            }
-            if !names.insert(layer.name).inserted {
+            let layer = LayerSpec.read(value, at: at, log: reader.log, number: &numbers)
+            layers.append(layer)
+            if let layer, !names.insert(layer.name).inserted {
                 reader.log.add(
                     JSONPointer.member("name", of: at), "invalid_value",
                     "another layer is called \"\(layer.name)\" already")
