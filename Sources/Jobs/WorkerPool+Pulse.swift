@@ -2,9 +2,9 @@ import Synchronization
 
 extension WorkerPool {
     /// Extends leases and stores reports while jobs run; sleeps while none does.
-    func beatUntilStopped() {
+    func beatUntilStopped(_ drift: WallClockDrift) {
         var nextHeartbeat = time.monotonicNanoseconds()
-        var drift = WallClockDrift(time)
+        var drift = drift
         while true {
             let ring = pulse.ring
             let (runs, isStopping) = state.withLock { (Array($0.running.values), $0.isStopping) }

@@ -73,8 +73,9 @@ public final class WorkerPool: Sendable {
                 leave()
             }
         }
+        let drift = WallClockDrift(time)
         WorkerThread.start("pulse") { [self] in
-            beatUntilStopped()
+            beatUntilStopped(drift)
             leave()
         }
     }
@@ -93,10 +94,13 @@ public final class WorkerPool: Sendable {
         while true {
             let ring = work.ring
             if state.withLock({ $0.isStopping }) { return }
+            // Read before the claim: a job that falls due during the claim must not be slept through.
+            let (now, monotonic) = (time.now(), time.monotonicNanoseconds())
             if let (claim, run) = claim(as: name) {
                 perform(claim, run)
             } else {
-                time.wait(for: work, after: ring, until: nextLook())
+                let pause = millisecondsToNextLook(from: now)
+                time.wait(for: work, after: ring, until: monotonic + pause * 1_000_000)
             }
         }
     }
@@ -153,13 +157,11 @@ public final class WorkerPool: Sendable {
         }
     }
 
-    private func nextLook() -> UInt64 {
-        let now = time.now()
-        var milliseconds = configuration.idleMilliseconds
-        if let due = attempt({ () throws(JobError) in try jobs.nextDue(after: now) }) ?? nil {
-            milliseconds = min(milliseconds, UInt64(clamping: due.milliseconds - now.milliseconds))
+    private func millisecondsToNextLook(from now: Timestamp) -> UInt64 {
+        guard let due = attempt({ () throws(JobError) in try jobs.nextDue(after: now) }) ?? nil else {
+            return configuration.idleMilliseconds
         }
-        return time.monotonicNanoseconds() + milliseconds * 1_000_000
+        return min(configuration.idleMilliseconds, UInt64(clamping: due.milliseconds - now.milliseconds))
     }
 
     /// `nil` when the store could not answer: whoever asked looks again later.

@@ -10,12 +10,15 @@ enum WorkerThread {
     /// The kernel learns the name too, and hands it on to every thread that this one starts: that is
     /// how the processor time of one job is told from another's.
     static func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        let isRecorded = Bell()
         let thread = Thread {
-            // Only a thread that names itself tells the kernel.
+            // Foundation tells the kernel only when a thread names itself, and after `start` recorded it.
+            isRecorded.wait(after: 0)
             Thread.current.name = name
             body()
         }
         thread.stackSize = stackByteCount
         thread.start()
+        isRecorded.strike()
     }
 }

@@ -36,9 +36,12 @@ import Testing
     @Test("charges a thread with what its helper thread used, and nobody else's")
     func countsRealThreads() throws {
         let (name, proceed) = ("vintage-7", DispatchSemaphore(value: 0))
+        // A thread can name itself for the kernel once `start` has returned.
+        let isRecorded = DispatchSemaphore(value: 0)
         var named = ThreadGroupClock(.named(name))
         var nobody = ThreadGroupClock(.named("nobody"))
         let worker = Thread {
+            isRecorded.wait()
             Thread.current.name = name
             let helper = Thread {
                 Self.use(milliseconds: 50)
@@ -48,6 +51,7 @@ import Testing
             proceed.wait()
         }
         worker.start()
+        isRecorded.signal()
         // The scheduler writes the time of a running thread down a little later.
         let deadline = Date(timeIntervalSinceNow: 30)
         while named.nanoseconds() < 50_000_000, Date() < deadline { sched_yield() }

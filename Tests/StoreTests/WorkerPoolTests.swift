@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import JSON
 import Jobs
 import Store
@@ -31,6 +31,20 @@ import Testing
         let curve = try #require(try shop.service.metrics(of: id, CurveQuery(pointsMax: 1000)).first)
         #expect(curve.steps == Array(1...300))
         #expect(try shop.service.events(of: id).map(\.type) == ["state", "state", "note", "state"])
+    }
+
+    @Test("runs each job on a thread whose name the kernel knows")
+    func namesItsThreads() throws {
+        let shop = try Workshop()
+        let names = Mutex<[String]>([])
+        shop.executor.script("train") { _, _, _ in
+            let name = try? String(contentsOfFile: "/proc/thread-self/comm", encoding: .utf8)
+            names.withLock { $0.append(name ?? "unknown") }
+            return .succeeded(JobResult(models: [], report: .null))
+        }
+        shop.pool.start()
+        for _ in 0..<10 { try shop.wait(for: try shop.submit("train"), toBe: .succeeded) }
+        #expect(Set(names.withLock { $0 }).isSubset(of: ["worker-0\n", "worker-1\n"]))
     }
 
     @Test("cancels a queued job at once and a running one at its next step")

@@ -1,9 +1,10 @@
 import Dispatch
 import Glibc
 import JSON
-import Jobs
 import Store
 import Synchronization
+
+@testable import Jobs
 
 /// A clock that stands still until a test moves it.
 final class ManualTime: TimeSource {
@@ -24,6 +25,11 @@ final class ManualTime: TimeSource {
             return deadline <= state.monotonic
         }
         if !isOver { bell.wait(after: ring) }
+    }
+
+    /// Makes `advance` strike bells that nobody has waited for yet, so that no step goes unnoticed.
+    func adopt(_ bells: Bell...) {
+        state.withLock { state in bells.forEach { state.bells[ObjectIdentifier($0)] = $0 } }
     }
 
     func advance(milliseconds: Int64, wallMilliseconds: Int64? = nil) {
@@ -127,6 +133,7 @@ final class Workshop {
             .init(workers: workers, budget: budget, bootID: bootID), jobs: store.jobs, executor: executor,
             hub: hub,
             time: time)
+        time.adopt(pool.work, pool.pulse)
         service = JobService(
             repositories: .init(
                 jobs: store.jobs, metrics: store.metrics, events: store.events, models: store.models,
@@ -134,7 +141,7 @@ final class Workshop {
             resolver: PlainResolver(), workers: pool, hub: hub, time: time)
     }
 
-    deinit { pool.stop(milliseconds: .max / 2_000_000) }
+    deinit { pool.stop(milliseconds: 0) }
 
     func submit(_ name: String, threads: Int64 = 1, memory: Int64 = 1) throws -> JobID {
         let body: JSONValue = [
