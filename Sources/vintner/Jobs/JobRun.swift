@@ -122,8 +122,7 @@ final class JobRun: TrainingObserver {
         lastCheckpoint = time.monotonicNanoseconds()
         let obsolete: [String]
         do { obsolete = try sink.checkpoint(record) } catch {
-            failure = JobFailure(
-                code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+            failure = JobFailure(reporting: error)
             return
         }
         if isBest { bestPath = path }
@@ -145,6 +144,17 @@ final class JobRun: TrainingObserver {
     func finish(step: Int) {
         flush()
         takeSample(step)
+    }
+}
+
+extension JobFailure {
+    /// What a refused report means for the attempt: the lease is gone, or the store failed.
+    init(reporting error: any Error) {
+        if error is LeaseLost {
+            self.init(code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+        } else {
+            self.init(code: "io", message: "The job's state could not be stored.", isRetryable: true)
+        }
     }
 }
 

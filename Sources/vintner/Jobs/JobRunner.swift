@@ -101,10 +101,7 @@ final class JobRunner: JobExecutor {
     }
 
     private func rewind(_ sink: any JobSink, to step: Int) throws(JobFailure) {
-        do { try sink.rewind(toStep: step) } catch {
-            throw JobFailure(
-                code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
-        }
+        do { try sink.rewind(toStep: step) } catch { throw JobFailure(reporting: error) }
     }
 
     /// Measures the test split, stores the model and writes the report.
