@@ -40,7 +40,8 @@ let package = Package(
         .systemLibrary(name: "CMicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
-        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("gomp")]),
+        .target(
+            name: "CKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("gomp")]),
         .target(name: "CData", cSettings: [.unsafeFlags(["-O3"])]),
         .target(name: "CAssets", cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
         floor("JSON"),
@@ -64,12 +65,14 @@ let package = Package(
         .executableTarget(
             name: "vintner",
             dependencies: [
-                "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Data", "Formats", "Plan", "Graph", "Tensor",
+                "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Data", "Formats", "Plan", "Graph",
+                "Tensor",
                 "Kernels", "Host", "Files", "JSON", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
-            name: "TestSupport", dependencies: ["Graph", "Tensor", "JSON"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["Graph", "Tensor", "JSON"], path: "Tests/TestSupport",
+            swiftSettings: strict),
         tests(of: "JSON"),
         tests(of: "Files"),
         tests(of: "Host"),
@@ -85,7 +88,7 @@ let package = Package(
         tests(of: "HTTP", ["JSON"]),
         tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
-        tests(of: "vintner"),
+        tests(of: "vintner", ["Jobs", "Training", "Graph", "Data", "Tensor", "Files", "JSON"]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],

@@ -1,0 +1,102 @@
+import Files
+import Foundation
+import JSON
+import Testing
+
+@testable import vintner
+
+@Suite("Commands") struct CommandTests {
+    @Test("show a job's progress on one line")
+    func progressLine() {
+        let job: JSONValue = [
+            "state": "running",
+            "progress": [
+                "fraction": 0.629, "epoch": 4, "epochs": 5, "step": 2908, "steps": 4690,
+                "samples_per_second": 11234.6, "eta_seconds": 69.4,
+            ],
+            "summary": ["train_loss": ["last": 0.24114]],
+        ]
+        #expect(
+            ProgressLine.text(job)
+                == "running  62 %  epoch 4/5  step 2908/4690  11234 samples/s  loss 0.2411  ETA 1:09")
+        #expect(
+            ProgressLine.text(["state": "queued", "waiting_for": ["message": "two cores"]])
+                == "queued  two cores")
+    }
+
+    @Test("write durations as people read them", arguments: [(9.4, "0:09"), (3723, "1:02:03"), (-5, "0:00")])
+    func clock(seconds: Double, text: String) { #expect(ProgressLine.clock(seconds) == text) }
+
+    @Test("end by what became of the job")
+    func endings() {
+        #expect(Epilogue.ending("succeeded", verdict: "passed") == .ok)
+        #expect(Epilogue.ending("succeeded", verdict: "gate_failed") == .gateFailed)
+        #expect(Epilogue.ending("failed", verdict: "job_failed") == .failed)
+        #expect(Epilogue.ending("cancelled", verdict: "job_cancelled") == .cancelled)
+    }
+
+    @Test("take addresses apart, and refuse what is none")
+    func addresses() throws {
+        let plain = try APIClient("http://127.0.0.1:8080/", token: nil)
+        #expect(plain.host == "127.0.0.1" && plain.port == 8080)
+        let six = try APIClient("http://[::1]:81", token: nil)
+        #expect(six.host == "::1" && six.port == 81)
+        for wrong in ["https://a:1", "http://a", "http://a:0", "http://a:70000", "http://a:1/x", "a:1"] {
+            #expect(throws: ClientError.self) { try APIClient(wrong, token: nil) }
+        }
+    }
+
+    @Test("never put what is no id into a request")
+    func segments() throws {
+        #expect(try segment("job_01abc") == "job_01abc")
+        for wrong in ["", "a/b", "..", "a b", "a%2f", "a\r\nX: y"] {
+            #expect(throws: ClientError.self) { try segment(wrong) }
+        }
+    }
+
+    @Test("name every violation of a refused body")
+    func refusal() {
+        let error = ClientError.refused(
+            status: 422,
+            ["detail": "2 fields are wrong.", "errors": [["pointer": "/train/epochs", "detail": "too few"]]])
+        #expect(error.description == "422: 2 fields are wrong.\n  /train/epochs: too few")
+    }
+}
+
+@Suite("The data folder") struct DataFolderTests {
+    private func makeFolder() throws -> DataFolder {
+        let folder = DataFolder(path: "\(NSTemporaryDirectory())/vintner-test-\(UUID().uuidString)")
+        try folder.make()
+        return folder
+    }
+
+    @Test("makes one token, for its owner alone, and keeps it")
+    func token() throws {
+        let folder = try makeFolder()
+        defer { try? Folder.removeTree(folder.path) }
+        let first = try folder.readOrMakeToken()
+        #expect(first.isNew && first.token.count == 64)
+        let second = try folder.readOrMakeToken()
+        #expect(!second.isNew && second.token == first.token)
+        let mode = try FileManager.default.attributesOfItem(atPath: folder.token)[.posixPermissions] as? Int
+        #expect(mode == 0o600)
+    }
+
+    @Test("is cleaned of what no record names, and of nothing else")
+    func cleaning() throws {
+        let folder = try makeFolder()
+        defer { try? Folder.removeTree(folder.path) }
+        for path in ["jobs/job_a", "jobs/job_b", "models/mdl_a", "models/mdl_b"] {
+            try Folder.make(folder.absolute(path))
+        }
+        let kept = ["jobs/job_a/last-10.1.safetensors", "models/mdl_a/model.safetensors"]
+        let orphans = [
+            "jobs/job_a/last-5.1.safetensors", "jobs/job_b/best-1.1.safetensors", "models/mdl_b/x",
+        ]
+        for path in kept + orphans { try AtomicFile.write([1], to: folder.absolute(path)) }
+        try folder.clean(keeping: Set(kept))
+        for path in kept { #expect(Folder.status(of: folder.absolute(path)) != nil) }
+        for path in orphans { #expect(Folder.status(of: folder.absolute(path)) == nil) }
+        #expect(Folder.status(of: folder.absolute("jobs/job_b")) == nil)
+    }
+}

@@ -1,0 +1,150 @@
+import Data
+import Graph
+import JSON
+import Jobs
+import Tensor
+import Testing
+import Training
+
+@testable import vintner
+
+/// Fashion-MNIST from Debian's package, as `make deps` installs it.
+let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.systemDatasets)
+
+@Suite("A job's body") struct JobRequestTests {
+    static let minimal: JSONValue = [
+        "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+    ]
+
+    private func read(_ body: JSONValue) throws -> JobRequest {
+        try JobRequest.read(body, catalogue: catalogue, cores: 2)
+    }
+
+    private func violations(_ body: JSONValue) -> [Violation] {
+        do {
+            _ = try read(body)
+            return []
+        } catch let error as InvalidInput {
+            return error.violations
+        } catch { return [] }
+    }
+
+    @Test("is completed by every default, and reading the completed body changes nothing")
+    func resolvedIsAFixedPoint() throws {
+        let request = try read(Self.minimal)
+        #expect(request.threads == 2)
+        #expect(request.options.epochs == 10)
+        #expect(request.resolved["train"]?["optimizer"]?["lr"] == .number(0.1))
+        #expect(request.resolved["limits"]?["max_seconds"] == .null)
+        #expect(request.model.graph.outputShape.dimensions == [10])
+        let again = try read(.object(request.resolved))
+        #expect(again.resolved == request.resolved)
+        #expect(again.model == request.model)
+    }
+
+    @Test("is refused with every violation at once, each with its place")
+    func allViolations() {
+        let found = violations([
+            "type": "train", "dataset": "fashion-mnist", "threads": 3, "seed": -1, "nmae": "x",
+            "model": [
+                "layers": [
+                    ["type": "conv2d", "out_channels": 4, "kernel_size": 29],
+                    ["type": "rely"],
+                ]
+            ],
+            "train": ["epochs": 0, "optimizer": ["name": "sgd", "lr": "big"]],
+            "gate": [["metric": "val_accuracy"]], "depends_on": ["job_1"],
+        ])
+        let places = Dictionary(grouping: found, by: \.pointer).mapValues { $0.map(\.detail) }
+        #expect(
+            Set(places.keys) == [
+                "/threads", "/seed", "/nmae", "/model/layers/0/kernel_size", "/model/layers/1/type",
+                "/train/epochs", "/train/optimizer/lr", "/gate/0", "/depends_on/0",
+            ])
+        #expect(places["/model/layers/0/kernel_size"] == ["kernel 29 does not fit the 28x28 input"])
+        #expect(places["/threads"] == ["the core budget is 2, found 3"])
+        #expect(places["/nmae"]?.first?.contains("\"name\"") == true)
+    }
+
+    @Test("names the datasets that there are when its own is unknown")
+    func unknownDataset() {
+        let found = violations([
+            "type": "train", "dataset": "fashion",
+            "model": ["preset": "linear", "classes": 10, "input": [4]],
+        ])
+        #expect(found.map(\.pointer) == ["/dataset"])
+        #expect(found.first?.detail.contains("fashion-mnist") == true)
+    }
+
+    @Test("is refused when the model's output is not the dataset's classes")
+    func wrongOutput() {
+        let found = violations([
+            "type": "train", "dataset": "fashion-mnist", "model": ["preset": "mlp", "classes": 7],
+        ])
+        #expect(found.map(\.detail) == ["the dataset has 10 classes, the model's output is 7"])
+    }
+}
+
+@Suite("SpecResolver") struct SpecResolverTests {
+    private func resolver(memory: Int) -> SpecResolver {
+        SpecResolver(catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: memory))
+    }
+
+    @Test("counts what a job will hold before it runs")
+    func estimates() throws {
+        let job = try resolver(memory: 8 << 30).resolve(JobRequestTests.minimal)
+        #expect(job.estimate["parameters"] == 431_080)
+        #expect(job.estimate["macs_per_sample"] == 2_293_000)
+        // The decoded dataset alone is 70,000 images of 784 bytes and a label.
+        #expect(job.memoryBytes > 70_000 * 785)
+        #expect(job.memoryBytes < 150 << 20)
+        #expect(job.threads == 2)
+    }
+
+    @Test("refuses what can never fit, with the numbers")
+    func neverFits() throws {
+        let error = #expect(throws: InvalidInput.self) {
+            try resolver(memory: 60 << 20).resolve(JobRequestTests.minimal)
+        }
+        #expect(error?.violations.first?.code == "insufficient_memory")
+        #expect(error?.violations.first?.detail.contains("\(60 << 20)") == true)
+    }
+
+    @Test("refuses models of absurd size without planning them")
+    func absurdSize() {
+        let layers: [JSONValue] = [
+            ["type": "flatten"], ["type": "linear", "out_features": 1_000_000],
+            ["type": "linear", "out_features": 1_000_000], ["type": "linear", "out_features": 10],
+        ]
+        let error = #expect(throws: InvalidInput.self) {
+            try resolver(memory: 8 << 30).resolve([
+                "type": "train", "dataset": "fashion-mnist", "model": ["layers": .array(layers)],
+            ])
+        }
+        #expect(error?.violations.first?.code == "insufficient_memory")
+    }
+
+    @Test("halves an automatic batch until the job fits its limit")
+    func automaticBatch() throws {
+        func body(_ limit: JSONValue) -> JSONValue {
+            [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+                "train": ["batch_size": "auto"], "limits": ["max_memory_bytes": limit],
+            ]
+        }
+        let roomy = try resolver(memory: 8 << 30).resolve(body(.null))
+        #expect(roomy.spec["train"]?["batch_size"] == 64)
+        let limit = roomy.memoryBytes - 1
+        let tight = try resolver(memory: 8 << 30).resolve(body(JSONValue(limit)))
+        #expect(tight.memoryBytes <= limit)
+        #expect(tight.spec["train"]?["batch_size"] == 32)
+    }
+
+    @Test("publishes the schema of what it accepts")
+    func schema() throws {
+        let schema = try #require(resolver(memory: 1).schema(for: .train))
+        #expect(schema["properties"]?["train"]?["properties"]?["epochs"]?["default"] == 10)
+        #expect(schema["additionalProperties"] == false)
+        #expect(schema["properties"]?["model"]?["oneOf"]?.arrayValue?.count == 2)
+    }
+}
