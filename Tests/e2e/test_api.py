@@ -209,6 +209,15 @@ def test_jobs_can_be_steered(binary, kept):
         assert verdict.status == 409, verdict
 
 
+def test_a_job_needs_no_name(binary, kept):
+    with Service(binary) as service:
+        spec = mlp()
+        del spec["name"]
+        done = service.wait(service.submit(spec)["id"], seconds=60)
+        assert done["state"] == "succeeded", done
+        assert service.get(f"/v1/models/{done['result']['model_id']}").json["name"], "the model has no name"
+
+
 def test_a_gate_decides_the_verdict(binary, kept):
     with Service(binary) as service:
         gate = [{"metric": "val_accuracy", "min": 0.999}]

@@ -134,7 +134,8 @@ final class JobRunner: JobExecutor {
         let cost = CostModel(of: request.model.graph)
         let report = self.report(trainer, test, cost, run.totals, receipt)
         let model = ModelRecord(
-            id: id, name: claim.job.name, jobID: claim.job.id, createdAt: time.now(),
+            id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
+            jobID: claim.job.id, createdAt: time.now(),
             architecture: request.model.json, parameters: Int64(cost.parameters),
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
