@@ -50,7 +50,7 @@ enum LayerFields {
 extension LayerSpec {
     /// Reads one layer; `nil` after a violation that leaves nothing to go on with.
     ///
-    /// - Parameter number: How many layers of a type came before, for default names.
+    /// `number` counts the layers of each type so far, for default names.
     static func read(
         _ value: JSONValue, at pointer: String, log: ViolationLog, number: inout [String: Int]
     ) -> LayerSpec? {

@@ -46,6 +46,7 @@ public struct ModelSpec: Sendable, Hashable {
     ///     a given input must agree with.
     ///   - classes: The dataset's number of classes, if one is known: the presets' default, and what the
     ///     output must agree with.
+    ///   - log: Takes the violations.
     /// - Returns: nil after violations, all of which are in the log.
     public static func read(
         _ value: JSONValue, at pointer: String, datasetInput: Shape?, classes: Int?, log: ViolationLog
@@ -92,8 +93,9 @@ public struct ModelSpec: Sendable, Hashable {
         self.graph = graph
     }
 
-    /// The model spelt out: input, layers with every default, initialisation. Reading it gives the same
-    /// model.
+    /// The model spelt out: input, layers with every default, initialisation.
+    ///
+    /// Reading it gives the same model.
     public var json: JSONValue {
         [
             "input": .array(input.dimensions.map { JSONValue($0) }),

@@ -16,7 +16,7 @@ public enum Preset: String, CaseIterable, Sendable {
 
     /// The layers for a number of classes.
     ///
-    /// - Parameter hidden: The widths of `mlp`'s hidden layers; the others ignore it.
+    /// `hidden` are the widths of `mlp`'s hidden layers; the others ignore it.
     func layers(classes: Int, hidden: [Int], dropout: Double) -> [LayerSpec] {
         switch self {
         case .linear: Self.perceptron([], classes, dropout)

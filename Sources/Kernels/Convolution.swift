@@ -53,7 +53,7 @@ public struct ConvolutionShape: Hashable, Sendable {
 public enum Convolution {
     /// output = input * weight + bias, with a ReLU in the same pass when asked.
     ///
-    /// - Parameter weights: The layout to take; nil lets oneDNN choose.
+    /// `weights` is the layout to take; nil lets oneDNN choose.
     public static func forward(
         _ shape: ConvolutionShape, weights: TensorLayout? = nil, relu: Bool = false, training: Bool = true,
         on engine: DNNEngine

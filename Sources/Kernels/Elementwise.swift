@@ -48,9 +48,7 @@ public enum Elementwise {
     /// Element i is kept by a number drawn at (seed, step, layer, i): the same call on the gradient is the
     /// backward pass, and no mask is stored.
     ///
-    /// - Parameters:
-    ///   - layer: Keeps the streams of several dropout layers apart.
-    ///   - purpose: The generator's purpose word.
+    /// `layer` keeps the streams of several dropout layers apart; `purpose` is the generator's purpose word.
     public static func dropout(
         count: Int, probability: Float, layer: UInt32, purpose: UInt32
     ) -> any PreparedKernel {

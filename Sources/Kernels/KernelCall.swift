@@ -9,7 +9,7 @@
     private let binders: [Binder]
     private let arguments: UnsafeMutablePointer<Arguments>
 
-    /// - Parameter binders: For each operand, how its address enters the block.
+    /// Binds a function to its block; `bindings` say how each operand's address enters it.
     init(
         _ implementation: String, _ function: @escaping Function, _ block: Arguments,
         _ bindings: [(Operand, Binder)]

@@ -24,8 +24,7 @@ public enum Reorder {
 
     /// Converts a tensor at once, for the edges (checkpoints, export, initialisation).
     ///
-    /// - Parameter values: The padded elements in `source` layout.
-    /// - Returns: The padded elements in `destination` layout.
+    /// Takes and gives padded elements, in the layouts `source` and `destination`.
     public static func convert(
         _ values: [Float], from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
     ) throws(KernelError) -> [Float] {

@@ -88,6 +88,7 @@ public final class ExecutionPlan {
     ///   - input: `[batch, height, width, channels]` or `[batch, features]` floats.
     ///   - target: `[batch]` Int32 labels, or `[batch, width]` floats.
     ///   - source: The memory that both slots lie in.
+    /// - Throws: `PlanError` when a slot does not fit its operand.
     public func bindBatch(input: Slot, target: Slot, in source: Arena) throws(PlanError) {
         for use in external {
             let slot = use.role == .input ? input : target
@@ -133,7 +134,7 @@ public final class ExecutionPlan {
 extension ExecutionPlan {
     /// Mean nanoseconds of each step over `runs` runs, in the order of `summary`.
     ///
-    /// - Parameter now: A monotonic clock in nanoseconds.
+    /// `now` is a monotonic clock in nanoseconds.
     public func profile(
         _ state: StepState, runs: Int, now: () -> UInt64
     ) throws(PlanError) -> [Double] {

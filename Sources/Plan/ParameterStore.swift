@@ -28,9 +28,7 @@ public struct ParameterStore {
     /// Bytes at the front of the arena.
     public private(set) var byteCount: Int
 
-    /// - Parameters:
-    ///   - layouts: One for each of the graph's parameters.
-    ///   - hasVelocity: Whether the optimiser keeps one.
+    /// Places every parameter: `layouts` has one for each of the graph's; `hasVelocity` doubles the memory.
     init(
         graph: Graph, layouts: [(TensorLayout, ImageExtents?)], hasVelocity: Bool
     ) throws(PlanError) {

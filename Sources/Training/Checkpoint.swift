@@ -35,8 +35,7 @@ extension Trainer {
 
     /// Stores the model alone, with PyTorch's names and order.
     ///
-    /// - Parameter description: Goes into the file's metadata beside the architecture: classes,
-    ///   normalisation.
+    /// `description` goes into the file's metadata beside the architecture: classes, normalisation.
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {

@@ -8,6 +8,7 @@ public enum PeakMeasurement {
     ///
     /// - Parameter now: A monotonic clock in nanoseconds.
     /// - Returns: The best of several runs, in FLOP/s (two for each multiply-accumulate).
+    /// - Throws: `PlanError` when oneDNN cannot run the product.
     public static func flopsPerSecond(now: () -> UInt64) throws(PlanError) -> Double {
         let width = 1024
         do throws(KernelError) {

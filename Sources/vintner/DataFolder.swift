@@ -43,7 +43,7 @@ struct DataFolder: Sendable {
 
     /// Deletes what no record names: temporary files, checkpoints and models of interrupted runs.
     ///
-    /// - Parameter named: The relative paths that records name.
+    /// `named` are the relative paths that records name.
     func clean(keeping named: Set<String>) throws(FileError) {
         for parent in ["jobs", "models"] {
             for name in try Folder.names(in: absolute(parent)) {

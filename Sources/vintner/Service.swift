@@ -36,7 +36,7 @@ final class Service: Sendable {
             onFailure: { error in
                 // A failed write or sync leaves nothing that could be trusted: the next start checks the
                 // file.
-                log.critical("the database failed", metadata: ["cause": "\(error.cause ?? error.description)"])
+                log.critical("the database failed", metadata: ["cause": "\(error.cause ?? "\(error)")"])
                 _exit(70)
             })
         let time = SystemTime()

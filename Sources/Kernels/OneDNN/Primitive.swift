@@ -14,8 +14,8 @@ internal import COneDNN
 
     /// Makes the primitive.
     ///
-    /// - Parameter uses: The execution arguments in operand order; those that the primitive does not have are
-    ///   left out. A scratchpad, if any, comes last.
+    /// `uses` are the execution arguments in operand order; those that the primitive does not have are left
+    /// out. A scratchpad, if any, comes last.
     init(
         _ descriptor: PrimitiveDescriptor, _ uses: [(argument: Int32, access: Access)], on engine: DNNEngine
     ) throws(KernelError) {

@@ -38,11 +38,9 @@ struct PrimitiveAttributes {
 
     /// Asks oneDNN for an implementation.
     ///
-    /// - Parameters:
-    ///   - operation: A pointer to an initialised `dnnl_*_desc_t`.
-    ///   - hint: The forward descriptor that a backward operation belongs to.
-    ///   - preferred: Takes the first implementation whose name it accepts; the very first when it accepts
-    ///     none. It must not depend on measurements: the choice has to be the same in every run.
+    /// `operation` points to an initialised `dnnl_*_desc_t`; `hint` is the forward descriptor that a backward
+    /// operation belongs to. The first implementation whose name `preferred` accepts is taken, the very first
+    /// when it accepts none. It must not depend on measurements: the choice has to be the same in every run.
     static func find(
         _ operation: UnsafeRawPointer, _ action: String, attributes: PrimitiveAttributes = .init(),
         hint: PrimitiveDescriptor? = nil, on engine: DNNEngine, preferred: (String) -> Bool = { _ in true }

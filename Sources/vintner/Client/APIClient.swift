@@ -53,7 +53,7 @@ struct APIClient {
     let port: Int
     let token: String?
 
-    /// - Parameter address: `http://HOST:PORT`, with nothing behind it but a slash.
+    /// Reads an address of the form `http://HOST:PORT`, with nothing behind it but a slash.
     init(_ address: String, token: String?) throws(ClientError) {
         let scheme = "http://"
         guard address.hasPrefix(scheme) else { throw .badAddress(address) }
@@ -73,7 +73,7 @@ struct APIClient {
 
     /// Sends a request and reads the whole answer.
     ///
-    /// - Parameter seconds: How long the server may stay silent.
+    /// The server may stay silent for `seconds`.
     func send(
         _ method: String, _ target: String, body: [UInt8]? = nil, seconds: Int = 60
     ) throws(ClientError) -> Answer {

@@ -7,7 +7,7 @@ final class Connection {
     /// No answer of the API that commands read is longer.
     private static let byteCountMax = 64 << 20
 
-    /// - Parameter seconds: How long the other side may stay silent.
+    /// Connects; the other side may stay silent for `seconds`.
     init(_ host: String, _ port: Int, seconds: Int) throws(ClientError) {
         address = "\(host):\(port)"
         var hints = unsafe addrinfo()

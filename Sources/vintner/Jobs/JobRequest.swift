@@ -31,10 +31,7 @@ struct JobRequest {
 
     /// Reads a body.
     ///
-    /// - Parameters:
-    ///   - catalogue: Where datasets are found.
-    ///   - cores: What `"auto"` threads are, and the most that may be asked for.
-    /// - Throws: Every violation at once.
+    /// `cores` is what `"auto"` threads are, and the most that may be asked for. Throws every violation at once.
     static func read(
         _ body: JSONValue, catalogue: DatasetCatalogue, cores: Int
     ) throws(InvalidInput) -> JobRequest {

@@ -20,9 +20,9 @@ struct ResourceSampler {
     private var waited: Int64 = 0
     private var peakMemory: Int64 = 0
 
-    /// - Parameters:
-    ///   - threadName: The job's worker thread; what it starts carries the name too.
-    ///   - earlier: What earlier attempts used; totals go on from there.
+    /// Begins to count the threads named `threadName`: the job's worker and what it starts.
+    ///
+    /// Totals go on from what `earlier` attempts used.
     init(
         threadName: String, threads: Int, arenaBytes: Int, peak: Double, earlier: JobResources?,
         time: any TimeSource
