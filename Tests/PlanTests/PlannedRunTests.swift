@@ -173,6 +173,31 @@ import Testing
         #expect(first.parameters == second.parameters)
     }
 
+    /// Large enough that every kernel splits its work.
+    @Test("at LeNet's size end with the same bits on two threads")
+    func repeatableLeNet() throws {
+        let pool = LayerKind.maxPool2d(.init(kernelSize: Pair(2, 2)))
+        let kinds: [LayerKind] = [
+            .conv2d(.init(outChannels: 20, kernelSize: Pair(5, 5))), pool, .relu,
+            .conv2d(.init(outChannels: 50, kernelSize: Pair(5, 5))), pool, .batchNorm(.init()), .flatten,
+            .linear(.init(outFeatures: 500)), .relu, .dropout(0.5), .linear(.init(outFeatures: 10)),
+        ]
+        let subject = try Subject([1, 28, 28], Self.layers(kinds), batch: 64)
+        ThreadTeam.use(2)
+        let results = try (0..<2).map { _ in
+            let program = try Self.program(subject, .init(momentum: 0.9), training: [64])
+            let losses = try (0..<4).map { step in
+                try Self.run(
+                    program.trainingPlan(batch: 64), subject, step: UInt64(step), rate: 1e-4
+                ).lossSum
+            }
+            return (losses, try subject.graph.parameterIDs.map { try program.read($0) })
+        }
+        #expect(results[0].0 == results[1].0)
+        #expect(results[0].1 == results[1].1)
+        #expect(results[0].0.allSatisfy { $0.isFinite } && Set(results[0].0).count == 4)
+    }
+
     @Test("agree on one and two threads up to rounding")
     func threads() throws {
         let (one, two) = (try Self.trained(1), try Self.trained(2))
