@@ -51,7 +51,8 @@ static void cross_entropy_range(const void *pointer, size_t begin, size_t end) {
         const float log_sum = logf(sum);
         const float nll = log_sum - (z[label] - maximum);
         const float mean_nll = log_sum - logit_sum / (float)classes;
-        a->row_loss[row] = (1 - smoothing) * nll + smoothing * mean_nll;
+        // 0 * inf would turn a class's logit of -inf into NaN where no target touches the class.
+        a->row_loss[row] = smoothing > 0 ? (1 - smoothing) * nll + smoothing * mean_nll : nll;
         a->row_correct[row] = best == label;
         if (!a->gradient) continue;
         float *g = a->gradient + row * classes;

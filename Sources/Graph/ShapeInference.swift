@@ -3,10 +3,13 @@ internal import Tensor
 
 /// Turns layer descriptions into a graph, or says which field of which layer cannot be.
 struct ShapeInference {
-    /// More multiply-accumulates than this overflow every count made of them.
-    static let macsMax = 1 << 56
+    /// More multiply-accumulates a sample are refused, so that no count made of them overflows: three
+    /// passes over a batch of 2^16 samples stay below 2^62.
+    static let macsMax = 1 << 44
 
     var graph: Graph
+    /// Multiply-accumulates of the layers so far.
+    private var macs = 0
     /// Where the model stands in the document.
     let pointer: String
     /// Whether the layers stand there too, one by one; a preset's do not.
@@ -117,10 +120,12 @@ struct ShapeInference {
             let result = checkedShape(output, "output of \(layer.name)", place)
         else { return false }
         let (macs, overflow) = (result.elementCount).multipliedReportingOverflow(by: fanIn)
-        guard !overflow, macs <= Self.macsMax else {
-            log.add(place, "too_large", "\(layer.name) takes more than 2^56 multiply-accumulates a sample")
+        guard !overflow, macs <= Self.macsMax - self.macs else {
+            log.add(
+                place, "too_large", "up to \(layer.name) a sample takes more than 2^44 multiply-accumulates")
             return false
         }
+        self.macs += macs
         var parameters = [
             graph.addParameter(
                 Graph.Parameter(
