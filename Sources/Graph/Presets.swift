@@ -8,10 +8,10 @@ public enum Preset: String, CaseIterable, Sendable {
     case mlp
     /// LeCun's 300-100 (1998), the pruning literature's small net.
     case lenet300100 = "lenet_300_100"
-    /// LeNet-5 with the widths of Caffe's: 20 and 50 5x5 filters, 500 units. ReLU behind every hidden layer,
-    /// as the pruning literature trains it; Caffe's own has only the last, and diverges at a learning rate of
-    /// 0.05 in PyTorch too (2 of 6 seeds). ReLU and max-pooling commute: behind the pooling it has a quarter
-    /// of the work.
+    /// LeNet-5 with the widths of Caffe's: 20 and 50 5x5 filters, 500 units, and a ReLU behind each.
+    ///
+    /// The pruning literature trains it so; Caffe's own has only the last ReLU. ReLU and max-pooling commute:
+    /// behind the pooling it has a quarter of the work.
     case lenet5Caffe = "lenet5_caffe"
 
     /// The layers for a number of classes.

@@ -78,13 +78,7 @@ extension Trainer {
     /// - Throws: `TrainingError.badCheckpoint` for a file of another run or a damaged one; the trainer is
     ///   then no longer to be used.
     public func restore(from path: String, sha256: String?) throws(TrainingError) {
-        if let sha256 {
-            let found: String
-            do { found = try SHA256.digest(ofFile: path).hex } catch { throw .file(error) }
-            guard found == sha256 else {
-                throw .badCheckpoint(path: path, reason: "its SHA-256 is \(found), not \(sha256)")
-            }
-        }
+        try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
         guard reader.metadata[Key.task] == fingerprint else {
             throw .badCheckpoint(path: path, reason: "it belongs to a run with other settings")
@@ -97,10 +91,20 @@ extension Trainer {
         state = restored
     }
 
-    /// Takes over the parameters alone, as from the best checkpoint of the run.
-    public func restoreParameters(from path: String) throws(TrainingError) {
+    /// Takes over the parameters alone, as from the best checkpoint of the run; throws as `restore` does.
+    public func restoreParameters(from path: String, sha256: String?) throws(TrainingError) {
+        try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
         try load(reader, withVelocity: false)
+    }
+
+    private func verify(_ path: String, _ sha256: String?) throws(TrainingError) {
+        guard let sha256 else { return }
+        let found: String
+        do { found = try SHA256.digest(ofFile: path).hex } catch { throw .file(error) }
+        guard found == sha256 else {
+            throw .badCheckpoint(path: path, reason: "its SHA-256 is \(found), not \(sha256)")
+        }
     }
 
     private func load(_ reader: SafetensorsReader, withVelocity: Bool) throws(TrainingError) {

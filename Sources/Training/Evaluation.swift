@@ -24,7 +24,7 @@ extension Trainer {
     ) throws(TrainingError) -> EvaluationResult? {
         let source = split == .test ? task.whole(task.dataset.test) : task.sources.validation
         let batcher = Batcher(
-            indices: source.indices, batchSize: TrainingTask.evaluationBatch, order: .stored)
+            indices: source.indices, batchSize: TrainingTask.evaluationBatch(task.options), order: .stored)
         let filler = BatchFiller(source.split, of: task.dataset.info)
         let prefetcher: Prefetcher
         do { prefetcher = try Prefetcher(batcher, filler: filler, epochs: 1) } catch { throw .data(error) }

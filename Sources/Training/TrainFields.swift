@@ -21,7 +21,7 @@ public enum TrainFields {
         "Part of the training split set aside for val_* when the dataset has no validation split; 0 uses the "
             + "test split.")
     static let checkpointSeconds = Field.number(
-        "checkpoint_every_seconds", default: 30, in: 0...3600, "Longest time between checkpoints.")
+        "checkpoint_every_seconds", default: 30, in: 1...3600, "Longest time between checkpoints.")
     static let keep = Field.choice(
         "keep", of: TrainOptions.Keep.self, default: .last,
         "Whose weights become the model: the last epoch's, or those of the best val_accuracy.")

@@ -131,6 +131,7 @@ public final class Trainer {
 
     /// Evaluates at the end of an epoch; false when the observer stopped it half way.
     private func finishEpoch(_ observer: any TrainingObserver) throws(TrainingError) -> Bool {
+        observer.willEvaluate(step: state.step)
         guard let validation = try evaluate(.validation, observer: observer) else { return false }
         let isBest = validation.accuracy > state.bestAccuracy ?? -1
         if isBest { (state.bestAccuracy, state.bestStep) = (validation.accuracy, state.step) }

@@ -39,6 +39,8 @@ public protocol TrainingObserver: AnyObject {
     /// Read between steps: whether it is time for a checkpoint.
     var isCheckpointDue: Bool { get }
     func didStep(_ report: StepReport)
+    /// The epoch's last step is done and its evaluation begins.
+    func willEvaluate(step: Int)
     func didFinishEpoch(_ report: EpochReport)
     /// Asked to store the run's state, by `Trainer.save`.
     func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError)

@@ -10,8 +10,11 @@ public struct TrainingTask: Sendable {
     public let dataset: ImageDataset
     public let seed: UInt64
 
-    /// Samples of one evaluation batch: large enough to fill the cores, small enough for any arena.
-    public static let evaluationBatch = 256
+    /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory as one
+    /// that is trained on; never less than 16 nor more than 256.
+    public static func evaluationBatch(_ options: TrainOptions) -> Int {
+        max(16, min(256, options.batchSize * 4))
+    }
 
     public init(model: ModelSpec, options: TrainOptions, dataset: ImageDataset, seed: UInt64) {
         self.model = model
@@ -60,7 +63,7 @@ public struct TrainingTask: Sendable {
         let held = info.validationCount > 0 ? info.validationCount : max(info.trainCount - samples, 0)
         var evaluation: [Int] = []
         for count in [held, info.testCount] where count > 0 {
-            evaluation += batches(of: count, by: evaluationBatch)
+            evaluation += batches(of: count, by: evaluationBatch(options))
         }
         return Program.Options(
             loss: options.loss, optimizer: options.optimizer,
@@ -78,6 +81,6 @@ public struct TrainingTask: Sendable {
     /// Bytes of the prefetcher's slots for training and for evaluation, of which two are alive at a time.
     public static func inputByteCount(_ info: DatasetInfo, _ options: TrainOptions) -> Int {
         let sample = (info.shape.elementCount + 1) * 4
-        return 2 * sample * (options.batchSize + evaluationBatch)
+        return 2 * sample * (options.batchSize + evaluationBatch(options))
     }
 }

@@ -5,6 +5,7 @@ import Files
 import Foundation
 import JSON
 import Jobs
+import Kernels
 import Logging
 import Store
 
@@ -27,6 +28,7 @@ final class Service: Sendable {
     init(_ configuration: ServiceConfiguration, log: Logger) throws {
         self.configuration = configuration
         self.log = log
+        try PrimitiveCache.limit()
         let folder = configuration.folder
         try folder.make()
         lock = try FolderLock(folder: folder.path)

@@ -5,8 +5,8 @@
 
 Everything that decides the curve can be made on both sides, so only the losses are stored:
 
-- The network, as in Caffe, without ReLU after the convolutions: conv 20 of 5x5, max pool 2, conv 50 of 5x5,
-  max pool 2, fully connected 500, ReLU, fully connected 10.
+- The network, our preset lenet5_caffe: conv 20 of 5x5, max pool 2, ReLU, conv 50 of 5x5, max pool 2, ReLU, fully
+  connected 500, ReLU, fully connected 10.
 - Element i of parameter t (8 conv1.weight, 9 conv1.bias, 10 conv2.weight, ... 15 fc2.bias; row-major in
   PyTorch's layout, so fc1 reads channels first) is bound * u, bound = 1 / sqrt(fan_in) and
   u = (x >> 8) * 2^-23 - 1 with the 32-bit hash x = i * 0x9E3779B9 + t * 0x85EBCA6B + 1; x ^= x >> 16;
@@ -64,8 +64,8 @@ def read_idx(path):
 
 def forward(parameters, images):
     c1w, c1b, c2w, c2b, f1w, f1b, f2w, f2b = parameters
-    hidden = F.max_pool2d(F.conv2d(images, c1w, c1b), 2)
-    hidden = F.max_pool2d(F.conv2d(hidden, c2w, c2b), 2).flatten(1)
+    hidden = F.relu(F.max_pool2d(F.conv2d(images, c1w, c1b), 2))
+    hidden = F.relu(F.max_pool2d(F.conv2d(hidden, c2w, c2b), 2)).flatten(1)
     return F.linear(F.relu(F.linear(hidden, f1w, f1b)), f2w, f2b)
 
 

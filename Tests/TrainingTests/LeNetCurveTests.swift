@@ -22,14 +22,10 @@ import Testing
     }
 
     private static func makeProgram(_ fixture: Fixture) throws -> Program {
-        let pool = LayerKind.maxPool2d(.init(kernelSize: Pair(2, 2)))
-        let kinds: [LayerKind] = [
-            .conv2d(.init(outChannels: 20, kernelSize: Pair(5, 5))), pool,
-            .conv2d(.init(outChannels: 50, kernelSize: Pair(5, 5))), pool, .flatten,
-            .linear(.init(outFeatures: 500)), .relu, .linear(.init(outFeatures: 10)),
-        ]
-        let model = try ModelSpec(
-            input: Shape([1, 28, 28]), layers: kinds.enumerated().map { LayerSpec($1, name: "layer\($0)") })
+        let log = ViolationLog()
+        let model = try #require(
+            ModelSpec.read(
+                ["preset": "lenet5_caffe"], at: "", datasetInput: Shape([1, 28, 28]), classes: 10, log: log))
         let program = try Program(
             model.graph,
             .init(

@@ -17,9 +17,10 @@ final class JobRun: TrainingObserver {
     private var points: [MetricPoint] = []
     private var lastCheckpoint: UInt64
     private var lastProgress: UInt64 = 0
+    private var lastLimitCheck: UInt64 = 0
     private var rate: Double?
-    /// Where the best checkpoint of the run lies, relative.
-    private(set) var bestPath: String?
+    /// The best checkpoint of the run.
+    private(set) var best: CheckpointRecord?
     /// Set when the attempt must end for a reason of its own.
     private(set) var failure: JobFailure?
 
@@ -32,10 +33,11 @@ final class JobRun: TrainingObserver {
         checkpointSeconds = request.options.checkpointSeconds
         batchSize = request.options.batchSize
         lastCheckpoint = time.monotonicNanoseconds()
-        bestPath = claim.checkpoints.first { $0.kind == .best }?.path
+        best = claim.checkpoints.first { $0.kind == .best }
     }
 
     var stopReason: StopReason? {
+        checkLimits()
         if failure != nil { return .cancel }
         return switch control.signal {
         case .none: nil
@@ -70,23 +72,34 @@ final class JobRun: TrainingObserver {
                 etaSeconds: rate.map { left / max($0, 1e-9) }))
     }
 
-    private func takeSample(_ step: Int) {
-        let point = sampler.sample(step: step)
-        rate = point.samplesPerSecond
+    /// - Parameter isTraining: Whether the interval held training steps alone, so that its rates mean something.
+    private func takeSample(_ step: Int, isTraining: Bool = true) {
+        let point = sampler.sample(step: step, isTraining: isTraining)
+        rate = point.samplesPerSecond ?? rate
         sink.resources(point)
-        let totals = sampler.totals
-        sink.totals(totals)
+        sink.totals(sampler.totals)
+    }
+
+    /// Once a second, between any two steps, also those of an evaluation.
+    private func checkLimits() {
+        guard failure == nil, limits.seconds != nil || limits.joules != nil else { return }
+        let now = time.monotonicNanoseconds()
+        guard now - lastLimitCheck >= 1_000_000_000 else { return }
+        lastLimitCheck = now
+        let totals = sampler.measuredTotals()
         if let most = limits.seconds, totals.wallSeconds > most {
             failure = JobFailure(
                 code: "limit_exceeded", message: "The job ran longer than its \(most) seconds.",
-                pointer: "/limits/max_seconds", step: step)
+                pointer: "/limits/max_seconds")
         }
         if let most = limits.joules, totals.joules > most {
             failure = JobFailure(
                 code: "limit_exceeded", message: "The job used more than its \(most) joules.",
-                pointer: "/limits/max_joules", step: step)
+                pointer: "/limits/max_joules")
         }
     }
+
+    func willEvaluate(step: Int) { takeSample(step) }
 
     func didFinishEpoch(_ report: EpochReport) {
         let now = time.now()
@@ -96,7 +109,7 @@ final class JobRun: TrainingObserver {
         ]
         points += values.map { MetricPoint(series: $0.0, step: report.step, value: $0.1, at: now) }
         flush()
-        takeSample(report.step)
+        takeSample(report.step, isTraining: false)
         let accuracy = percent(report.validation.accuracy)
         sink.event(
             .info, "epoch",
@@ -125,7 +138,7 @@ final class JobRun: TrainingObserver {
             failure = JobFailure(reporting: error)
             return
         }
-        if isBest { bestPath = path }
+        if isBest { best = record }
         for file in obsolete where file != path {
             do throws(FileError) { try Folder.removeFile(folder.absolute(file)) } catch {
                 sink.event(.warning, "cleanup", "An old checkpoint could not be deleted.", .null)
@@ -143,7 +156,7 @@ final class JobRun: TrainingObserver {
     /// The last sample of the attempt.
     func finish(step: Int) {
         flush()
-        takeSample(step)
+        takeSample(step, isTraining: false)
     }
 }
 

@@ -1,5 +1,6 @@
 import Data
 import Files
+import Glibc
 import Graph
 import Host
 import JSON
@@ -28,6 +29,8 @@ final class JobRunner: JobExecutor {
     }
 
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
+        // What the attempt freed goes back to the system: an idle server stays small after work too.
+        defer { malloc_trim(0) }
         do throws(JobFailure) {
             return try attempt(job, control, sink)
         } catch { return .failed(error) }
@@ -37,26 +40,33 @@ final class JobRunner: JobExecutor {
         _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
     ) throws(JobFailure) -> JobOutcome {
         ThreadTeam.use(claim.job.threads)
+        var sampler = ResourceSampler(
+            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
+            earlier: claim.job.resources, time: time)
         let request = try read(claim.job.spec)
-        let dataset = try load(request)
+        // The dataset is decoded on a thread of its own while this one measures and plans.
+        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
+        let peak = try translate { () throws(TrainingError) in try self.peak(threads: claim.job.threads) }
+        let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let task = TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: request.seed)
-        let peak = try translate { () throws(TrainingError) in try self.peak(threads: claim.job.threads) }
         let trainer = try prepare(task, claim, sink)
-        let sampler = ResourceSampler(
-            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
-            arenaBytes: trainer.program.byteCount, peak: peak, earlier: claim.job.resources, time: time)
+        sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
         let run = JobRun(
             claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
             time: time)
         let ending = try translate { () throws(TrainingError) in try trainer.run(run) }
         run.finish(step: trainer.state.step)
         if let failure = run.failure { throw failure }
-        switch ending {
-        case .cancel?: return .cancelled
-        case .pause?: return .paused
-        case .drain?: return .yielded
-        case nil: return try conclude(trainer, request, claim, run)
+        if let ending { return outcome(of: ending) }
+        return try conclude(trainer, request, claim, sink, run)
+    }
+
+    private func outcome(of reason: StopReason) -> JobOutcome {
+        switch reason {
+        case .cancel: .cancelled
+        case .pause: .paused
+        case .drain: .yielded
         }
     }
 
@@ -67,8 +77,8 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    private func load(_ request: JobRequest) throws(JobFailure) -> ImageDataset {
-        do { return try catalogue.load(request.dataset.id) } catch {
+    private func loading<R>(_ body: () throws(DataError) -> R) throws(JobFailure) -> R {
+        do { return try body() } catch {
             throw JobFailure(code: "dataset_unusable", message: error.description, pointer: "/dataset")
         }
     }
@@ -106,15 +116,16 @@ final class JobRunner: JobExecutor {
 
     /// Measures the test split, stores the model and writes the report.
     private func conclude(
-        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ run: JobRun
+        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ sink: any JobSink, _ run: JobRun
     ) throws(JobFailure) -> JobOutcome {
-        if request.options.keep == .best, let best = run.bestPath {
-            try translate { () throws(TrainingError) in
-                try trainer.restoreParameters(from: folder.absolute(best))
-            }
+        if request.options.keep == .best, let best = run.best { try takeBest(best, trainer, sink) }
+        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test, observer: run) }
+        if let failure = run.failure { throw failure }
+        // Stopped half way: the run is over but for this, and its last checkpoint leads back here.
+        guard let test else {
+            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+            return outcome(of: run.stopReason ?? .cancel)
         }
-        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test) }
-        guard let test else { return .cancelled }
         let receipt: AtomicFile.Receipt
         let id: ModelID = identifiers.next(at: time.now())
         let path = "\(DataFolder.folder(of: id))/model.safetensors"
@@ -145,6 +156,23 @@ final class JobRunner: JobExecutor {
                 "dataset_sha256": .string(info.sha256), "seed": .string(String(request.seed)),
             ])
         return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
+    }
+
+    /// Goes back to the weights of the best epoch; a damaged file leaves the last ones, and says so.
+    private func takeBest(
+        _ best: CheckpointRecord, _ trainer: Trainer, _ sink: any JobSink
+    ) throws(JobFailure) {
+        do throws(TrainingError) {
+            try trainer.restoreParameters(from: folder.absolute(best.path), sha256: best.sha256)
+        } catch {
+            guard case .badCheckpoint = error else {
+                return try translate { () throws(TrainingError) in throw error }
+            }
+            sink.event(
+                .warning, "checkpoint_corrupt",
+                "The best checkpoint, of step \(best.step), cannot be used; the last weights are kept.", .null
+            )
+        }
     }
 
     private func report(

@@ -9,9 +9,9 @@ struct ResourceSampler {
     private var energy: EnergyMeter
     private let time: any TimeSource
     private let started: UInt64
-    private let arenaBytes: Int
+    private var arenaBytes = 0
     /// FLOP/s of a large product on the job's threads.
-    private let peak: Double
+    private var peak = 0.0
     private let earlier: JobResources
     private var last: UInt64
     private var pendingSamples = 0
@@ -24,15 +24,19 @@ struct ResourceSampler {
     ///
     /// Totals go on from what `earlier` attempts used.
     init(
-        threadName: String, threads: Int, arenaBytes: Int, peak: Double, earlier: JobResources?,
-        time: any TimeSource
+        threadName: String, threads: Int, earlier: JobResources?, time: any TimeSource
     ) {
         let now = time.monotonicNanoseconds()
         usage = UsageMeter(ThreadGroupClock(.named(threadName)), now: now)
         energy = EnergyMeter(threads: threads, now: now)
-        (self.time, self.arenaBytes, self.peak) = (time, arenaBytes, peak)
-        (started, last) = (now, now)
+        (self.time, started, last) = (time, now, now)
         self.earlier = earlier ?? JobResources()
+    }
+
+    /// Takes note of what is known once the job is prepared; the first interval of training begins.
+    mutating func prepared(arenaBytes: Int, peak: Double) {
+        (self.arenaBytes, self.peak) = (arenaBytes, peak)
+        _ = sample(step: 0, isTraining: false)
     }
 
     /// Adds the work of a report.
@@ -45,7 +49,9 @@ struct ResourceSampler {
     var secondsSinceSample: Double { Double(time.monotonicNanoseconds() - last) * 1e-9 }
 
     /// Ends an interval.
-    mutating func sample(step: Int) -> ResourcePoint {
+    ///
+    /// - Parameter isTraining: Whether it held training steps alone; the rates are left out otherwise.
+    mutating func sample(step: Int, isTraining: Bool) -> ResourcePoint {
         let now = time.monotonicNanoseconds()
         let seconds = max(Double(now - last) * 1e-9, 1e-9)
         let percent = usage.sample(now: now)
@@ -54,11 +60,13 @@ struct ResourceSampler {
         var point = ResourcePoint(at: time.now(), step: step)
         point.cpuPercent = percent
         point.arenaBytes = Double(arenaBytes)
-        point.samplesPerSecond = Double(pendingSamples) / seconds
-        point.gflops = flops * 1e-9
-        if peak > 0 { point.mfu = flops / peak }
-        point.dataWaitFraction = Double(pendingWait) * 1e-9 / seconds
         point.watts = watts
+        if isTraining, pendingSamples > 0 {
+            point.samplesPerSecond = Double(pendingSamples) / seconds
+            point.gflops = flops * 1e-9
+            if peak > 0 { point.mfu = flops / peak }
+            point.dataWaitFraction = Double(pendingWait) * 1e-9 / seconds
+        }
         if let memory = ProcessMemory() {
             point.rssBytes = Double(memory.residentBytes)
             peakMemory = max(peakMemory, memory.residentBytes)
@@ -66,6 +74,16 @@ struct ResourceSampler {
         waited += pendingWait
         (last, pendingSamples, pendingMacs, pendingWait) = (now, 0, 0, 0)
         return point
+    }
+
+    /// Totals over all attempts up to this moment; the running interval goes on.
+    mutating func measuredTotals() -> JobResources {
+        let now = time.monotonicNanoseconds()
+        _ = usage.sample(now: now)
+        _ = energy.sample(processorSeconds: usage.processorSeconds, now: now)
+        var totals = totals
+        totals.wallSeconds = earlier.wallSeconds + Double(now - started) * 1e-9
+        return totals
     }
 
     /// Totals over all attempts.

@@ -36,7 +36,7 @@ struct SpecResolver: JobSpecResolver {
 
     func schema(for type: JobType) -> JSONValue? { type == .train ? JobFields.jsonSchema : nil }
 
-    /// Bytes that the job will hold: its arena, its batches, its decoded dataset.
+    /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset.
     private func memory(of request: JobRequest) throws(InvalidInput) -> Int {
         let options = TrainingTask.programOptions(request.dataset, request.options)
         let arena: Int
@@ -64,7 +64,10 @@ struct SpecResolver: JobSpecResolver {
         ThreadTeam.use(request.threads)
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
-        return try Program(request.model.graph, options, on: engine).byteCount
+        let program = try Program(request.model.graph, options, on: engine)
+        let (sum, overflow) = program.byteCount.addingReportingOverflow(program.conversionByteCount)
+        guard !overflow else { throw .tooLarge }
+        return sum
     }
 
     private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {
@@ -73,12 +76,16 @@ struct SpecResolver: JobSpecResolver {
                 pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
                 detail: "the job needs \(needed) bytes, its limit is \(most)")
         }
-        guard needed <= budget.memoryBytes else {
-            throw InvalidInput(
-                pointer: "/train/batch_size", code: "insufficient_memory",
-                detail: "the job needs \(needed) bytes at batch size \(request.options.batchSize), the "
-                    + "service may use \(budget.memoryBytes)")
-        }
+        guard needed > budget.memoryBytes else { return }
+        // Is it the batch that is too large, or the model?
+        var smallest = request
+        smallest.options.batchSize = 1
+        let least = try memory(of: smallest)
+        throw InvalidInput(
+            pointer: least > budget.memoryBytes ? "/model" : "/train/batch_size", code: "insufficient_memory",
+            detail:
+                "the job needs \(needed) bytes at batch size \(request.options.batchSize) and \(least) at 1; "
+                + "the service may use \(budget.memoryBytes)")
     }
 
     private func with(_ value: JSONValue?, _ key: String, _ member: JSONValue) -> JSONValue {
