@@ -71,7 +71,8 @@ let package = Package(
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
-            name: "TestSupport", dependencies: ["Formats", "Graph", "Tensor", "JSON"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Formats", "Graph", "Tensor", "JSON"],
+            path: "Tests/TestSupport",
             swiftSettings: strict),
         tests(of: "JSON"),
         tests(of: "Files"),

@@ -135,7 +135,8 @@ def test_mutated_requests_do_not_end_the_server(binary, kept):
 def test_paths_lead_nowhere(binary, kept):
     with Service(binary) as service:
         for path in ("/../token", "/%2e%2e/token", "/..%2ftoken", "/js/..%2f..%2ftoken", "/%00",
-                     "/js/%2e%2e/%2e%2e/token", "//etc/passwd", "/etc/passwd", "/v1/models/..%2f..%2ftoken/download", "/token"):
+                     "/js/%2e%2e/%2e%2e/token", "//etc/passwd", "/etc/passwd", "/v1/models/..%2f..%2ftoken/download",
+                     "/token"):
             reply = service.get(path)
             assert 400 <= reply.status < 500, (path, reply)
             assert service.token.encode() not in reply.body, path

@@ -31,7 +31,8 @@ struct JobRequest {
 
     /// Reads a body.
     ///
-    /// `cores` is what `"auto"` threads are, and the most that may be asked for. Throws every violation at once.
+    /// `cores` is what `"auto"` threads are, and the most that may be asked for. Throws every violation
+    /// at once.
     static func read(
         _ body: JSONValue, catalogue: DatasetCatalogue, cores: Int
     ) throws(InvalidInput) -> JobRequest {
