@@ -68,8 +68,8 @@ public final class Program {
         self.arena = arena
     }
 
-    /// Bytes that reading or writing a parameter takes beside the arena: the largest in PyTorch's order, twice in the
-    /// arena of its reordering, and as result, for each of at most two reorderings.
+    /// Bytes that reading or writing a parameter takes beside the arena: the largest in PyTorch's order,
+    /// twice in the arena of its reordering, and as result, for each of at most two reorderings.
     public var conversionByteCount: Int { 5 * (store.entries.map(\.layout.byteCount).max() ?? 0) }
 
     /// The plan that trains on a batch of this size.

@@ -10,8 +10,8 @@ public struct TrainingTask: Sendable {
     public let dataset: ImageDataset
     public let seed: UInt64
 
-    /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory as one
-    /// that is trained on; never less than 16 nor more than 256.
+    /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
+    /// as one that is trained on; never less than 16 nor more than 256.
     public static func evaluationBatch(_ options: TrainOptions) -> Int {
         max(16, min(256, options.batchSize * 4))
     }

@@ -119,7 +119,7 @@ import Training
         let best = try #require(follower.epochs.map(\.validation.accuracy).max())
         #expect(trainer.state.bestAccuracy == best)
         #expect(follower.epochs.first { $0.validation.accuracy == best }?.step == trainer.state.bestStep)
-        try trainer.restoreParameters(from: follower.best)
+        try trainer.restoreParameters(from: follower.best, sha256: nil)
         #expect(try trainer.evaluate(.validation)?.accuracy == best)
         #expect(try trainer.evaluate(.test)?.samples == 9)
     }

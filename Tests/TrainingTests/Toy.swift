@@ -102,6 +102,8 @@ final class Follower: TrainingObserver {
     func restart(stoppingAt poll: Int?) { (polls, stopsAtPoll) = (0, poll) }
 
     func didStep(_ report: StepReport) { steps.append(report) }
+    func willEvaluate(step: Int) {}
+
     func didFinishEpoch(_ report: EpochReport) { epochs.append(report) }
 
     func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError) {

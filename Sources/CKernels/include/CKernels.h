@@ -25,6 +25,11 @@ void ck_team_run(void (*body)(void *data, int thread, int threads), void *data);
 /// Parallel regions that the calling thread has started; a plan's launch overhead is this many.
 uint64_t ck_team_region_count(void);
 
+// ---- memory.c
+
+/// Gives freed heap memory back to the system; glibc keeps it otherwise, and Swift does not see malloc_trim.
+void ck_return_memory(void);
+
 // ---- What a step reads that changes from step to step.
 
 typedef struct {

@@ -1,6 +1,5 @@
 import Data
 import Files
-import Glibc
 import Graph
 import Host
 import JSON
@@ -30,7 +29,7 @@ final class JobRunner: JobExecutor {
 
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
         // What the attempt freed goes back to the system: an idle server stays small after work too.
-        defer { malloc_trim(0) }
+        defer { Heap.trim() }
         do throws(JobFailure) {
             return try attempt(job, control, sink)
         } catch { return .failed(error) }
