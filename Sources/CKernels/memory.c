@@ -8,3 +8,11 @@ void ck_return_memory(void) {
     malloc_trim(0);
 #endif
 }
+
+void ck_limit_arenas(int count) {
+#if defined(__GLIBC__)
+    mallopt(M_ARENA_MAX, count);
+#else
+    (void)count;
+#endif
+}

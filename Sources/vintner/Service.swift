@@ -28,6 +28,7 @@ final class Service: Sendable {
     init(_ configuration: ServiceConfiguration, log: Logger) throws {
         self.configuration = configuration
         self.log = log
+        Heap.limitArenas()
         try PrimitiveCache.limit()
         let folder = configuration.folder
         try folder.make()

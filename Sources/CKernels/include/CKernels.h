@@ -29,6 +29,8 @@ uint64_t ck_team_region_count(void);
 
 /// Gives freed heap memory back to the system; glibc keeps it otherwise, and Swift does not see malloc_trim.
 void ck_return_memory(void);
+/// Bounds the number of heaps that glibc spreads the threads over.
+void ck_limit_arenas(int count);
 
 // ---- What a step reads that changes from step to step.
 

@@ -5,7 +5,7 @@ public enum PrimitiveCache {
     /// Primitives that are kept; a job of a few dozen layers resumes without compiling any anew.
     ///
     /// oneDNN keeps 1,024 by default: planning thousands of models left a server at 450 MB.
-    public static let capacity = 128
+    public static let capacity = 64
 
     /// Sets the capacity; call it once, before the first plan.
     public static func limit() throws(KernelError) {

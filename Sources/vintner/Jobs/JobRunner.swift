@@ -16,7 +16,7 @@ final class JobRunner: JobExecutor {
     private let cores: Int
     private let time: any TimeSource
     private let identifiers: IdentifierGenerator
-    /// FLOP/s of a large product, by number of threads; measured once.
+    /// FLOP/s of a large product, by number of threads: the best that any job measured.
     private let peaks = Mutex<[Int: Double]>([:])
 
     init(
@@ -43,9 +43,9 @@ final class JobRunner: JobExecutor {
             threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
             earlier: claim.job.resources, time: time)
         let request = try read(claim.job.spec)
-        // The dataset is decoded on a thread of its own while this one measures and plans.
-        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let peak = try translate { () throws(TrainingError) in try self.peak(threads: claim.job.threads) }
+        // Decoded on a thread of its own, and shared with whoever else trains on it.
+        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let task = TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: request.seed)
@@ -191,12 +191,15 @@ final class JobRunner: JobExecutor {
         ]
     }
 
+    /// The best rate measured so far: one measurement may have met a busy machine.
     private func peak(threads: Int) throws(TrainingError) -> Double {
-        if let known = peaks.withLock({ $0[threads] }) { return known }
         do throws(PlanError) {
             let measured = try PeakMeasurement.flopsPerSecond { time.monotonicNanoseconds() }
-            peaks.withLock { $0[threads] = measured }
-            return measured
+            return peaks.withLock { peaks in
+                let best = max(measured, peaks[threads] ?? 0)
+                peaks[threads] = best
+                return best
+            }
         } catch { throw .plan(error) }
     }
 
