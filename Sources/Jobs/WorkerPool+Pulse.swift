@@ -13,7 +13,7 @@ extension WorkerPool {
             for run in runs { store(run) }
             let now = time.monotonicNanoseconds()
             if now >= nextHeartbeat {
-                extendLeases(of: runs)
+                if extendLeases(of: runs) { reclaimExpired() }
                 nextHeartbeat = now + configuration.heartbeatMilliseconds * 1_000_000
             }
             let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
@@ -23,16 +23,19 @@ extension WorkerPool {
 
     /// A report that cannot be stored now stays in its buffer and is tried again at the next beat.
     private func store(_ run: Run) {
-        do { try run.recorder.flush() } catch { return }
+        do { try run.recorder.flush() } catch {
+            complain("what \(run.job.id) reported could not be stored", error)
+        }
     }
 
-    private func extendLeases(of runs: [Run]) {
-        guard !runs.isEmpty else { return }
+    /// Whether the store took the new deadline.
+    private func extendLeases(of runs: [Run]) -> Bool {
+        guard !runs.isEmpty else { return true }
         let deadline = time.monotonicNanoseconds() + configuration.leaseMilliseconds * 1_000_000
         let held = attempt { () throws(JobError) in
             try jobs.heartbeat(runs.map(\.lease), until: deadline)
         }
-        guard let held else { return }
+        guard let held else { return false }
         for run in runs {
             switch held[run.lease] {
             case .cancelling: run.control.raise(.cancel)
@@ -41,6 +44,19 @@ extension WorkerPool {
             default: break
             }
         }
+        return true
+    }
+
+    /// Takes back jobs that nobody runs any more: those whose end the store would not accept.
+    ///
+    /// Only after the leases of all runs were extended; a store that was away for long costs no run.
+    private func reclaimExpired() {
+        let now = time.monotonicNanoseconds()
+        let reclaimed = attempt { () throws(JobError) in try jobs.reclaimExpired(before: now, at: time.now())
+        }
+        guard let reclaimed, !reclaimed.isEmpty else { return }
+        reclaimed.forEach { hub.notify($0) }
+        work.strike()
     }
 
     /// A run that ended meanwhile has no lease either, and lost nothing.

@@ -57,10 +57,13 @@ final class Service: Sendable {
         let runner = JobRunner(
             catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
             identifiers: database.identifiers, time: time)
+        var workers = WorkerPool.Configuration(
+            workers: configuration.workers, budget: configuration.budget, bootID: bootID)
+        workers.log = { message, error in
+            log.error("\(message)", metadata: ["cause": "\(error.cause ?? "\(error)")"])
+        }
         pool = WorkerPool(
-            WorkerPool.Configuration(
-                workers: configuration.workers, budget: configuration.budget, bootID: bootID),
-            jobs: repository, executor: runner, hub: hub, time: time)
+            workers, jobs: repository, executor: runner, hub: hub, time: time)
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
