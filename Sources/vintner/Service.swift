@@ -7,6 +7,7 @@ import JSON
 import Jobs
 import Logging
 import Store
+import Synchronization
 
 /// Everything between the data folder and the job API, put together.
 final class Service: Sendable {
@@ -16,6 +17,8 @@ final class Service: Sendable {
     let jobs: JobService
     let pool: WorkerPool
     let hub: ChangeHub
+    /// The datasets that the table has as they are.
+    private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
     private let log: Logger
 
@@ -53,6 +56,7 @@ final class Service: Sendable {
         }
         try folder.clean(keeping: repository.namedPaths())
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
+        try catalogue.removeLeftovers()
         hub = ChangeHub()
         let runner = JobRunner(
             catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
@@ -74,22 +78,29 @@ final class Service: Sendable {
         pool.start()
     }
 
-    /// Brings the table of datasets up to date with the folders; takes half a second the first time.
+    /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
+    ///
+    /// Takes half a second the first time, and the reading of some small files when nothing changed.
     func registerDatasets() throws {
-        try catalogue.removeLeftovers()
-        for info in try catalogue.list() {
-            guard let id = DatasetID(info.id) else { continue }
-            let record = DatasetRecord(
-                id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
-                sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
-                details: info.json)
-            do throws(JobError) {
-                let known = try jobs.repositories.datasets.dataset(info.id)
-                if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
-            } catch {
-                guard case .datasetNotFound = error else { throw error }
-                try jobs.repositories.datasets.add(record)
-            }
+        try registered.withLock { registered in
+            let found = try catalogue.list()
+            for info in found where !registered.contains(info) { try register(info) }
+            registered = found
+        }
+    }
+
+    private func register(_ info: DatasetInfo) throws(JobError) {
+        guard let id = DatasetID(info.id) else { return }
+        let record = DatasetRecord(
+            id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
+            sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
+            details: info.json)
+        do throws(JobError) {
+            let known = try jobs.repositories.datasets.dataset(info.id)
+            if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
+        } catch {
+            guard case .datasetNotFound = error else { throw error }
+            try jobs.repositories.datasets.add(record)
         }
     }
 
