@@ -7,13 +7,14 @@ extension WorkerPool {
         var drift = drift
         while true {
             let ring = pulse.ring
+            let began = time.monotonicNanoseconds()
             let (runs, isStopping) = state.withLock { (Array($0.running.values), $0.isStopping) }
             if isStopping, runs.isEmpty { return }
             if drift.jumped(time) { clampBackOffs() }
             for run in runs { store(run) }
             let now = time.monotonicNanoseconds()
             if now >= nextHeartbeat {
-                if extendLeases(of: runs) { reclaimExpired() }
+                if extendLeases(of: runs) { reclaimExpired(before: began) }
                 nextHeartbeat = now + configuration.heartbeatMilliseconds * 1_000_000
             }
             let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
@@ -49,10 +50,11 @@ extension WorkerPool {
 
     /// Takes back jobs that nobody runs any more: those whose end the store would not accept.
     ///
-    /// Only after the leases of all runs were extended; a store that was away for long costs no run.
-    private func reclaimExpired() {
-        let now = time.monotonicNanoseconds()
-        let reclaimed = attempt { () throws(JobError) in try jobs.reclaimExpired(before: now, at: time.now())
+    /// To be called once the leases of all runs that began before `deadline` were extended, so that a
+    /// slow store costs no run.
+    private func reclaimExpired(before deadline: UInt64) {
+        let reclaimed = attempt { () throws(JobError) in
+            try jobs.reclaimExpired(before: deadline, at: time.now())
         }
         guard let reclaimed, !reclaimed.isEmpty else { return }
         reclaimed.forEach { hub.notify($0) }
