@@ -200,8 +200,9 @@ public final class WorkerPool: Sendable {
     /// Logs an error of the store; one that stays is told once a minute.
     func complain(_ message: String, _ error: any Error) {
         guard let error = error as? JobError else { return }
-        let now = time.monotonicNanoseconds()
         let isNews = complaint.withLock { last in
+            // Read under the lock: a time from before would lie before the last one.
+            let now = time.monotonicNanoseconds()
             if last.error == error, now - last.nanoseconds < 60_000_000_000 { return false }
             last = Complaint(error: error, nanoseconds: now)
             return true
