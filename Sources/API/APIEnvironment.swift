@@ -10,6 +10,8 @@ public struct APIEnvironment: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
     public var modelFile: @Sendable (ModelRecord) -> String
+    /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
+    public var refreshDatasets: @Sendable () -> Void
     /// Deletes files that no record names any more; paths are as the records have them.
     public var removeFiles: @Sendable (_ paths: [String]) -> Void
 
@@ -18,10 +20,12 @@ public struct APIEnvironment: Sendable {
         system: @escaping @Sendable () -> JSONObject,
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
+        refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.unreadiness) = (system, unreadiness)
-        (self.modelFile, self.removeFiles) = (modelFile, removeFiles)
+        (self.modelFile, self.refreshDatasets) = (modelFile, refreshDatasets)
+        self.removeFiles = removeFiles
     }
 }
 
@@ -41,7 +45,8 @@ public struct API: Sendable {
             JobRoutes(jobs: jobs, environment: environment).routes
             + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
             + VerdictRoutes(jobs: jobs).routes
-            + ModelRoutes(jobs: jobs, environment: environment).routes + DatasetRoutes(jobs: jobs).routes
+            + ModelRoutes(jobs: jobs, environment: environment).routes
+            + DatasetRoutes(jobs: jobs, environment: environment).routes
             + SystemRoutes(jobs: jobs, environment: environment).routes
             + SessionRoutes(authenticator: authenticator).routes + DashboardRoutes().routes
     }

@@ -5,6 +5,7 @@ import Jobs
 /// The datasets that jobs can name.
 struct DatasetRoutes: Sendable {
     let jobs: JobService
+    let environment: APIEnvironment
 
     var routes: [Route] {
         [
@@ -18,6 +19,7 @@ struct DatasetRoutes: Sendable {
         var reader = QueryReader(request.query)
         let page = reader.page()
         try reader.finish()
+        environment.refreshDatasets()
         let datasets = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.datasets(page)
         }
@@ -27,6 +29,7 @@ struct DatasetRoutes: Sendable {
     /// One dataset, by id or by name; 404 `dataset_not_found`.
     private func show(_ request: Request) throws -> Response {
         try QueryReader(request.query).finish()
+        environment.refreshDatasets()
         let dataset = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.dataset(request.parameter("id"))
         }

@@ -43,30 +43,6 @@ struct EventRoutes: Sendable {
     }
 }
 
-/// How far a client has read: the last event, and the step up to which it has the curves' points.
-///
-/// Written as `evt_...` or `evt_....1200`; the second part is what makes a resumed stream repeat no point.
-struct EventCursor: Sendable {
-    var event: EventID?
-    var step = -1
-
-    /// The beginning.
-    init() {}
-
-    /// Reads a cursor; `nil` when it is none of ours.
-    init?(_ text: String) {
-        let parts = text.split(separator: ".", maxSplits: 1)
-        guard let first = parts.first, let event = EventID(String(first)) else { return nil }
-        self.event = event
-        guard parts.count == 2 else { return }
-        guard let step = Int(parts[1]), step >= -1 else { return nil }
-        self.step = step
-    }
-
-    /// The text that `init` reads; `nil` before the first event.
-    var text: String? { event.map { step < 0 ? $0.rawValue : "\($0.rawValue).\(step)" } }
-}
-
 extension EventRecord {
     /// The event as clients see it.
     var json: JSONValue {

@@ -42,14 +42,15 @@ final class JobFeed: Sendable {
         let records = try Problem.translating { () throws(JobError) in
             try jobs.events(of: id, after: state.cursor.event, limit: Self.eventsMax)
         }
-        var events: [ServerEvent] = []
+        // The points come first: a client cut off between them and the last event is told that it has
+        // not seen the end yet, and gets the rest.
+        var events = try points(of: job, &state)
         for record in records {
             state.cursor.event = record.id
             events.append(
                 ServerEvent(
                     id: state.cursor.text, name: record.type == "state" ? "state" : "log", data: record.json))
         }
-        events += try points(of: job, &state)
         if state.progress != job.progress {
             state.progress = job.progress
             var data: JSONObject = JobResource.json(job.progress).objectValue ?? [:]
@@ -63,29 +64,25 @@ final class JobFeed: Sendable {
         return EventBatch(events, hasMore: hasMore, isLast: job.state.isTerminal && !hasMore)
     }
 
-    /// The points after the cursor's step; moves the cursor.
+    /// Of each curve the points after the cursor's step for it; moves the cursor.
     private func points(of job: Job, _ state: inout State) throws -> [ServerEvent] {
         if let before = state.progress, job.progress.step < before.step {
             // The job went back to a checkpoint and records these steps again.
-            state.cursor.step = min(state.cursor.step, job.progress.step)
+            state.cursor.rewind(toStep: job.progress.step)
         }
-        let since = state.cursor.step < 0 ? nil : state.cursor.step
-        let pointsMax = since == nil ? Self.pastPointsMax : Self.pointsMax
-        let curves = try Problem.translating { () throws(JobError) in
-            try jobs.metrics(of: id, CurveQuery(sinceStep: since, pointsMax: pointsMax))
-        }
-        let filled = curves.filter { !$0.steps.isEmpty }
-        guard !filled.isEmpty else { return [] }
-        state.cursor.step = max(state.cursor.step, filled.compactMap(\.steps.last).max() ?? state.cursor.step)
-        let last = filled.count - 1
-        return filled.enumerated().map { index, curve in
+        let steps = state.cursor.steps
+        let query = CurveQuery(
+            sinceSteps: steps, pointsMax: steps.isEmpty ? Self.pastPointsMax : Self.pointsMax)
+        let curves = try Problem.translating { () throws(JobError) in try jobs.metrics(of: id, query) }
+        return curves.compactMap { curve in
+            guard let last = curve.steps.last else { return nil }
+            state.cursor.steps[curve.name] = last
             let data: JSONValue = [
                 "series": .string(curve.name), "steps": .array(curve.steps.map { JSONValue($0) }),
                 "values": .array(curve.values.map(JSONValue.number)),
                 "times": .array(curve.times.map { .number($0.seconds) }),
             ]
-            // The cursor moves with the last series: a client that saw only some of them gets all again.
-            return ServerEvent(id: index == last ? state.cursor.text : nil, name: "metric", data: data)
+            return ServerEvent(id: state.cursor.text, name: "metric", data: data)
         }
     }
 }

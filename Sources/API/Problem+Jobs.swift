@@ -24,6 +24,9 @@ extension Problem {
         case .storeFull(let cause):
             self.init(.insufficientStorage, error.code, error.description, headers: ["Retry-After": "60"])
             self.cause = cause
+        case .storeRefused(let cause):
+            self.init(.internalServerError, "internal_error", error.description)
+            self.cause = cause
         case .storeBroken(let cause):
             self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "30"])
             self.cause = cause

@@ -111,8 +111,12 @@ public final class Server: Sendable {
     private static func hosts(_ configuration: ServerConfiguration, _ port: Int) -> Set<String> {
         let own = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let names = ["127.0.0.1", "[::1]", "localhost", own.lowercased()]
-        var hosts = Set(names.map { "\($0):\(port)" }).union(
-            configuration.allowedHosts.map { $0.lowercased() })
+        var hosts = Set(names.map { "\($0):\(port)" })
+        for name in configuration.allowedHosts.map({ $0.lowercased() }) {
+            hosts.insert(name)
+            let hasPort = name.last != "]" && name.contains(":")
+            if !hasPort { hosts.insert("\(name):\(port)") }
+        }
         if port == 80 { hosts.formUnion(names) }
         return hosts
     }

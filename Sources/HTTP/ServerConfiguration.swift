@@ -4,7 +4,9 @@ public struct ServerConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// 0 takes any free port.
     public var port = 8080
-    /// Further `host:port` values that clients may name, beside the loopback names and `host`.
+    /// Further names that clients may call the server by, beside the loopback names and `host`.
+    ///
+    /// `name` stands for itself and for `name:port` with the server's own port; `name:port` for itself alone.
     public var allowedHosts: Set<String> = []
     /// Threads that read requests and send answers.
     public var connectionThreads = 4

@@ -54,7 +54,26 @@ enum Decoding {
             log.add(at, "out_of_range", "expected at most \(lengthMax) characters, found \(length)")
             return nil
         }
-        return text
+        guard let control = controlCharacter(in: text) else { return text }
+        log.add(at, "invalid_value", "expected text without control characters, found \(control)")
+        return nil
+    }
+
+    /// The JSON Schema of what `string` accepts.
+    static func stringConstraints(lengthMax: Int) -> JSONObject {
+        [
+            "type": "string", "maxLength": JSONValue(lengthMax),
+            "pattern": "^[^\\u0000-\\u001F\\u007F]*$",
+        ]
+    }
+
+    /// The first control character of ASCII, as `U+0000`; C libraries, terminals and logs act on them.
+    static func controlCharacter(in text: String) -> String? {
+        guard let found = text.unicodeScalars.first(where: { $0.value < 0x20 || $0.value == 0x7F }) else {
+            return nil
+        }
+        let digits = String(found.value, radix: 16, uppercase: true)
+        return "U+" + String(repeating: "0", count: 4 - digits.count) + digits
     }
 
     static func choice<Choice: RawRepresentable<String> & CaseIterable>(

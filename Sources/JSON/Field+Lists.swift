@@ -51,7 +51,7 @@ extension Field where Value == [String] {
         _ name: String, default: [String]? = nil, count: ClosedRange<Int>, lengthMax: Int = 256,
         _ documentation: String
     ) -> Field<[String]> {
-        let element: JSONValue = ["type": "string", "maxLength": JSONValue(lengthMax)]
+        let element: JSONValue = .object(Decoding.stringConstraints(lengthMax: lengthMax))
         return Field<[String]>(
             name, documentation, default: `default`, placeholder: [],
             constraints: arrayConstraints(element, count: count),
@@ -89,7 +89,7 @@ extension Field where Value == [String: String] {
             name, documentation, default: [:], placeholder: [:],
             constraints: [
                 "type": "object", "maxProperties": JSONValue(countMax),
-                "additionalProperties": ["type": "string", "maxLength": JSONValue(lengthMax)],
+                "additionalProperties": .object(Decoding.stringConstraints(lengthMax: lengthMax)),
             ],
             decode: { value, pointer, log in
                 guard let object = Decoding.object(value, pointer, log) else { return nil }
@@ -113,6 +113,11 @@ extension Field where Value == [String: String] {
         for (key, value) in object.members {
             guard key.unicodeScalars.count <= lengthMax, !key.isEmpty else {
                 log.add(pointer, "invalid_value", "expected keys of 1 to \(lengthMax) characters")
+                return nil
+            }
+            if let control = Decoding.controlCharacter(in: key) {
+                log.add(
+                    pointer, "invalid_value", "expected keys without control characters, found \(control)")
                 return nil
             }
             let place = JSONPointer.member(key, of: pointer)

@@ -8,13 +8,15 @@ extension Field where Value == Bool {
 }
 
 extension Field where Value == String {
-    /// A string of at most `lengthMax` Unicode scalars; required without a default.
+    /// A string of at most `lengthMax` Unicode scalars, none of them control characters.
+    ///
+    /// Required without a default.
     public static func string(
         _ name: String, default: String? = nil, lengthMax: Int = 256, _ documentation: String
     ) -> Field<String> {
         Field<String>(
             name, documentation, default: `default`, placeholder: "",
-            constraints: ["type": "string", "maxLength": JSONValue(lengthMax)],
+            constraints: Decoding.stringConstraints(lengthMax: lengthMax),
             decode: { Decoding.string($0, lengthMax: lengthMax, $1, $2) }, encode: { .string($0) })
     }
 }

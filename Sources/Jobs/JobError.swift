@@ -28,6 +28,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case storeUnavailable(cause: String)
     /// There is no room left on the disk. The cause is for the log.
     case storeFull(cause: String)
+    /// The store refuses what it is given, now and always: a fault of ours. The cause is for the log.
+    case storeRefused(cause: String)
     /// The store is damaged or the disk fails: the process must stop. The cause is for the log.
     case storeBroken(cause: String)
 
@@ -47,6 +49,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .invalidCursor: "invalid_cursor"
         case .storeUnavailable, .storeBroken: "store_unavailable"
         case .storeFull: "insufficient_storage"
+        case .storeRefused: "internal"
         }
     }
 
@@ -69,13 +72,16 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .invalidCursor: "The cursor was not made by this list."
         case .storeUnavailable, .storeBroken: "The job store is unavailable; try again."
         case .storeFull: "The disk is full; try again when there is room."
+        case .storeRefused: "The job store does not take this; the log of the service says why."
         }
     }
 
     /// What went wrong inside, for the log alone.
     public var cause: String? {
         switch self {
-        case .storeUnavailable(let cause), .storeFull(let cause), .storeBroken(let cause): cause
+        case .storeUnavailable(let cause), .storeFull(let cause), .storeRefused(let cause),
+            .storeBroken(let cause):
+            cause
         default: nil
         }
     }

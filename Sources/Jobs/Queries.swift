@@ -61,14 +61,21 @@ public struct CurveQuery: Sendable, Equatable {
     public var series: [String]
     /// Only points at later steps.
     public var sinceStep: Int?
+    /// For the series named here, only points later than this, whatever `sinceStep` says.
+    public var sinceSteps: [String: Int]
     /// At most so many per series; brought into 2 to 10 000.
     public var pointsMax: Int
 
     /// Every series, thinned to `pointsMax`.
-    public init(series: [String] = [], sinceStep: Int? = nil, pointsMax: Int = 500) {
-        (self.series, self.sinceStep) = (series, sinceStep)
+    public init(
+        series: [String] = [], sinceStep: Int? = nil, sinceSteps: [String: Int] = [:], pointsMax: Int = 500
+    ) {
+        (self.series, self.sinceStep, self.sinceSteps) = (series, sinceStep, sinceSteps)
         self.pointsMax = Swift.max(2, Swift.min(pointsMax, 10_000))
     }
+
+    /// The step after which the points of a series are wanted; -1 for all.
+    public func since(_ name: String) -> Int { sinceSteps[name] ?? sinceStep ?? -1 }
 }
 
 /// The stored curves; their points are written through `JobRepository.record`.

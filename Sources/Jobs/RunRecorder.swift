@@ -14,6 +14,7 @@ final class RunRecorder: JobSink {
         var report = RunReport()
         var eventCount = 0
         var isLost = false
+        var isRefused = false
     }
 
     private let lease: Lease
@@ -100,7 +101,7 @@ final class RunRecorder: JobSink {
             do {
                 guard try jobs.record(report, for: lease, at: time.now()) else { throw lose() }
             } catch let error as JobError {
-                putBack(report)
+                if case .storeRefused = error { refuse() } else { putBack(report) }
                 throw error
             }
         }
@@ -119,10 +120,22 @@ final class RunRecorder: JobSink {
         return LeaseLost(lease: lease)
     }
 
+    /// Whether the store refused for good what the attempt reported.
+    var isRefused: Bool { buffer.withLock { $0.isRefused } }
+
+    /// Drops what the store will never take, and ends the attempt.
+    func refuse() {
+        buffer.withLock { buffer in
+            buffer.isRefused = true
+            buffer.report = RunReport()
+        }
+        control.raise(.cancel)
+    }
+
     /// Changes the buffer, unless nobody will store it any more.
     @discardableResult
     private func change<Result: Sendable>(_ body: (inout Buffer) -> Result) -> Result? {
-        buffer.withLock { $0.isLost ? nil : body(&$0) }
+        buffer.withLock { $0.isLost || $0.isRefused ? nil : body(&$0) }
     }
 
     private func putBack(_ older: RunReport) {

@@ -7,13 +7,14 @@ extension WorkerPool {
         var drift = drift
         while true {
             let ring = pulse.ring
+            let began = time.monotonicNanoseconds()
             let (runs, isStopping) = state.withLock { (Array($0.running.values), $0.isStopping) }
             if isStopping, runs.isEmpty { return }
             if drift.jumped(time) { clampBackOffs() }
             for run in runs { store(run) }
             let now = time.monotonicNanoseconds()
             if now >= nextHeartbeat {
-                extendLeases(of: runs)
+                if extendLeases(of: runs) { reclaimExpired(before: began) }
                 nextHeartbeat = now + configuration.heartbeatMilliseconds * 1_000_000
             }
             let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
@@ -23,16 +24,19 @@ extension WorkerPool {
 
     /// A report that cannot be stored now stays in its buffer and is tried again at the next beat.
     private func store(_ run: Run) {
-        do { try run.recorder.flush() } catch { return }
+        do { try run.recorder.flush() } catch {
+            complain("what \(run.job.id) reported could not be stored", error)
+        }
     }
 
-    private func extendLeases(of runs: [Run]) {
-        guard !runs.isEmpty else { return }
+    /// Whether the store took the new deadline.
+    private func extendLeases(of runs: [Run]) -> Bool {
+        guard !runs.isEmpty else { return true }
         let deadline = time.monotonicNanoseconds() + configuration.leaseMilliseconds * 1_000_000
         let held = attempt { () throws(JobError) in
             try jobs.heartbeat(runs.map(\.lease), until: deadline)
         }
-        guard let held else { return }
+        guard let held else { return false }
         for run in runs {
             switch held[run.lease] {
             case .cancelling: run.control.raise(.cancel)
@@ -41,6 +45,20 @@ extension WorkerPool {
             default: break
             }
         }
+        return true
+    }
+
+    /// Takes back jobs that nobody runs any more: those whose end the store would not accept.
+    ///
+    /// To be called once the leases of all runs that began before `deadline` were extended, so that a
+    /// slow store costs no run.
+    private func reclaimExpired(before deadline: UInt64) {
+        let reclaimed = attempt { () throws(JobError) in
+            try jobs.reclaimExpired(before: deadline, at: time.now())
+        }
+        guard let reclaimed, !reclaimed.isEmpty else { return }
+        reclaimed.forEach { hub.notify($0) }
+        work.strike()
     }
 
     /// A run that ended meanwhile has no lease either, and lost nothing.

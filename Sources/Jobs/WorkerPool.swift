@@ -22,6 +22,8 @@ public final class WorkerPool: Sendable {
         public var reportMilliseconds: UInt64 = 1_000
         /// An idle worker looks for work at least this often.
         public var idleMilliseconds: UInt64 = 60_000
+        /// Takes what an operator should read; called from the pool's threads.
+        public var log: @Sendable (_ message: String, _ error: JobError) -> Void = { _, _ in }
 
         /// The figures that a service uses.
         public init(workers: Int, budget: Budget, bootID: String) {
@@ -43,6 +45,12 @@ public final class WorkerPool: Sendable {
         var threadsAlive = 0
     }
 
+    /// The last line of the log, so that an error that stays is not told every second.
+    struct Complaint {
+        var error: JobError?
+        var nanoseconds: UInt64 = 0
+    }
+
     /// What the pool works with.
     public let configuration: Configuration
     let jobs: any JobRepository
@@ -53,6 +61,7 @@ public final class WorkerPool: Sendable {
     let work = Bell()
     /// Struck when reports wait or a run began.
     let pulse = Bell()
+    private let complaint = Mutex(Complaint())
     private let executor: any JobExecutor
 
     /// A pool whose threads do not run yet.
@@ -137,12 +146,16 @@ public final class WorkerPool: Sendable {
     }
 
     /// Stores the end of an attempt, however long the store takes to accept it.
+    ///
+    /// What the store will never accept ends the attempt as failed.
     private func finish(_ run: Run, _ outcome: JobOutcome) {
         while true {
             let ring = work.ring
+            let wasRefused = run.recorder.isRefused
             do {
                 try run.recorder.flush()
-                let change = try jobs.finish(run.lease, outcome, at: time.now())
+                let end = run.recorder.isRefused ? .failed(Self.refusal) : outcome
+                let change = try jobs.finish(run.lease, end, at: time.now())
                 run.recorder.lose()
                 hub.notify(run.job.id)
                 change?.dependants.forEach { hub.notify($0) }
@@ -150,12 +163,23 @@ public final class WorkerPool: Sendable {
             } catch is LeaseLost {
                 return
             } catch {
+                complain("the end of \(run.job.id) could not be stored", error)
+                if case JobError.storeRefused = error {
+                    // Should even the failure be refused, the job is taken back when its lease ends.
+                    if wasRefused { return }
+                    run.recorder.refuse()
+                    continue
+                }
                 // Nothing is lost by waiting: should the process end, the job resumes from its checkpoint.
                 if state.withLock({ $0.isStopping }) { return }
                 time.wait(for: work, after: ring, until: time.monotonicNanoseconds() + 1_000_000_000)
             }
         }
     }
+
+    private static let refusal = JobFailure(
+        code: "internal",
+        message: "The store does not take what the job reported; the log of the service says why.")
 
     private func millisecondsToNextLook(from now: Timestamp) -> UInt64 {
         guard let due = attempt({ () throws(JobError) in try jobs.nextDue(after: now) }) ?? nil else {
@@ -167,7 +191,23 @@ public final class WorkerPool: Sendable {
     /// `nil` when the store could not answer: whoever asked looks again later.
     @discardableResult
     func attempt<Value>(_ body: () throws(JobError) -> Value) -> Value? {
-        do { return try body() } catch { return nil }
+        do { return try body() } catch {
+            complain("the store did not answer", error)
+            return nil
+        }
+    }
+
+    /// Logs an error of the store; one that stays is told once a minute.
+    func complain(_ message: String, _ error: any Error) {
+        guard let error = error as? JobError else { return }
+        let isNews = complaint.withLock { last in
+            // Read under the lock: a time from before would lie before the last one.
+            let now = time.monotonicNanoseconds()
+            if last.error == error, now - last.nanoseconds < 60_000_000_000 { return false }
+            last = Complaint(error: error, nanoseconds: now)
+            return true
+        }
+        if isNews { configuration.log(message, error) }
     }
 
     func free(_ state: borrowing State) -> Budget {

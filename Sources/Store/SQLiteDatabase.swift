@@ -86,6 +86,7 @@ public final class SQLiteDatabase: Sendable {
             let failure = JobError.storeBroken(cause: error.description)
             onFailure(failure)
             return failure
+        case .SQLITE_CONSTRAINT, .SQLITE_MISMATCH: return .storeRefused(cause: error.description)
         default: return .storeUnavailable(cause: error.description)
         }
     }

@@ -28,7 +28,9 @@ extension SQLiteJobRepository {
             let orphans = try orphans(db, "lease_until < ?", [Int64(clamping: deadline)])
             var summary = RecoverySummary()
             for job in orphans {
-                try takeBack(db, job, crashes: job.crashes, crashLimit: .max, now, &summary)
+                try takeBack(
+                    db, job, crashes: job.crashes, crashLimit: .max, now, &summary,
+                    cause: "Nobody runs the job any more")
             }
             return summary.requeued + summary.stopped
         }
@@ -54,11 +56,11 @@ extension SQLiteJobRepository {
 
     private func takeBack(
         _ db: Database, _ job: Job, crashes: Int, crashLimit: Int, _ now: Timestamp,
-        _ summary: inout RecoverySummary
+        _ summary: inout RecoverySummary, cause: String = "The service stopped while the job ran"
     ) throws {
         var reason = JobReason(
             code: "worker_lost",
-            message: "The service stopped while the job ran; it goes on from its last checkpoint.")
+            message: "\(cause); it goes on from its last checkpoint.")
         var columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
             ("crashes", crashes), ("is_suspect", true),
         ]

@@ -29,7 +29,7 @@ public struct SQLiteMetricRepository: MetricRepository {
             return try ResourcePoint.names.compactMap { name in
                 guard query.series.isEmpty || query.series.contains(name) else { return nil }
                 let source = "FROM resource_point WHERE job_id = ? AND step > ? AND \(name) IS NOT NULL"
-                let arguments: StatementArguments = [id.rawValue, query.sinceStep ?? -1]
+                let arguments: StatementArguments = [id.rawValue, query.since(name)]
                 let count = try Int.fetchOne(db, sql: "SELECT count(*) \(source)", arguments: arguments) ?? 0
                 guard count > 0 else { return nil }
                 return try thinned(
@@ -41,7 +41,7 @@ public struct SQLiteMetricRepository: MetricRepository {
 
     private func curve(_ db: Database, _ name: String, _ series: Int64, _ query: CurveQuery) throws -> Curve {
         let source = "FROM point WHERE series_id = ? AND step > ?"
-        let arguments: StatementArguments = [series, query.sinceStep ?? -1]
+        let arguments: StatementArguments = [series, query.since(name)]
         let count = try Int.fetchOne(db, sql: "SELECT count(*) \(source)", arguments: arguments) ?? 0
         return try thinned(
             db, name, count, query, "SELECT step, value, at \(source) ORDER BY step", arguments)

@@ -28,11 +28,20 @@ struct DataFolder: Sendable {
     /// Reads the token, or makes one on the first start (256 random bits, mode 0600).
     ///
     /// - Returns: The token, and whether it is new.
+    /// - Throws: `FileError`; also when the file has no token, since an empty one would let anybody in.
     func readOrMakeToken() throws(FileError) -> (token: String, isNew: Bool) {
         do throws(FileError) {
             let bytes = try readFile(token, limit: 4096)
             let text = String(decoding: bytes, as: UTF8.self)
-            return (String(text.prefix { !$0.isWhitespace }), false)
+            let known = String(text.prefix { !$0.isWhitespace })
+            guard !known.isEmpty else {
+                throw .corrupt(
+                    path: token,
+                    reason: "it should start with the token and starts with "
+                        + (text.isEmpty ? "nothing" : "a blank")
+                        + "; delete it, and the next start makes a new one")
+            }
+            return (known, false)
         } catch {
             guard error.isMissing else { throw error }
         }

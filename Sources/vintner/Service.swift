@@ -8,6 +8,7 @@ import Jobs
 import Kernels
 import Logging
 import Store
+import Synchronization
 
 /// Everything between the data folder and the job API, put together.
 final class Service: Sendable {
@@ -17,6 +18,8 @@ final class Service: Sendable {
     let jobs: JobService
     let pool: WorkerPool
     let hub: ChangeHub
+    /// The datasets that the table has as they are.
+    private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
     private let log: Logger
 
@@ -56,14 +59,18 @@ final class Service: Sendable {
         }
         try folder.clean(keeping: repository.namedPaths())
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
+        try catalogue.removeLeftovers()
         hub = ChangeHub()
         let runner = JobRunner(
             catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
             identifiers: database.identifiers, time: time)
+        var workers = WorkerPool.Configuration(
+            workers: configuration.workers, budget: configuration.budget, bootID: bootID)
+        workers.log = { message, error in
+            log.error("\(message)", metadata: ["cause": "\(error.cause ?? "\(error)")"])
+        }
         pool = WorkerPool(
-            WorkerPool.Configuration(
-                workers: configuration.workers, budget: configuration.budget, bootID: bootID),
-            jobs: repository, executor: runner, hub: hub, time: time)
+            workers, jobs: repository, executor: runner, hub: hub, time: time)
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
@@ -74,22 +81,29 @@ final class Service: Sendable {
         pool.start()
     }
 
-    /// Brings the table of datasets up to date with the folders; takes half a second the first time.
+    /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
+    ///
+    /// Takes half a second the first time, and the reading of some small files when nothing changed.
     func registerDatasets() throws {
-        try catalogue.removeLeftovers()
-        for info in try catalogue.list() {
-            guard let id = DatasetID(info.id) else { continue }
-            let record = DatasetRecord(
-                id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
-                sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
-                details: info.json)
-            do throws(JobError) {
-                let known = try jobs.repositories.datasets.dataset(info.id)
-                if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
-            } catch {
-                guard case .datasetNotFound = error else { throw error }
-                try jobs.repositories.datasets.add(record)
-            }
+        try registered.withLock { registered in
+            let found = try catalogue.list()
+            for info in found where !registered.contains(info) { try register(info) }
+            registered = found
+        }
+    }
+
+    private func register(_ info: DatasetInfo) throws(JobError) {
+        guard let id = DatasetID(info.id) else { return }
+        let record = DatasetRecord(
+            id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
+            sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
+            details: info.json)
+        do throws(JobError) {
+            let known = try jobs.repositories.datasets.dataset(info.id)
+            if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
+        } catch {
+            guard case .datasetNotFound = error else { throw error }
+            try jobs.repositories.datasets.add(record)
         }
     }
 

@@ -19,6 +19,7 @@ final class Backstage {
     let router: Router
     let executor = Executor()
     let readiness = Readiness()
+    let refresh = Refresh()
 
     init() throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "api-\(UUID().uuidString)")
@@ -42,6 +43,7 @@ final class Backstage {
             system: { ["version": "1.2.3"] },
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" },
+            refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )
         router = API(jobs: service, environment: environment, authenticator: authenticator).router
@@ -93,6 +95,14 @@ final class Backstage {
 /// Why the service is not ready.
 final class Readiness: Sendable {
     let reason = Mutex<String?>(nil)
+}
+
+/// What happens before datasets are looked at.
+final class Refresh: Sendable {
+    private let body = Mutex<@Sendable () -> Void> {}
+
+    func set(_ new: @escaping @Sendable () -> Void) { body.withLock { $0 = new } }
+    func run() { body.withLock { $0 }() }
 }
 
 /// An answer that is in memory.

@@ -145,6 +145,29 @@ import Testing
         #expect(try stage.answer(.get, "/v1/jobs/\(id)").code == "job_not_found")
     }
 
+    @Test("refuse control characters in names and labels, when a job is submitted and when it is changed")
+    func refusesControlCharacters() throws {
+        let stage = try Backstage()
+        let id = try stage.submit()
+        let bodies: [(JSONObject, String)] = [
+            (["name": "a\0b"], "/name"), (["labels": ["k": "\u{1B}[2J"]], "/labels/k"),
+            (["labels": ["k\n": "v"]], "/labels"),
+        ]
+        for (changes, pointer) in bodies {
+            var body = changes
+            body["type"] = "train"
+            for answer in [
+                try stage.answer(.post, "/v1/jobs", body: .object(body)),
+                try stage.answer(.patch, "/v1/jobs/\(id)", body: .object(changes)),
+            ] {
+                #expect(answer.status == 422 && answer.json["errors"]?.arrayValue?.count == 1)
+                #expect(answer.json["errors"]?[0]?["pointer"]?.stringValue == pointer)
+                #expect(answer.json["errors"]?[0]?["code"] == "invalid_value")
+            }
+        }
+        #expect(try stage.answer(.get, "/v1/jobs").json["data"]?.arrayValue?.count == 1)
+    }
+
     @Test("answer 202 while a running job stops", .timeLimit(.minutes(1)))
     func cancelsRunning() throws {
         let stage = try Backstage()

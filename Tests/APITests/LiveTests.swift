@@ -87,6 +87,41 @@ import Testing
         #expect(over.status == 204)
     }
 
+    @Test("a stream tells every point once although a step's figures are not stored together")
+    func streamsLatePoints() throws {
+        let live = try Live()
+        let (mayMeasure, mayEnd) = (Gate(), Gate())
+        live.stage.executor.set { _, _, sink in
+            let point = { (series: String, step: Int) in
+                MetricPoint(series: series, step: step, value: 1, at: Timestamp(milliseconds: 1000))
+            }
+            sink.metrics([point("train_loss", 100)])
+            mayMeasure.waitUntilOpen()
+            sink.metrics([point("val_loss", 100), point("train_accuracy", 90)])
+            mayEnd.waitUntilOpen()
+            sink.metrics([point("val_loss", 200), point("train_loss", 200), point("val_accuracy", 50)])
+            return .succeeded(JobResult(models: [], report: [:]))
+        }
+        live.stage.pool.start()
+        let id = try live.stage.submit()
+        let first = try Stream(live.port, id)
+        var seen = try first.read(until: { $0.contains { $0.name == "metric" } })
+        mayMeasure.open()
+        // Cut off in the middle of a pull: the point of train_accuracy comes after that of val_loss.
+        seen += try first.read(until: { $0.contains { $0.data["series"] == "val_loss" } })
+        let last = try #require(seen.compactMap(\.id).last)
+        mayEnd.open()
+        seen += try Stream(live.port, id, last: last).readToEnd()
+        let curves = Dictionary(
+            grouping: seen.filter { $0.name == "metric" }, by: { $0.data["series"]?.stringValue ?? "" })
+        let steps = curves.mapValues { $0.flatMap { $0.data["steps"]?.arrayValue?.map(\.intValue) ?? [] } }
+        #expect(
+            steps == [
+                "train_loss": [100, 200], "val_loss": [100, 200], "train_accuracy": [90],
+                "val_accuracy": [50],
+            ])
+    }
+
     @Test("a browser signs in with a secret that works once, and only from our own pages")
     func signsIn() throws {
         let live = try Live()

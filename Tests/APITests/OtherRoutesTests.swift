@@ -85,6 +85,19 @@ import Testing
         #expect(try stage.answer(.get, "/v1/datasets/none").code == "dataset_not_found")
     }
 
+    @Test("a dataset that came meanwhile is found, by a list and by name", arguments: ["", "/late"])
+    func findsLateDataset(path: String) throws {
+        let stage = try Backstage()
+        #expect(try stage.answer(.get, "/v1/datasets").json["data"] == [])
+        let datasets = stage.service.repositories.datasets
+        let record = DatasetRecord(
+            id: stage.database.identifiers.next(at: Timestamp(milliseconds: 1)), name: "late", format: "idx",
+            isReady: true, path: "x", sha256: "ab", createdAt: Timestamp(milliseconds: 1), details: [:])
+        stage.refresh.set { try? datasets.add(record) }
+        let answer = try stage.answer(.get, "/v1/datasets\(path)")
+        #expect(answer.status == 200 && answer.text.contains("\"late\""))
+    }
+
     @Test("the system tells its version and its queue")
     func tellsSystem() throws {
         let stage = try Backstage()

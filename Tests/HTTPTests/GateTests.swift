@@ -8,7 +8,10 @@ import Testing
         "answers to our own names only",
         arguments: [
             ("127.0.0.1:PORT", 200), ("localhost:PORT", 200), ("[::1]:PORT", 200), ("LOCALHOST:PORT", 200),
-            ("box.local", 200), ("BOX.local", 200), ("box.local:PORT", 421), ("evil.example:PORT", 421),
+            ("box.local", 200), ("BOX.local", 200), ("box.local:PORT", 200), ("box.local:1", 421),
+            ("[fe80::1]", 200),
+            ("[fe80::1]:PORT", 200), ("proxy.example:8443", 200), ("proxy.example", 421),
+            ("proxy.example:PORT", 421), ("evil.example:PORT", 421),
             ("localhost", 421), ("localhost.evil:PORT", 421),
             ("127.0.0.1:1", 421), ("127.0.0.2:PORT", 421), ("", 421),
         ])

@@ -16,7 +16,7 @@ final class TestServer {
     init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
         var configuration = ServerConfiguration()
         configuration.port = 0
-        configuration.allowedHosts = ["box.local"]
+        configuration.allowedHosts = ["box.local", "[FE80::1]", "proxy.example:8443"]
         adjust(&configuration)
         authenticator = TokenAuthenticator(
             tokens: [

@@ -87,6 +87,13 @@ import Testing
         ("flag", 1, "wrong_type", "expected true or false, found 1"),
         ("name", "12345", "out_of_range", "expected at most 4 characters, found 5"),
         ("name", [1], "wrong_type", "expected a string, found an array of 1"),
+        ("name", "a\0b", "invalid_value", "expected text without control characters, found U+0000"),
+        ("note", "\u{1B}[2J", "invalid_value", "expected text without control characters, found U+001B"),
+        ("name", "a\r\n", "invalid_value", "expected text without control characters, found U+000D"),
+        (
+            "labels", ["a\u{7F}": ""], "invalid_value",
+            "expected keys without control characters, found U+007F"
+        ),
         ("color", "blue", "invalid_value", "expected one of \"red\", \"green\", found \"blue\""),
         ("color", 3, "wrong_type", "expected one of \"red\", \"green\", found 3"),
         ("sizes", [1, 2, 3, 4], "out_of_range", "expected 0 to 3 elements, found 4"),
@@ -103,6 +110,15 @@ import Testing
         object[name] = value
         let violations = Self.read(.object(object)).violations
         #expect(violations == [Violation(pointer: "/\(name)", code: code, detail: detail)])
+    }
+
+    @Test("says in the schema that text has no control characters")
+    func schemaOfText() {
+        let properties = Self.schema.jsonSchema()["properties"]
+        let expected: JSONValue = "^[^\\u0000-\\u001F\\u007F]*$"
+        #expect(properties?["name"]?["pattern"] == expected)
+        #expect(properties?["ids"]?["items"]?["pattern"] == expected)
+        #expect(properties?["labels"]?["additionalProperties"]?["pattern"] == expected)
     }
 
     @Test("points at elements and members, escaped")

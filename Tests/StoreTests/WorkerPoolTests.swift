@@ -196,6 +196,47 @@ import Testing
         #expect(signals.withLock { $0 } == [.cancel])
     }
 
+    @Test("fails a job whose result or report the store can never take, and says so in the log")
+    func failsWhatIsRefused() throws {
+        let logged = Mutex<[JobError]>([])
+        let shop = try Workshop(workers: 1) { error in logged.withLock { $0.append(error) } }
+        var model = ModelRecord.sample(shop.store, job: nil)
+        model.name = ""  // The schema wants a name.
+        shop.executor.script("result") { [model] _, _, _ in
+            .succeeded(JobResult(models: [model], report: .null))
+        }
+        shop.executor.script("report") { _, control, sink in
+            // The schema wants a name of a series, too.
+            sink.metrics([MetricPoint(series: "", step: 1, value: 1, at: .start)])
+            return .succeeded(JobResult(models: [], report: .null))
+        }
+        shop.pool.start()
+        for name in ["result", "report"] {
+            let id = try shop.submit(name)
+            let job = try shop.wait(for: id, toBe: .failed)
+            #expect(job.error?.code == "internal")
+            #expect(
+                job.error?.message
+                    == "The store does not take what the job reported; the log of the service says why.")
+        }
+        #expect(logged.withLock { $0.map(\.code) } == ["internal", "internal"])
+        #expect(logged.withLock { $0.allSatisfy { $0.cause?.contains("CHECK constraint failed") == true } })
+        try shop.wait(for: try shop.submit("fine"), toBe: .succeeded)
+    }
+
+    @Test("takes back a job whose lease ended and that nobody runs")
+    func reclaimsTheForgotten() throws {
+        let shop = try Workshop(workers: 1)
+        let id = try shop.submit("forgotten")
+        _ = try #require(try shop.store.claim())
+        shop.pool.start()
+        #expect(try shop.service.job(id).state == .running)
+        shop.time.advance(milliseconds: 60_000)
+        let job = try shop.wait(for: id, toBe: .succeeded)
+        #expect(job.fence == 2)
+        #expect(job.transitions.map(\.state) == [.queued, .running, .queued, .running, .succeeded])
+    }
+
     @Test("runs the suspects of a crash one at a time and alone")
     func isolatesSuspects() throws {
         let store = try TemporaryStore()

@@ -125,14 +125,13 @@ final class Workshop {
     init(
         workers: Int = 2, budget: Budget = Budget(threads: 4, memoryBytes: 4000),
         store: TemporaryStore? = nil,
-        bootID: String = "boot-1"
+        bootID: String = "boot-1", log: @escaping @Sendable (JobError) -> Void = { _ in }
     ) throws {
         let store = try store ?? TemporaryStore()
         self.store = store
-        pool = WorkerPool(
-            .init(workers: workers, budget: budget, bootID: bootID), jobs: store.jobs, executor: executor,
-            hub: hub,
-            time: time)
+        var configuration = WorkerPool.Configuration(workers: workers, budget: budget, bootID: bootID)
+        configuration.log = { _, error in log(error) }
+        pool = WorkerPool(configuration, jobs: store.jobs, executor: executor, hub: hub, time: time)
         time.adopt(pool.work, pool.pulse)
         service = JobService(
             repositories: .init(

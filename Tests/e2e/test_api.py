@@ -110,15 +110,25 @@ def check_events(service, identifier):
     assert len(ids) >= 3 and len(set(ids)) == len(ids) and ids == sorted(ids), ids
     rest = service.get(f"/v1/jobs/{identifier}/events?after={ids[0]}&limit=1000").json
     assert [event["id"] for event in rest["data"]] == ids[1:], rest
-    stream = service.raw(
-        f"GET /v1/jobs/{identifier}/events HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
-        f"Authorization: Bearer {service.token}\r\nAccept: text/event-stream\r\n"
-        f"Last-Event-ID: {ids[0]}\r\n\r\n".encode(), seconds=2)
-    assert b"text/event-stream" in stream, stream[:300]
-    names = [line[3:].strip().decode() for line in stream.split(b"\n") if line.startswith(b"id:")]
-    # An id with a step behind its dot marks how far the points went; the events' own ids have none.
-    sent = [name for name in names if "." not in name]
+    stream = service.get(f"/v1/jobs/{identifier}/events",
+                         headers={"Accept": "text/event-stream", "Last-Event-ID": ids[0]})
+    assert stream.headers["content-type"].startswith("text/event-stream"), stream
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+              for block in stream.body.decode().split("\n\n")]
+    # Behind an id's dot stands how far each curve went; in front of it, the last event.
+    sent = [block["id"].split(".")[0] for block in blocks if block.get("event") in ("state", "log")]
     assert sent == ids[1:], (sent, ids)
+    streamed = {}
+    for block in blocks:
+        if block.get("event") == "metric":
+            data = json.loads(block["data"])
+            streamed.setdefault(data["series"], []).extend(data["steps"])
+    curves = service.get(f"/v1/jobs/{identifier}/metrics?max_points=500").json["series"]
+    assert streamed == {name: curve["steps"] for name, curve in curves.items()}, streamed.keys()
+    last = [block["id"] for block in blocks if "id" in block][-1]
+    over = service.get(f"/v1/jobs/{identifier}/events",
+                       headers={"Accept": "text/event-stream", "Last-Event-ID": last})
+    assert over.status == 204, over
 
 
 def check_verdict(service, identifier):

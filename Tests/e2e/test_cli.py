@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 
@@ -32,6 +33,30 @@ def test_wrong_usage_is_told_from_failure(binary, kept):
                   ["serve", "--host", "0.0.0.0"], ["serve", "--host", "0.0.0.0", "--no-auth"]):
         code, _, error = vintner(binary, *words)
         assert code == USAGE and error, (words, code, error)
+
+
+def test_a_dataset_added_beside_the_server_is_there_at_once(binary, kept):
+    with Service(binary) as service, tempfile.TemporaryDirectory() as folder:
+        for split, count in (("train", 8), ("t10k", 4)):
+            with open(f"{folder}/{split}-images-idx3-ubyte", "wb") as file:
+                file.write(struct.pack(">IIII", 0x803, count, 2, 2) + bytes(range(4)) * count)
+            with open(f"{folder}/{split}-labels-idx1-ubyte", "wb") as file:
+                file.write(struct.pack(">II", 0x801, count) + bytes([0, 1]) * (count // 2))
+        assert service.get("/v1/datasets/tiny").status == 404
+        code, out, error = vintner(binary, "datasets", "add", "tiny", folder, data=service.data)
+        assert code == OK, (out, error)
+        tiny = service.get("/v1/datasets/tiny").json
+        assert tiny["name"] == "tiny" and tiny in service.get("/v1/datasets").json["data"], tiny
+
+
+def test_a_blank_token_stops_the_start(binary, kept):
+    for content in ("", "\n", " secret\n"):
+        with tempfile.TemporaryDirectory() as data:
+            with open(f"{data}/token", "w", encoding="utf-8") as file:
+                file.write(content)
+            code, out, error = vintner(binary, "serve", "--port", "0", data=data, seconds=30)
+            assert code == FAILED and "listening" not in out, (content, code, out)
+            assert f"{data}/token" in error and "delete it" in error, (content, error)
 
 
 def test_nobody_answers(binary, kept):

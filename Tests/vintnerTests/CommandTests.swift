@@ -82,6 +82,16 @@ import Testing
         #expect(mode == 0o600)
     }
 
+    @Test("has no token when its file is blank, and says what to do", arguments: ["", "\n", " secret\n"])
+    func blankToken(content: String) throws {
+        let folder = try makeFolder()
+        defer { try? Folder.removeTree(folder.path) }
+        try AtomicFile.write(Array(content.utf8), to: folder.token)
+        let error = #expect(throws: FileError.self) { try folder.readOrMakeToken() }
+        #expect(error?.description.contains("delete it, and the next start makes a new one.") == true)
+        #expect(try readFile(folder.token, limit: 100) == Array(content.utf8))
+    }
+
     @Test("is cleaned of what no record names, and of nothing else")
     func cleaning() throws {
         let folder = try makeFolder()

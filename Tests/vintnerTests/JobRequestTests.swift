@@ -66,6 +66,36 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         #expect(places["/nmae"]?.first?.contains("\"name\"") == true)
     }
 
+    @Test("is refused when a gate can never hold, before anything is trained")
+    func impossibleGates() {
+        let found = violations([
+            "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+            "gate": [
+                ["metric": "val_acuracy", "min": 0.9], ["metric": "joules", "min": 2, "max": 1],
+                ["metric": "", "min": 0], ["metric": "val_loss", "min": 1, "max": 1],
+            ],
+        ])
+        #expect(found.map(\.pointer) == ["/gate/0/metric", "/gate/1", "/gate/2/metric"])
+        #expect(found.map(\.code) == ["unknown_metric", "invalid_value", "unknown_metric"])
+        #expect(found.first?.detail == "unknown metric \"val_acuracy\"; did you mean \"val_accuracy\"?")
+        #expect(found.dropFirst().first?.detail == "no value is at least 2.0 and at most 1.0")
+    }
+
+    @Test("takes a gate on every series and on every figure of the report")
+    func possibleGates() throws {
+        for metric in [
+            "train_accuracy", "val_accuracy", "learning_rate", "test_accuracy", "best_val_accuracy",
+            "joules", "peak_memory_bytes", "file_bytes",
+        ] {
+            let gate: JSONValue = [["metric": .string(metric), "max": 1]]
+            let body: JSONValue = [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+                "gate": gate,
+            ]
+            #expect(try read(body).resolved["gate"]?.arrayValue?.count == 1, "\(metric)")
+        }
+    }
+
     @Test("names the datasets that there are when its own is unknown")
     func unknownDataset() {
         let found = violations([

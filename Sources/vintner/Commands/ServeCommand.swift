@@ -28,7 +28,8 @@ struct ServeCommand: ParsableCommand {
     var noAuth = false
     @Flag(help: "Serve other addresses than loopback although nothing is encrypted.")
     var insecureHTTP = false
-    @Option(help: "A further name that clients may call this server by; may be given several times.")
+    @Option(
+        help: "A further name that clients may call this server by, with or without a port; may be repeated.")
     var allowedHost: [String] = []
     @Option(help: "The least that is logged: debug, info, notice, warning, error.")
     var logLevel = "info"
@@ -67,12 +68,18 @@ struct ServeCommand: ParsableCommand {
             throw Ending.failed.error
         }
         let folder = service.configuration.folder
-        let token = try folder.readOrMakeToken()
+        let token: (token: String, isNew: Bool)
+        do { token = try folder.readOrMakeToken() } catch {
+            service.close()
+            Terminal.complain("vintner: \(error)")
+            throw Ending.failed.error
+        }
         let authenticator = TokenAuthenticator(
             tokens: [(token.token, Principal(name: "owner"))],
             anonymous: noAuth ? Principal(name: "anonymous") : nil)
         let server = Server(
-            serverConfiguration(log), router: router(service, authenticator), authenticator: authenticator)
+            serverConfiguration(log), router: router(service, authenticator, log),
+            authenticator: authenticator)
         let port: Int
         do { port = try server.start() } catch {
             service.close()
@@ -80,7 +87,8 @@ struct ServeCommand: ParsableCommand {
             throw Ending.failed.error
         }
         announce(port, token, authenticator)
-        registerDatasets(service, log)
+        // Beside the first requests: reading a system dataset through takes half a second.
+        Thread.detachNewThread { Self.registerDatasets(service, log) }
         _ = Signals.wait()
         stop(server, service, log)
     }
@@ -114,21 +122,19 @@ struct ServeCommand: ParsableCommand {
         return configuration
     }
 
-    private func router(_ service: Service, _ authenticator: TokenAuthenticator) -> Router {
+    private func router(_ service: Service, _ authenticator: TokenAuthenticator, _ log: Logger) -> Router {
         let folder = service.configuration.folder
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
             unreadiness: { service.pool.isDraining ? "draining" : nil },
-            modelFile: { folder.absolute($0.path) }, removeFiles: { service.remove($0) })
+            modelFile: { folder.absolute($0.path) },
+            refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }
 
-    /// Beside the first requests: reading a system dataset through takes half a second.
-    private func registerDatasets(_ service: Service, _ log: Logger) {
-        Thread.detachNewThread {
-            do { try service.registerDatasets() } catch {
-                log.error("datasets could not be registered", metadata: ["cause": "\(error)"])
-            }
+    private static func registerDatasets(_ service: Service, _ log: Logger) {
+        do { try service.registerDatasets() } catch {
+            log.error("datasets could not be registered", metadata: ["cause": "\(error)"])
         }
     }
 

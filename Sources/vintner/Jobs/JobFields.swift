@@ -31,7 +31,14 @@ enum JobFields {
         "limits", "What the job may use.", fields: [maxSeconds, maxJoules, maxMemory])
     static let limits = Field.object("limits", limitsSchema, "What the job may use.")
 
-    static let gateMetric = Field.string("metric", lengthMax: 64, "A series, or a figure of the report.")
+    /// What a condition can be about: the series, then the report's figures.
+    static let gateMetrics = [
+        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "test_accuracy",
+        "test_loss", "best_val_accuracy", "seconds", "cpu_seconds", "joules", "peak_memory_bytes",
+        "parameters", "macs_per_sample", "file_bytes",
+    ]
+    static let gateMetric = Field.string(
+        "metric", lengthMax: 64, "What must be reached: \(gateMetrics.joined(separator: ", ")).")
     static let gateMin = Field.optionalNumber("min", in: -1e30...1e30, "The least that passes.")
     static let gateMax = Field.optionalNumber("max", in: -1e30...1e30, "The most that passes.")
     static let gateSchema = ObjectSchema(

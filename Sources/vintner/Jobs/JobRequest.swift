@@ -132,11 +132,20 @@ private struct Values {
         for (index, gate) in gates.enumerated() {
             let place = JSONPointer.element(index, of: "/gate")
             var nested = ObjectReader(gate, as: JobFields.gateSchema, at: place, log: reader.log)
-            _ = nested.read(JobFields.gateMetric)
+            let metric = nested.read(JobFields.gateMetric)
             let (low, high) = (nested.read(JobFields.gateMin), nested.read(JobFields.gateMax))
             nested.finish()
             if low == nil, high == nil {
                 reader.log.add(place, "missing_field", "a condition needs \"min\" or \"max\"")
+            }
+            if nested.raw("metric") == .string(metric), !JobFields.gateMetrics.contains(metric) {
+                reader.log.add(
+                    nested.pointer(to: "metric"), "unknown_metric",
+                    Spelling.complaint(unknown: "metric", metric, among: JobFields.gateMetrics))
+            }
+            if let low, let high, low > high {
+                reader.log.add(
+                    place, "invalid_value", "no value is at least \(low) and at most \(high)")
             }
             resolved.append(.object(nested.resolved))
         }

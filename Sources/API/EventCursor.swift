@@ -1,0 +1,50 @@
+import Jobs
+
+/// How far a client has read: the last event, and of each curve the step up to which it has the points.
+///
+/// Written as `evt_...` or `evt_....train_loss=1200,val_loss=1000`; the second part is what makes a
+/// resumed stream repeat no point. Each curve has a step of its own, because a step's validation
+/// figures are stored later than its loss.
+struct EventCursor: Sendable, Equatable {
+    /// More curves than a job can have.
+    private static let seriesMax = 100
+
+    var event: EventID?
+    var steps: [String: Int] = [:]
+
+    /// The beginning.
+    init() {}
+
+    /// Reads a cursor; `nil` when it is none of ours.
+    init?(_ text: String) {
+        let parts = text.split(separator: ".", maxSplits: 1)
+        guard let first = parts.first, let event = EventID(String(first)) else { return nil }
+        self.event = event
+        guard parts.count == 2 else { return }
+        let series = parts[1].split(separator: ",", omittingEmptySubsequences: false)
+        guard series.count <= Self.seriesMax else { return nil }
+        for entry in series {
+            guard let equals = entry.lastIndex(of: "="), let step = Int(entry[entry.index(after: equals)...]),
+                step >= 0
+            else { return nil }
+            steps[String(entry[..<equals])] = step
+        }
+    }
+
+    /// The text that `init` reads; `nil` before the first event.
+    ///
+    /// A curve whose name would not survive is left out: a resumed stream repeats it.
+    var text: String? {
+        guard let event else { return nil }
+        let entries = steps.filter { Self.isPlain($0.key) }.sorted { $0.key < $1.key }
+        guard !entries.isEmpty else { return event.rawValue }
+        return "\(event.rawValue)." + entries.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+    }
+
+    /// Goes back to `step` wherever the client is beyond it.
+    mutating func rewind(toStep step: Int) { steps = steps.mapValues { min($0, step) } }
+
+    private static func isPlain(_ name: String) -> Bool {
+        !name.isEmpty && name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") }
+    }
+}
