@@ -110,7 +110,10 @@ final class Service: Sendable {
     /// Deletes files that no record names any more.
     func remove(_ paths: [String]) {
         for path in paths {
-            do { try Folder.removeTree(configuration.folder.absolute(path)) } catch {
+            // A model's folder is its own: the description beside the weights goes with them.
+            let isModel = path.hasPrefix("models/") && path.hasSuffix("/model.safetensors")
+            let target = isModel ? String(path.dropLast("/model.safetensors".count)) : path
+            do { try Folder.removeTree(configuration.folder.absolute(target)) } catch {
                 log.warning("a file could not be deleted", metadata: ["cause": "\(error)"])
             }
         }

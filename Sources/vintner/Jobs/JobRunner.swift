@@ -125,21 +125,10 @@ final class JobRunner: JobExecutor {
             try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
             return outcome(of: run.stopReason ?? .cancel)
         }
-        let receipt: AtomicFile.Receipt
         let id: ModelID = identifiers.next(at: time.now())
         let path = "\(DataFolder.folder(of: id))/model.safetensors"
         let info = request.dataset
-        let description: JSONObject = [
-            "dataset": .string(info.name), "classes": .array(info.classNames.map { .string($0) }),
-            "mean": .array(info.mean.map { .number($0) }),
-            "std": .array(info.standardDeviation.map { .number($0) }),
-        ]
-        do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: id))) } catch {
-            throw JobFailure(code: "io", message: "The model's folder could not be made.", isRetryable: true)
-        }
-        receipt = try translate { () throws(TrainingError) in
-            try trainer.saveModel(to: folder.absolute(path), description: description)
-        }
+        let receipt = try storeModel(trainer, request, in: DataFolder.folder(of: id), at: path)
         run.finish(step: trainer.state.step)
         let cost = CostModel(of: request.model.graph)
         let report = self.report(trainer, test, cost, run.totals, receipt)
@@ -155,6 +144,31 @@ final class JobRunner: JobExecutor {
                 "dataset_sha256": .string(info.sha256), "seed": .string(String(request.seed)),
             ])
         return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
+    }
+
+    /// Stores the weights, and beside them what is needed to use them: architecture, classes, normalisation.
+    private func storeModel(
+        _ trainer: Trainer, _ request: JobRequest, in folder: String, at path: String
+    ) throws(JobFailure) -> AtomicFile.Receipt {
+        let info = request.dataset
+        let description: JSONObject = [
+            "dataset": .string(info.name), "classes": .array(info.classNames.map { .string($0) }),
+            "mean": .array(info.mean.map { .number($0) }),
+            "std": .array(info.standardDeviation.map { .number($0) }),
+        ]
+        var beside = description
+        beside["model"] = request.model.json
+        beside["spec"] = .object(request.resolved)
+        do throws(FileError) {
+            try Folder.make(self.folder.absolute(folder))
+            let text = JSONValue.object(beside).encoded(pretty: true)
+            _ = try AtomicFile.write(Array(text.utf8), to: self.folder.absolute("\(folder)/model.json"))
+        } catch {
+            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+        }
+        return try translate { () throws(TrainingError) in
+            try trainer.saveModel(to: self.folder.absolute(path), description: description)
+        }
     }
 
     /// Goes back to the weights of the best epoch; a damaged file leaves the last ones, and says so.
