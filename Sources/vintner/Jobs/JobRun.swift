@@ -72,8 +72,8 @@ final class JobRun: TrainingObserver {
                 etaSeconds: rate.map { left / max($0, 1e-9) }))
     }
 
-    /// - Parameter isTraining: Whether the interval held training steps alone, so that its rates mean
-    ///   something.
+    /// Ends an interval; `isTraining` says whether it held training steps alone, so that its rates mean
+    /// something.
     private func takeSample(_ step: Int, isTraining: Bool = true) {
         let point = sampler.sample(step: step, isTraining: isTraining)
         rate = point.samplesPerSecond ?? rate

@@ -48,9 +48,7 @@ struct ResourceSampler {
 
     var secondsSinceSample: Double { Double(time.monotonicNanoseconds() - last) * 1e-9 }
 
-    /// Ends an interval.
-    ///
-    /// - Parameter isTraining: Whether it held training steps alone; the rates are left out otherwise.
+    /// Ends an interval; the rates are left out unless `isTraining` says that it held training steps alone.
     mutating func sample(step: Int, isTraining: Bool) -> ResourcePoint {
         let now = time.monotonicNanoseconds()
         let seconds = max(Double(now - last) * 1e-9, 1e-9)
