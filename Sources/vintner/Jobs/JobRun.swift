@@ -10,7 +10,7 @@ final class JobRun: TrainingObserver {
     private let sink: any JobSink
     private let folder: DataFolder
     private let time: any TimeSource
-    private let limits: JobRequest.Limits
+    private let limits: JobSettings.Limits
     private let checkpointSeconds: Double
     private let batchSize: Int
     private var sampler: ResourceSampler
