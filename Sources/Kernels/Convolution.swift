@@ -62,10 +62,7 @@ public enum Convolution {
             shape, weights: weights, relu: relu, training: training, on: engine)
         return try Primitive(
             descriptor,
-            [
-                (DNNL_ARG_SRC, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_BIAS, .read),
-                (DNNL_ARG_DST, .write),
-            ], on: engine)
+            Primitive.forwardUses, on: engine)
     }
 
     /// The gradient of the input from that of the output.
@@ -84,9 +81,7 @@ public enum Convolution {
             "describe the data gradient of a convolution")
         let descriptor = try unsafe PrimitiveDescriptor.find(
             &operation, "find the data gradient of a convolution", hint: hint, on: engine)
-        return try Primitive(
-            descriptor, [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_DIFF_SRC, .write)],
-            on: engine)
+        return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
     }
 
     /// The gradients of the weights and the bias.
@@ -107,10 +102,7 @@ public enum Convolution {
             &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
         return try Primitive(
             descriptor,
-            [
-                (DNNL_ARG_SRC, .read), (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_DIFF_WEIGHTS, .write),
-                (DNNL_ARG_DIFF_BIAS, .write),
-            ], on: engine)
+            Primitive.backwardWeightsUses, on: engine)
     }
 
     private static func forwardDescriptor(

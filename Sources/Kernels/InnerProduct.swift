@@ -24,10 +24,7 @@ public enum InnerProduct {
     ) throws(KernelError) -> Primitive {
         try Primitive(
             forwardDescriptor(shape, weights: weights, relu: relu, training: training, on: engine),
-            [
-                (DNNL_ARG_SRC, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_BIAS, .read),
-                (DNNL_ARG_DST, .write),
-            ], on: engine)
+            Primitive.forwardUses, on: engine)
     }
 
     /// inputGradient = outputGradient · weight.
@@ -42,9 +39,7 @@ public enum InnerProduct {
             "describe the data gradient of a linear layer")
         let descriptor = try unsafe PrimitiveDescriptor.find(
             &operation, "find the data gradient of a linear layer", hint: hint, on: engine)
-        return try Primitive(
-            descriptor, [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_DIFF_SRC, .write)],
-            on: engine)
+        return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
     }
 
     /// weightGradient = outputGradientᵀ · input; biasGradient = column sums of outputGradient.
@@ -61,10 +56,7 @@ public enum InnerProduct {
             &operation, "find the weight gradient of a linear layer", hint: hint, on: engine)
         return try Primitive(
             descriptor,
-            [
-                (DNNL_ARG_SRC, .read), (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_DIFF_WEIGHTS, .write),
-                (DNNL_ARG_DIFF_BIAS, .write),
-            ], on: engine)
+            Primitive.backwardWeightsUses, on: engine)
     }
 
     private static func forwardDescriptor(

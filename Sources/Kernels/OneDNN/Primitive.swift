@@ -17,7 +17,7 @@ internal import COneDNN
     /// `uses` are the execution arguments in operand order; those that the primitive does not have are left
     /// out. A scratchpad, if any, comes last.
     init(
-        _ descriptor: PrimitiveDescriptor, _ uses: [(argument: Int32, access: Access)], on engine: DNNEngine
+        _ descriptor: PrimitiveDescriptor, _ uses: [Use], on engine: DNNEngine
     ) throws(KernelError) {
         var arguments: [Int32] = []
         var layouts: [TensorLayout] = []
@@ -76,4 +76,20 @@ internal import COneDNN
                 primitive, engine.stream, Int32(truncatingIfNeeded: arguments.count), arguments.baseAddress),
             "run \(implementation)")
     }
+}
+
+/// The operand orders that convolutions and products share.
+extension Primitive {
+    typealias Use = (argument: Int32, access: Access)
+
+    static let forwardUses: [Use] = [
+        (DNNL_ARG_SRC, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_BIAS, .read), (DNNL_ARG_DST, .write),
+    ]
+    static let backwardDataUses: [Use] = [
+        (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_DIFF_SRC, .write),
+    ]
+    static let backwardWeightsUses: [Use] = [
+        (DNNL_ARG_SRC, .read), (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_DIFF_WEIGHTS, .write),
+        (DNNL_ARG_DIFF_BIAS, .write),
+    ]
 }
