@@ -1,3 +1,6 @@
+internal import CKernels
+internal import Tensor
+
 /// A call of one of our C kernels with its argument block.
 @safe final class KernelCall<Arguments>: PreparedKernel {
     typealias Function = (UnsafePointer<Arguments>) -> Void
@@ -38,4 +41,9 @@ extension UnsafeMutableRawPointer {
     var floats: UnsafeMutablePointer<Float> { unsafe assumingMemoryBound(to: Float.self) }
     var constantFloats: UnsafePointer<Float> { unsafe UnsafePointer(floats) }
     var integers: UnsafeMutablePointer<Int32> { unsafe assumingMemoryBound(to: Int32.self) }
+}
+
+extension ElementType {
+    /// The C kernels' name of an activation's element type.
+    var kernelElement: ck_element { self == .bfloat16 ? ck_element(CK_BFLOAT16) : ck_element(CK_FLOAT32) }
 }

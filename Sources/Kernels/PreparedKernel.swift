@@ -14,6 +14,11 @@ public struct Operand: Sendable {
         self.access = access
     }
 
+    /// Activations, as they are stored.
+    static func elements(_ count: Int, _ type: ElementType, _ access: Access) -> Operand {
+        Operand(count * type.byteCount, access)
+    }
+
     static func floats(_ count: Int, _ access: Access) -> Operand {
         Operand(count * MemoryLayout<Float>.stride, access)
     }

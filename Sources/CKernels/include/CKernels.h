@@ -32,6 +32,11 @@ void ck_return_memory(void);
 /// Bounds the number of heaps that glibc spreads the threads over.
 void ck_limit_arenas(int count);
 
+// ---- What a kernel's activations are stored as; it computes in float32 either way.
+
+typedef int32_t ck_element;
+enum { CK_FLOAT32 = 0, CK_BFLOAT16 = 1 };
+
 // ---- What a step reads that changes from step to step.
 
 typedef struct {
