@@ -3,7 +3,8 @@ public import Tensor
 /// A model as a typed graph: pure values that nothing has to run to understand.
 ///
 /// Nodes stand in an order in which every input is computed before it is used. Shapes are of one sample,
-/// `[channels, height, width]` or `[features]`; the batch is the plan's affair.
+/// as PyTorch writes them without the batch: `[channels, height, width]`, `[tokens, width]`, `[features]`;
+/// the batch is the plan's affair.
 public struct Graph: Sendable {
     /// An index into `values`.
     public struct ValueID: Hashable, Sendable { public let index: Int }
@@ -14,20 +15,60 @@ public struct Graph: Sendable {
 
     /// One activation.
     public struct Value: Sendable, Hashable {
+        /// What its elements are.
+        public enum Element: Sendable, Hashable {
+            case real
+            /// Indices into a vocabulary, as Int32.
+            case token
+        }
+
         public let shape: Shape
+        /// How a sample's elements lie in memory.
+        public let order: Order
+        public let element: Element
+
+        public init(shape: Shape, order: Order, element: Element = .real) {
+            self.shape = shape
+            self.order = order
+            self.element = element
+        }
+
+        /// The innermost extent in memory: channels, width, features.
+        public var channels: Int {
+            switch order {
+            case .plain: shape.dimensions.last ?? 1
+            case .channelsLast: shape[0]
+            case .flattened: shape.elementCount
+            }
+        }
+
+        /// Places that each have `channels` elements.
+        public var positions: Int { shape.elementCount / channels }
+    }
+
+    /// How the elements of one sample lie in memory.
+    public enum Order: Sendable, Hashable {
+        /// Row-major, the last axis innermost: `[tokens, width]`, `[features]`.
+        case plain
+        /// The first axis, the channels, innermost: `[channels, height, width]`, `[channels, length]`.
+        case channelsLast
+        /// Features of an image that was flattened and still lies channels last.
+        case flattened(Shape)
     }
 
     /// One learned tensor, or one that training tracks without learning it.
     public struct Parameter: Sendable, Hashable {
         public enum Role: String, Sendable {
             case weight, bias, scale, shift
+            /// A table whose rows are picked or added: tokens, positions, a class token.
+            case embedding
             case runningMean = "running_mean"
             case runningVariance = "running_var"
 
             /// Whether the optimiser changes it.
             public var isLearned: Bool { self != .runningMean && self != .runningVariance }
             /// Biases and normalisation parameters do not decay unless asked (compression.md, pitfall 40).
-            public var isBiasOrNorm: Bool { self != .weight }
+            public var isBiasOrNorm: Bool { self != .weight && self != .embedding }
         }
 
         /// `conv1.weight`, as in a PyTorch state dictionary.
@@ -39,34 +80,58 @@ public struct Graph: Sendable {
         public let fanIn: Int
         /// Outputs that one input enters; 0 where it means nothing.
         public let fanOut: Int
+        /// The deviation of the normal distribution that it starts from, whatever the model's rule; 0 for
+        /// zeros, nil for the rule.
+        public let initialDeviation: Double?
+        /// Whether the optimiser may change it; false for what adapters are trained beside.
+        public var isFrozen = false
+
+        public init(
+            name: String, shape: Shape, role: Role, fanIn: Int = 0, fanOut: Int = 0,
+            initialDeviation: Double? = nil
+        ) {
+            self.name = name
+            self.shape = shape
+            self.role = role
+            self.fanIn = fanIn
+            self.fanOut = fanOut
+            self.initialDeviation = initialDeviation
+        }
+
+        /// Whether a step changes it by its gradient.
+        public var isTrained: Bool { role.isLearned && !isFrozen }
     }
 
-    /// One layer at work.
+    /// One operation at work.
     public struct Node: Sendable, Hashable {
+        /// `conv1`, `block2.attention`; unique, but for views and reorders.
         public let name: String
-        public let kind: LayerKind
+        public let operation: Operation
         public let inputs: [ValueID]
         public let output: ValueID
+        /// A parameter may belong to several nodes: tied weights.
         public let parameters: [ParameterID]
         /// Multiply-accumulates of one sample's forward pass.
         public let macs: Int
     }
 
-    public internal(set) var values: [Value] = []
-    public internal(set) var parameters: [Parameter] = []
-    public internal(set) var nodes: [Node] = []
+    public private(set) var values: [Value] = []
+    public private(set) var parameters: [Parameter] = []
+    public private(set) var nodes: [Node] = []
     public let input: ValueID
     public internal(set) var output: ValueID
+    private var readers: [[NodeID]] = [[]]
+    private var makers: [NodeID?] = [nil]
 
-    init(input shape: Shape) {
-        values = [Value(shape: shape)]
+    init(input value: Value) {
+        values = [value]
         input = ValueID(index: 0)
         output = input
     }
 
     public subscript(value: ValueID) -> Value { values[value.index] }
-    public subscript(parameter: ParameterID) -> Parameter { parameters[parameter.index] }
     public subscript(node: NodeID) -> Node { nodes[node.index] }
+    public subscript(parameter: ParameterID) -> Parameter { parameters[parameter.index] }
 
     public var inputShape: Shape { self[input].shape }
     public var outputShape: Shape { self[output].shape }
@@ -76,26 +141,41 @@ public struct Graph: Sendable {
     /// Every parameter, in order.
     public var parameterIDs: [ParameterID] { parameters.indices.map { ParameterID(index: $0) } }
 
-    /// The nodes that read a value.
-    public func consumers(of value: ValueID) -> [NodeID] {
-        nodeIDs.filter { self[$0].inputs.contains(value) }
-    }
+    /// The nodes that read a value, each once for every time that it does.
+    public func consumers(of value: ValueID) -> [NodeID] { readers[value.index] }
 
     /// The node that computes a value; nil for the input.
-    public func producer(of value: ValueID) -> Node? { nodes.first { $0.output == value } }
+    public func producer(of value: ValueID) -> Node? { makers[value.index].map { self[$0] } }
 
     /// The node's parameter with a role, if it has one.
     public func parameter(_ role: Parameter.Role, of node: Node) -> ParameterID? {
         node.parameters.first { self[$0].role == role }
     }
 
-    mutating func addValue(_ shape: Shape) -> ValueID {
-        values.append(Value(shape: shape))
-        return ValueID(index: values.count - 1)
-    }
-
     mutating func addParameter(_ parameter: Parameter) -> ParameterID {
         parameters.append(parameter)
         return ParameterID(index: parameters.count - 1)
     }
+
+    /// Appends a node behind its inputs and returns its output.
+    @discardableResult
+    mutating func addNode(
+        _ name: String, _ operation: Operation, _ inputs: [ValueID], _ output: Value,
+        parameters: [ParameterID] = [], macs: Int = 0
+    ) -> ValueID {
+        let id = NodeID(index: nodes.count)
+        values.append(output)
+        let result = ValueID(index: values.count - 1)
+        readers.append([])
+        makers.append(id)
+        for input in inputs { readers[input.index].append(id) }
+        nodes.append(
+            Node(
+                name: name, operation: operation, inputs: inputs, output: result, parameters: parameters,
+                macs: macs))
+        return result
+    }
+
+    /// Keeps a parameter as it is while others are trained.
+    mutating func freeze(_ id: ParameterID) { parameters[id.index].isFrozen = true }
 }

@@ -66,6 +66,7 @@ public struct ModelSpec: Sendable, Hashable {
             guard let layer, inference.append(layer, at: index) else { return nil }
         }
         guard log.violations.count == before else { return nil }
+        inference.straighten()
         checkOutput(inference.graph, classes, pointer, log)
         guard log.violations.count == before else { return nil }
         return ModelSpec(
@@ -83,6 +84,7 @@ public struct ModelSpec: Sendable, Hashable {
         var inference = ShapeInference(input: input, pointer: "", hasLayers: true, log: log)
         for (index, layer) in layers.enumerated() where !inference.append(layer, at: index) { break }
         try log.throwIfAny()
+        inference.straighten()
         self.init(input: input, layers: layers, initialization: initialization, graph: inference.graph)
     }
 

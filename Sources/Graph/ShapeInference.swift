@@ -17,7 +17,7 @@ struct ShapeInference {
     let log: ViolationLog
 
     init(input: Shape, pointer: String, hasLayers: Bool, log: ViolationLog) {
-        graph = Graph(input: input)
+        graph = Graph(input: Graph.Value(shape: input, order: input.rank == 3 ? .channelsLast : .plain))
         self.pointer = pointer
         self.hasLayers = hasLayers
         self.log = log
@@ -100,6 +100,7 @@ struct ShapeInference {
     }
 
     private mutating func appendBatchNorm(_ layer: LayerSpec, _ input: Shape) -> Bool {
+        straighten()
         guard let shape = try? Shape([input[0]]) else { return false }
         let roles: [Graph.Parameter.Role] = [.scale, .shift, .runningMean, .runningVariance]
         let parameters = roles.map { role in
@@ -146,13 +147,29 @@ struct ShapeInference {
         macs: Int = 0
     ) -> Bool {
         guard let shape = checkedShape(output, "output of \(layer.name)", place) else { return false }
-        let input = graph.output
-        graph.output = graph.addValue(shape)
-        graph.nodes.append(
-            Graph.Node(
-                name: layer.name, kind: layer.kind, inputs: [input], output: graph.output,
-                parameters: parameters, macs: macs))
+        let input = graph[graph.output]
+        var order = shape.rank == 3 ? Graph.Order.channelsLast : .plain
+        if shape.rank == 1, case .flatten = layer.kind, input.shape.rank == 3, input.shape[0] > 1,
+            input.positions > 1
+        {
+            order = .flattened(input.shape)
+        }
+        switch layer.kind {
+        case .relu, .dropout: order = input.order
+        default: break
+        }
+        graph.output = graph.addNode(
+            layer.name, layer.kind.operation, [graph.output], Graph.Value(shape: shape, order: order),
+            parameters: parameters, macs: macs)
         return true
+    }
+
+    /// Brings flattened features into PyTorch's order.
+    mutating func straighten() {
+        let value = graph[graph.output]
+        guard case .flattened = value.order else { return }
+        graph.output = graph.addNode(
+            "permute", .permute(axes: [0]), [graph.output], Graph.Value(shape: value.shape, order: .plain))
     }
 
     private func field(_ name: String, of place: String) -> String {
@@ -194,5 +211,30 @@ struct ShapeInference {
             field("kernel_size", of: place), "shape_mismatch",
             "kernel \(size) does not fit the \(image.height)x\(image.width) input\(padded)")
         return false
+    }
+}
+
+extension LayerKind {
+    fileprivate var operation: Operation {
+        switch self {
+        case .conv2d(let conv):
+            var window = Operation.Window(kernelSize: conv.kernelSize)
+            (window.stride, window.padding, window.dilation) = (conv.stride, conv.padding, conv.dilation)
+            (window.groups, window.bias) = (conv.groups, conv.bias)
+            return .convolution(window)
+        case .linear(let linear): return .linear(bias: linear.bias)
+        case .relu: return .activation(.relu)
+        case .maxPool2d(let pool):
+            return .pooling(
+                .init(.maximum, kernelSize: pool.kernelSize, stride: pool.stride, padding: pool.padding))
+        case .avgPool2d(let pool):
+            return .pooling(
+                .init(
+                    .average(countsPadding: pool.countIncludePad), kernelSize: pool.kernelSize,
+                    stride: pool.stride, padding: pool.padding))
+        case .flatten: return .view
+        case .dropout(let probability): return .dropout(probability)
+        case .batchNorm(let norm): return .batchNorm(.init(epsilon: norm.epsilon, momentum: norm.momentum))
+        }
     }
 }
