@@ -25,7 +25,7 @@ public struct Gradients: Sendable {
     public init(of graph: Graph) {
         var needed = [Bool](repeating: false, count: graph.values.count)
         for node in graph.nodes {
-            let learns = node.parameters.contains { graph[$0].role.isLearned }
+            let learns = node.parameters.contains { graph[$0].isTrained }
             needed[node.output.index] = learns || node.inputs.contains { needed[$0.index] }
         }
         values = [GradientValue(of: graph.output)]

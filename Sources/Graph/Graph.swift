@@ -11,7 +11,11 @@ public struct Graph: Sendable {
     /// An index into `parameters`.
     public struct ParameterID: Hashable, Sendable { public let index: Int }
     /// An index into `nodes`.
-    public struct NodeID: Hashable, Sendable { public let index: Int }
+    public struct NodeID: Hashable, Sendable {
+        public let index: Int
+
+        public init(index: Int) { self.index = index }
+    }
 
     /// One activation.
     public struct Value: Sendable, Hashable {

@@ -24,23 +24,25 @@ public final class ExecutionPlan {
     let buffers: [Buffer]
     private let store: ParameterStore
     private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
-    private let logits: BufferID
+    private let logits: BufferID?
     /// Which operands of which steps read what is bound from outside.
     private let external: [(role: Buffer.Role, step: Int, operand: Int)]
     private var arena: Arena?
 
     /// Lowers `graph` and places every buffer behind the store; allocates nothing.
     init(
-        _ graph: Graph, batch: Int, mode: PlanMode, store: ParameterStore, on engine: DNNEngine
+        _ graph: Graph, batch: Int, mode: PlanMode, options: LoweringOptions, store: ParameterStore,
+        on engine: DNNEngine
     ) throws(PlanError) {
-        var lowering = Lowering(graph, batch: batch, mode: mode, store: store, engine: engine)
+        var lowering = Lowering(
+            graph, batch: batch, mode: mode, options: options, store: store, engine: engine)
         try lowering.run()
         (self.batch, self.mode, self.store) = (batch, mode, store)
         steps = lowering.steps
         gradients = lowering.parameterGradients
-        logits = lowering.activation(graph.output)
+        logits = mode.loss == nil ? nil : lowering.activation(graph.output)
         var buffers = lowering.buffers
-        if !mode.isTraining { buffers[logits.index].isKept = true }
+        if !mode.isTraining, let logits { buffers[logits.index].isKept = true }
         let last = max(steps.count - 1, 0)
         var requests: [MemoryPlanner.Request] = []
         var requested: [Int] = []
@@ -119,7 +121,7 @@ public final class ExecutionPlan {
 
     /// The model's output after a run in mode `evaluation`: `[batch, outputs]`, images channels-last.
     public func output() -> [Float] {
-        guard let arena, let slot = buffers[logits.index].slot else { return [] }
+        guard let arena, let logits, let slot = buffers[logits.index].slot else { return [] }
         let count = batch * store.graph.outputShape.elementCount
         return arena.read(Slot(offset: slot.offset, byteCount: count * 4), as: Float.self)
     }

@@ -4,38 +4,53 @@ internal import Tensor
 
 /// Turns a graph into the steps of a plan, for one batch size and one mode.
 ///
-/// Forward, loss, then the backward pass with each parameter's update right behind its gradient, which is
-/// still in the cache and whose memory is free again at once.
+/// Forward, loss, then the backward pass. Unless all gradients are needed first, each parameter's update stands
+/// right behind its gradient, which is still in the cache and whose memory is free again at once.
 struct Lowering {
     let graph: Graph
     let batch: Int
     let mode: PlanMode
+    let options: LoweringOptions
     let store: ParameterStore
     let engine: DNNEngine
     let shapes: NodeShapes
 
     var buffers: [Buffer] = []
     var steps: [PlanStep] = []
-    /// Where each value of the graph lies; flattened values share their source's buffer.
+    /// Where each value of the graph lies; views share their source's buffer.
     var activations: [Graph.ValueID: BufferID] = [:]
-    /// Pooling winners and batch statistics that the backward pass reads.
+    /// The values that lie in a buffer.
+    var tenants: [BufferID: [Graph.ValueID]] = [:]
+    /// What else the backward pass reads: pooling winners, statistics.
     var saved: [Graph.NodeID: [BufferID]] = [:]
-    var gradients: [Gradients.GradientID: BufferID] = [:]
+    /// Nodes that run inside an earlier one.
+    var absorbed: Set<Graph.NodeID> = []
+    /// The node being lowered.
+    var current = Graph.NodeID(index: 0)
+    /// Whether the forward pass is being repeated for the backward pass.
+    var isRecomputing = false
+    var gradients: GradientTable
+    /// The sum so far of each parameter's gradients, and the nodes that have yet to add to it.
+    var parameterSums: [Graph.ParameterID: (buffer: BufferID, layout: TensorLayout)] = [:]
+    var waitingNodes: [Graph.ParameterID: Int] = [:]
+    /// Gradients that the caller reads.
     var parameterGradients: [Graph.ParameterID: (BufferID, TensorLayout)] = [:]
-    /// Nodes whose ReLU runs inside them, by the ReLU's node.
-    var fusedReLUs: Set<Graph.NodeID> = []
+    var parameterBuffers: [Slot: BufferID] = [:]
     let state: BufferID
     let result: BufferID
 
     init(
-        _ graph: Graph, batch: Int, mode: PlanMode, store: ParameterStore, engine: DNNEngine
+        _ graph: Graph, batch: Int, mode: PlanMode, options: LoweringOptions, store: ParameterStore,
+        engine: DNNEngine
     ) {
         self.graph = graph
         self.batch = batch
         self.mode = mode
+        self.options = options
         self.store = store
         self.engine = engine
         shapes = NodeShapes(graph: graph, batch: batch)
+        gradients = GradientTable()
         buffers = [
             Buffer(label: "step state", byteCount: store.state.byteCount, home: .persistent(store.state)),
             Buffer(label: "loss result", byteCount: store.result.byteCount, home: .persistent(store.result)),
@@ -45,51 +60,49 @@ struct Lowering {
 
     /// Lowers everything.
     mutating func run() throws(PlanError) {
-        let sample = graph.inputShape.elementCount
-        activations[graph.input] = addBuffer("input", floats: batch * sample, home: .external(.input))
+        if case .update(let optimizer) = mode { return updateAll(optimizer) }
+        try lowerInput()
         for node in graph.nodeIDs { try forward(node) }
         let seed = try loss()
         guard mode.isTraining else { return }
-        let backward = Gradients(of: graph)
-        gradients[backward.seed] = seed
-        for step in backward.steps { try lower(step, of: backward) }
+        try backward(from: seed)
+        if case .training(_, let optimizer) = mode, optimizer.keepsGradients { updateAll(optimizer) }
     }
+
+    /// The element type of a value as it is stored.
+    func element(_ value: Graph.ValueID) -> ElementType {
+        graph[value].element == .token ? .int32 : options.precision
+    }
+
+    /// Elements of a value over the batch.
+    func count(_ value: Graph.ValueID) -> Int { batch * graph[value].shape.elementCount }
 
     mutating func addBuffer(
-        _ label: String, floats count: Int, home: Buffer.Home = .transient
+        _ label: String, bytes: Int = 0, home: Buffer.Home = .transient
     ) -> BufferID {
-        buffers.append(Buffer(label: label, byteCount: count * MemoryLayout<Float>.stride, home: home))
+        buffers.append(Buffer(label: label, byteCount: bytes, home: home))
         return BufferID(index: buffers.count - 1)
     }
 
-    mutating func parameterBuffer(_ id: Graph.ParameterID, velocity: Bool = false) -> BufferID {
-        let entry = store[id]
-        let slot = velocity ? entry.velocity ?? entry.value : entry.value
-        if let known = buffers.firstIndex(where: { $0.home == .persistent(slot) }) {
-            return BufferID(index: known)
-        }
-        let label = velocity ? "\(graph[id].name) velocity" : graph[id].name
-        buffers.append(Buffer(label: label, byteCount: slot.byteCount, home: .persistent(slot)))
-        return BufferID(index: buffers.count - 1)
+    mutating func addBuffer(_ label: String, floats count: Int) -> BufferID {
+        addBuffer(label, bytes: count * MemoryLayout<Float>.stride)
     }
 
-    /// Appends a step; a scratchpad operand gets a buffer of its own.
-    mutating func emit(
-        _ label: String, _ kernel: any PreparedKernel, _ operands: [BufferID], node: Graph.NodeID? = nil,
-        macs: Int = 0
-    ) {
-        var operands = operands
-        if let primitive = kernel as? Primitive, let scratchpad = primitive.scratchpad {
-            precondition(scratchpad == operands.count, "\(label) binds \(operands.count) operands")
-            operands.append(addBuffer("\(label) scratchpad", floats: 0))
-        }
-        precondition(operands.count == kernel.operands.count, "\(label) binds \(operands.count) operands")
-        for (id, operand) in zip(operands, kernel.operands) {
-            buffers[id.index].byteCount = max(buffers[id.index].byteCount, operand.byteCount)
-            let first = buffers[id.index].lifetime?.lowerBound ?? steps.count
-            buffers[id.index].lifetime = first...steps.count
-        }
-        steps.append(PlanStep(label: label, kernel: kernel, operands: operands, node: node, macs: macs))
+    /// A buffer of a value's size and element type.
+    mutating func addBuffer(_ label: String, like value: Graph.ValueID) -> BufferID {
+        addBuffer(label, bytes: count(value) * element(value).byteCount)
+    }
+
+    /// A buffer for the node's output, which becomes the value's place.
+    mutating func addOutput(of node: Graph.Node) -> BufferID {
+        let buffer = addBuffer("\(node.name) output", like: node.output)
+        place(node.output, in: buffer)
+        return buffer
+    }
+
+    mutating func place(_ value: Graph.ValueID, in buffer: BufferID) {
+        activations[value] = buffer
+        tenants[buffer, default: []].append(value)
     }
 
     /// The value's buffer; every value is computed before it is asked for.
@@ -100,27 +113,36 @@ struct Lowering {
         return buffer
     }
 
-    /// The weights in the layout that a primitive takes: the parameter itself, or a reordered copy.
-    mutating func weights(
-        _ id: Graph.ParameterID, as layout: TensorLayout, for label: String
-    ) throws(PlanError) -> BufferID {
-        let parameter = parameterBuffer(id)
-        if store[id].layout == layout { return parameter }
-        let reorder = try kernels { () throws(KernelError) in
-            try Reorder.prepare(from: store[id].layout, to: layout, on: engine)
-        }
-        let copy = addBuffer("\(graph[id].name) for \(label)", floats: layout.paddedCount)
-        emit("\(label) weights", reorder, [parameter, copy])
-        return copy
+    /// The buffer of something that outlives the step.
+    mutating func persistent(_ slot: Slot, _ label: String) -> BufferID {
+        if let known = parameterBuffers[slot] { return known }
+        let buffer = addBuffer(label, bytes: slot.byteCount, home: .persistent(slot))
+        parameterBuffers[slot] = buffer
+        return buffer
     }
 
-    /// Makes a primitive over the parameter's own layout, or over any where that one has only plain loops.
-    func preferringStored(
-        _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> Primitive
-    ) throws(PlanError) -> Primitive {
-        try kernels { () throws(KernelError) in
-            if let stored = try? make(store[id].layout), !stored.isReference { return stored }
-            return try make(nil)
+    mutating func parameterBuffer(_ id: Graph.ParameterID) -> BufferID {
+        persistent(store[id].value, graph[id].name)
+    }
+
+    /// Appends a step; a scratchpad operand gets a buffer of its own.
+    mutating func emit(
+        _ label: String, _ kernel: any PreparedKernel, _ operands: [BufferID], macs: Int = 0,
+        node: Graph.NodeID? = nil
+    ) {
+        var operands = operands
+        if operands.count + 1 == kernel.operands.count {
+            operands.append(addBuffer("\(label) scratchpad"))
         }
+        precondition(
+            operands.count == kernel.operands.count,
+            "\(label) binds \(operands.count) of \(kernel.operands.count) operands")
+        for (id, operand) in zip(operands, kernel.operands) {
+            buffers[id.index].byteCount = max(buffers[id.index].byteCount, operand.byteCount)
+            let first = buffers[id.index].lifetime?.lowerBound ?? steps.count
+            buffers[id.index].lifetime = first...steps.count
+        }
+        steps.append(
+            PlanStep(label: label, kernel: kernel, operands: operands, node: node ?? current, macs: macs))
     }
 }

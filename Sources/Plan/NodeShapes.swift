@@ -8,49 +8,122 @@ struct NodeShapes {
     let graph: Graph
     let batch: Int
 
-    func convolution(_ conv: LayerKind.Conv2d, _ node: Graph.Node) -> ConvolutionShape {
-        let input = graph[node.inputs[0]].shape
+    /// An image, or a signal as an image of one row.
+    func image(_ value: Graph.ValueID) -> (channels: Int, height: Int, width: Int) {
+        let shape = graph[value].shape
+        return shape.rank == 3 ? (shape[0], shape[1], shape[2]) : (shape[0], 1, shape[1])
+    }
+
+    func convolution(_ window: Operation.Window, _ node: Graph.Node) -> ConvolutionShape {
+        let input = image(node.inputs[0])
         var shape = ConvolutionShape(
-            batch: batch, inChannels: input[0], inHeight: input[1], inWidth: input[2],
-            outChannels: conv.outChannels, kernelHeight: conv.kernelSize.first,
-            kernelWidth: conv.kernelSize.second)
-        (shape.strideHeight, shape.strideWidth) = (conv.stride.first, conv.stride.second)
-        (shape.paddingHeight, shape.paddingWidth) = (conv.padding.first, conv.padding.second)
-        (shape.dilationHeight, shape.dilationWidth) = (conv.dilation.first, conv.dilation.second)
-        shape.groups = conv.groups
-        shape.hasBias = conv.bias
+            batch: batch, inChannels: input.channels, inHeight: input.height, inWidth: input.width,
+            outChannels: image(node.output).channels, kernelHeight: window.kernelSize.first,
+            kernelWidth: window.kernelSize.second)
+        (shape.strideHeight, shape.strideWidth) = (window.stride.first, window.stride.second)
+        (shape.paddingHeight, shape.paddingWidth) = (window.padding.first, window.padding.second)
+        (shape.dilationHeight, shape.dilationWidth) = (window.dilation.first, window.dilation.second)
+        shape.groups = window.groups
+        shape.hasBias = window.bias
         return shape
     }
 
-    func innerProduct(_ linear: LayerKind.Linear, _ node: Graph.Node) -> InnerProductShape {
-        InnerProductShape(
-            batch: batch, inputs: graph[node.inputs[0]].shape[0], outputs: linear.outFeatures,
-            hasBias: linear.bias)
+    func innerProduct(hasBias: Bool, _ node: Graph.Node) -> InnerProductShape {
+        let input = graph[node.inputs[0]]
+        return InnerProductShape(
+            batch: batch * input.positions, inputs: input.channels, outputs: graph[node.output].channels,
+            hasBias: hasBias)
     }
 
-    func pooling(_ pool: LayerKind.Pool2d, _ node: Graph.Node) -> PoolingShape {
-        let input = graph[node.inputs[0]].shape
+    func pooling(_ pool: Operation.Pooling, _ node: Graph.Node) -> PoolingShape {
+        let input = image(node.inputs[0])
         var shape = PoolingShape(
-            batch: batch, channels: input[0], inHeight: input[1], inWidth: input[2],
+            batch: batch, channels: input.channels, inHeight: input.height, inWidth: input.width,
             kernelHeight: pool.kernelSize.first, kernelWidth: pool.kernelSize.second,
             strideHeight: pool.stride.first, strideWidth: pool.stride.second)
         (shape.paddingHeight, shape.paddingWidth) = (pool.padding.first, pool.padding.second)
         return shape
     }
 
-    func batchNormalization(_ norm: LayerKind.BatchNorm, _ node: Graph.Node) -> BatchNormalizationShape {
-        let input = graph[node.inputs[0]].shape
-        let isImage = input.rank == 3
+    func batchNormalization(_ norm: Operation.BatchNorm, _ node: Graph.Node) -> BatchNormalizationShape {
+        let input = graph[node.inputs[0]]
         return BatchNormalizationShape(
-            batch: batch, channels: input[0], height: isImage ? input[1] : 1, width: isImage ? input[2] : 1,
+            batch: batch, channels: input.channels, height: 1, width: input.positions,
             epsilon: Float(norm.epsilon))
     }
 }
 
-extension LayerKind {
-    /// The kind of a pooling layer.
-    var poolingKind: PoolingKind {
-        if case .avgPool2d(let pool) = self { return .average(countsPadding: pool.countIncludePad) }
-        return .maximum
+/// The primitives of convolutions and products.
+extension NodeShapes {
+    func forward(
+        _ node: Graph.Node, weights: TensorLayout?, relu: Bool, training: Bool, on engine: DNNEngine
+    ) throws(KernelError) -> Primitive {
+        switch node.operation {
+        case .convolution(let window):
+            try Convolution.forward(
+                convolution(window, node), weights: weights, relu: relu, training: training, on: engine)
+        case .linear(let bias):
+            try InnerProduct.forward(
+                innerProduct(hasBias: bias, node), weights: weights, relu: relu, training: training,
+                on: engine)
+        default: preconditionFailure("\(node.name) has no weights")
+        }
+    }
+
+    func backwardData(
+        _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
+    ) throws(KernelError) -> Primitive {
+        switch node.operation {
+        case .convolution(let window):
+            try Convolution.backwardData(convolution(window, node), weights: weights, on: engine)
+        case .linear(let bias):
+            try InnerProduct.backwardData(innerProduct(hasBias: bias, node), weights: weights, on: engine)
+        default: preconditionFailure("\(node.name) has no weights")
+        }
+    }
+
+    func backwardWeights(
+        _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
+    ) throws(KernelError) -> Primitive {
+        switch node.operation {
+        case .convolution(let window):
+            try Convolution.backwardWeights(convolution(window, node), weights: weights, on: engine)
+        case .linear(let bias):
+            try InnerProduct.backwardWeights(innerProduct(hasBias: bias, node), weights: weights, on: engine)
+        default: preconditionFailure("\(node.name) has no weights")
+        }
+    }
+
+    /// The layouts between which a permutation moves elements, in the input's logical axes.
+    func permutation(
+        _ node: Graph.Node, _ axes: [Int]
+    ) throws(PlanError) -> (from: TensorLayout, to: TensorLayout) {
+        let (input, output) = (graph[node.inputs[0]], graph[node.output])
+        return try kernels { () throws(KernelError) in
+            if case .flattened(let image) = input.order, let extents = ImageExtents(image) {
+                return (try extents.channelsLast(batch), try extents.channelsFirst(batch))
+            }
+            let extents = [batch] + input.shape.dimensions
+            // Strides of the output's axes, told for the input's.
+            let target = strides(output)
+            var moved = [Int](repeating: 0, count: axes.count)
+            for (axis, source) in axes.enumerated() { moved[source] = target[axis] }
+            let sample = input.shape.elementCount
+            return (
+                try .strided(extents, [sample] + strides(input)), try .strided(extents, [sample] + moved)
+            )
+        }
+    }
+
+    /// Elements between neighbours along each logical axis.
+    private func strides(_ value: Graph.Value) -> [Int] {
+        let extents = value.shape.dimensions
+        let physical = value.order == .channelsLast ? Array(extents.dropFirst()) + [extents[0]] : extents
+        var strides = [Int](repeating: 1, count: physical.count)
+        for axis in physical.indices.dropLast().reversed() {
+            strides[axis] = strides[axis + 1] * physical[axis + 1]
+        }
+        guard value.order == .channelsLast, let innermost = strides.last else { return strides }
+        return [innermost] + strides.dropLast()
     }
 }

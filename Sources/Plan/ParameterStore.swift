@@ -2,21 +2,49 @@ public import Graph
 public import Kernels
 public import Tensor
 
-/// Where a graph's parameters and their optimiser state live: layouts, and slots at the front of the arena.
+/// Where a graph's parameters and what training keeps beside them live, at the front of the arena.
 ///
 /// The layouts are those that the training plan's forward primitives asked for, so that neither a step nor an
-/// evaluation reorders them. Every plan of a job shares one store.
+/// evaluation reorders them. Trained parameters lie in one region, at the same offsets as their gradients,
+/// their averages and the optimiser's states in theirs, so that one pass can update them all. Every plan of
+/// a job shares one store.
 public struct ParameterStore {
+    /// What can be kept of a parameter.
+    public enum Part: Hashable, Sendable {
+        case value
+        /// A tensor of the optimiser's.
+        case state(Int)
+        /// The exponential moving average.
+        case average
+    }
+
     /// One parameter's place.
     public struct Entry {
         /// The layout in the arena, with padding.
         public let layout: TensorLayout
+        /// PyTorch's order, in the extents that the kernels use.
+        let plain: TensorLayout
         /// Set where the parameter's second extent is an image that was flattened: PyTorch flattens
         /// `[channels, height, width]`, activations lie as `[height, width, channels]`.
         public let flattened: ImageExtents?
+        /// From the start of every region that it is in.
+        let offset: Int
         public let value: Slot
-        /// The optimiser's velocity, laid out like the value.
-        public let velocity: Slot?
+    }
+
+    /// What beside the parameters' values has to be kept.
+    struct Needs {
+        var stateCount = 0
+        var keepsGradients = false
+        var hasAverage = false
+
+        init() {}
+
+        init(_ optimizer: OptimizerOptions) {
+            stateCount = optimizer.rule.stateCount
+            keepsGradients = optimizer.keepsGradients
+            hasAverage = optimizer.averageDecay != nil
+        }
     }
 
     public let graph: Graph
@@ -25,28 +53,54 @@ public struct ParameterStore {
     public let state: Slot
     /// `LossResult`.
     public let result: Slot
+    /// `GradientNorm`.
+    public let norm: Slot
+    /// The trained parameters, and regions of the same size.
+    let values: Slot
+    let states: [Slot]
+    let gradients: Slot?
+    let averages: Slot?
     /// Bytes at the front of the arena.
     public private(set) var byteCount: Int
 
-    /// Places every parameter: `layouts` has one for each of the graph's; `hasVelocity` doubles the memory.
+    /// Places every parameter: `layouts` has one for each of the graph's.
     init(
-        graph: Graph, layouts: [(TensorLayout, ImageExtents?)], hasVelocity: Bool
+        graph: Graph, layouts: [ParameterLayout], needs: Needs
     ) throws(PlanError) {
         self.graph = graph
         state = Slot(offset: 0, byteCount: Arena.alignment)
         result = Slot(offset: Arena.alignment, byteCount: Arena.alignment)
-        var end = 2 * Arena.alignment
-        for (parameter, (layout, flattened)) in zip(graph.parameters, layouts) {
-            let value = Slot(offset: end, byteCount: layout.byteCount)
-            end = try Self.advance(end, by: layout.byteCount)
-            var velocity: Slot?
-            if hasVelocity, parameter.role.isLearned {
-                velocity = Slot(offset: end, byteCount: layout.byteCount)
-                end = try Self.advance(end, by: layout.byteCount)
-            }
-            entries.append(Entry(layout: layout, flattened: flattened, value: value, velocity: velocity))
+        norm = Slot(offset: 2 * Arena.alignment, byteCount: Arena.alignment)
+        let start = 3 * Arena.alignment
+        var offsets = [Int](repeating: 0, count: layouts.count)
+        var end = 0
+        for index in layouts.indices where graph.parameters[index].isTrained {
+            offsets[index] = end
+            end = try Self.advance(end, by: layouts[index].stored.byteCount)
         }
-        byteCount = end
+        let trained = end
+        for index in layouts.indices where !graph.parameters[index].isTrained {
+            offsets[index] = end
+            end = try Self.advance(end, by: layouts[index].stored.byteCount)
+        }
+        values = Slot(offset: start, byteCount: trained)
+        entries = zip(layouts, offsets).map { layout, offset in
+            Entry(
+                layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
+                value: Slot(offset: start + offset, byteCount: layout.stored.byteCount))
+        }
+        var behind = try Self.advance(start, by: end)
+        func region() throws(PlanError) -> Slot {
+            let slot = Slot(offset: behind, byteCount: trained)
+            behind = try Self.advance(behind, by: trained)
+            return slot
+        }
+        var states: [Slot] = []
+        for _ in 0..<needs.stateCount { states.append(try region()) }
+        self.states = states
+        gradients = needs.keepsGradients ? try region() : nil
+        averages = needs.hasAverage ? try region() : nil
+        byteCount = behind
     }
 
     private static func advance(_ offset: Int, by byteCount: Int) throws(PlanError) -> Int {
@@ -57,80 +111,39 @@ public struct ParameterStore {
 
     public subscript(id: Graph.ParameterID) -> Entry { entries[id.index] }
 
-    /// Reads a parameter, or its velocity, in PyTorch's order.
-    public func read(
-        _ id: Graph.ParameterID, velocity: Bool = false, from arena: Arena, on engine: DNNEngine
-    ) throws(PlanError) -> [Float] {
-        let entry = entries[id.index]
-        guard let slot = velocity ? entry.velocity : entry.value else { return [] }
-        return try canonical(arena.read(slot, as: Float.self), of: id, in: entry.layout, on: engine)
-    }
+    /// Number of state tensors of each trained parameter.
+    public var stateCount: Int { states.count }
 
-    /// Brings padded elements of a layout into PyTorch's order.
-    func canonical(
-        _ values: [Float], of id: Graph.ParameterID, in layout: TensorLayout, on engine: DNNEngine
-    ) throws(PlanError) -> [Float] {
-        let extents = entries[id.index].logicalExtents(graph[id])
-        return try kernels { () throws(KernelError) in
-            let plain = try Reorder.convert(values, from: layout, to: .rowMajor(extents), on: engine)
-            guard let image = entries[id.index].flattened else { return plain }
-            return try Reorder.convert(
-                plain, from: image.channelsLast(extents[0]), to: image.channelsFirst(extents[0]), on: engine)
+    /// Whether averages are kept.
+    public var hasAverages: Bool { averages != nil }
+
+    /// Where a part of a parameter lies; nil when it is not kept.
+    public func slot(_ id: Graph.ParameterID, _ part: Part) -> Slot? {
+        if part == .value { return self[id].value }
+        guard graph[id].isTrained else { return nil }
+        switch part {
+        case .value: return self[id].value
+        case .state(let index): return states.indices.contains(index) ? place(id, in: states[index]) : nil
+        case .average: return averages.map { place(id, in: $0) }
         }
     }
 
-    /// Writes a parameter, or its velocity, given in PyTorch's order.
-    public func write(
-        _ values: [Float], to id: Graph.ParameterID, velocity: Bool = false, in arena: Arena,
-        on engine: DNNEngine
-    ) throws(PlanError) {
-        let entry = entries[id.index]
-        let extents = entry.logicalExtents(graph[id])
-        precondition(
-            values.count == graph[id].shape.elementCount,
-            "\(values.count) elements for \(graph[id].name) of \(graph[id].shape)")
-        guard let slot = velocity ? entry.velocity : entry.value else { return }
-        let stored = try kernels { () throws(KernelError) in
-            var plain = values
-            if let image = entry.flattened {
-                plain = try Reorder.convert(
-                    plain, from: image.channelsFirst(extents[0]), to: image.channelsLast(extents[0]),
-                    on: engine)
-            }
-            return try Reorder.convert(plain, from: .rowMajor(extents), to: entry.layout, on: engine)
-        }
-        arena.write(stored, to: slot)
+    /// Where the summed gradient of a parameter lies; nil when gradients are not kept.
+    func gradientSlot(_ id: Graph.ParameterID) -> Slot? {
+        graph[id].isTrained ? gradients.map { place(id, in: $0) } : nil
+    }
+
+    private func place(_ id: Graph.ParameterID, in region: Slot) -> Slot {
+        Slot(offset: region.offset + self[id].offset, byteCount: self[id].layout.byteCount)
     }
 }
 
-extension ParameterStore.Entry {
-    /// oneDNN's logical extents: PyTorch's, with the groups of a convolution split off in front.
-    func logicalExtents(_ parameter: Graph.Parameter) -> [Int] {
-        let extents = parameter.shape.dimensions
-        let rank = layout.rank
-        guard rank == extents.count + 1 else { return extents }
-        let groups = layout.extent(0)
-        return [groups, extents[0] / groups] + extents.dropFirst()
-    }
-}
-
-/// An image's extents, for what was flattened from one.
-public struct ImageExtents: Hashable, Sendable {
-    public let channels: Int
-    public let height: Int
-    public let width: Int
-
-    /// nil where flattening changes no order: one channel, or one pixel.
-    init?(_ shape: Shape) {
-        guard shape.rank == 3, shape[0] > 1, shape[1] * shape[2] > 1 else { return nil }
-        (channels, height, width) = (shape[0], shape[1], shape[2])
-    }
-
-    func channelsLast(_ batch: Int) throws(KernelError) -> TensorLayout {
-        try .channelsLast(batch: batch, channels: channels, height: height, width: width)
-    }
-
-    func channelsFirst(_ batch: Int) throws(KernelError) -> TensorLayout {
-        try .rowMajor([batch, channels, height, width])
-    }
+/// How a parameter lies.
+struct ParameterLayout {
+    /// As the kernels take it.
+    var stored: TensorLayout
+    /// As PyTorch has it, in the extents that the kernels use.
+    var plain: TensorLayout
+    /// Where its second extent is a flattened image.
+    var flattened: ImageExtents?
 }

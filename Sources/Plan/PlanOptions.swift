@@ -1,54 +1,118 @@
+public import Tensor
+
 /// What the model's output is compared with, and how.
 public enum LossKind: Hashable, Sendable {
-    /// Softmax cross-entropy against class labels.
+    /// Softmax cross-entropy against class labels, one for each position of the output.
     case crossEntropy(labelSmoothing: Float)
     /// Mean squared error against one-hot class labels, or against float targets.
     case meanSquaredError(oneHot: Bool)
 
-    /// Bytes of one sample's target.
-    func targetByteCount(width: Int) -> Int {
+    /// Bytes of one sample's target for an output of `positions` rows of `width`.
+    public func targetByteCount(positions: Int, width: Int) -> Int {
         switch self {
-        case .crossEntropy, .meanSquaredError(oneHot: true): 4
-        case .meanSquaredError(oneHot: false): 4 * width
+        case .crossEntropy, .meanSquaredError(oneHot: true): 4 * positions
+        case .meanSquaredError(oneHot: false): 4 * positions * width
         }
     }
 }
 
 /// How parameters change; the learning rate comes with each step.
-public struct OptimizerKind: Hashable, Sendable {
-    public var momentum: Float
-    public var nesterov: Bool
+public struct OptimizerOptions: Hashable, Sendable {
+    /// The update rule.
+    public enum Rule: Hashable, Sendable {
+        /// Stochastic gradient descent.
+        case sgd(momentum: Float, nesterov: Bool)
+
+        /// Tensors of a parameter's size that the rule keeps.
+        public var stateCount: Int {
+            switch self {
+            case .sgd(let momentum, _): momentum == 0 ? 0 : 1
+            }
+        }
+    }
+
+    public var rule: Rule
     public var weightDecay: Float
     /// Whether biases and normalisation parameters decay too.
     public var decaysBiasAndNorm: Bool
+    /// The largest norm of all gradients together; nil for none.
+    public var clipNorm: Float?
+    /// The decay of the exponential moving average of the parameters; nil for none.
+    public var averageDecay: Float?
+    /// Whether gradients are summed over several batches before an update.
+    public var accumulates: Bool
 
-    /// Stochastic gradient descent.
     public init(
-        momentum: Float = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
+        _ rule: Rule = .sgd(momentum: 0, nesterov: false), weightDecay: Float = 0,
+        decaysBiasAndNorm: Bool = false, clipNorm: Float? = nil, averageDecay: Float? = nil,
+        accumulates: Bool = false
     ) {
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.rule = rule
         self.weightDecay = weightDecay
         self.decaysBiasAndNorm = decaysBiasAndNorm
+        self.clipNorm = clipNorm
+        self.averageDecay = averageDecay
+        self.accumulates = accumulates
     }
+
+    /// Whether every gradient has to be there before the first update.
+    var keepsGradients: Bool { clipNorm != nil || accumulates }
 }
 
 /// What one run of a plan does.
 public enum PlanMode: Hashable, Sendable {
     /// Forward, loss, backward, update.
-    case training(LossKind, OptimizerKind)
+    case training(LossKind, OptimizerOptions)
+    /// Forward, loss, backward; the gradients are stored (`isFirst`) or added to those of earlier runs.
+    case accumulation(LossKind, isFirst: Bool)
+    /// The update by the gradients that have been summed.
+    case update(OptimizerOptions)
     /// Forward, loss, backward; the parameters' gradients stay readable and nothing is updated.
     case gradients(LossKind)
     /// Forward without dropout and by running statistics, and the loss.
     case evaluation(LossKind)
 
-    var loss: LossKind {
+    var loss: LossKind? {
         switch self {
-        case .training(let loss, _), .gradients(let loss), .evaluation(let loss): loss
+        case .training(let loss, _), .accumulation(let loss, _), .gradients(let loss), .evaluation(let loss):
+            loss
+        case .update: nil
         }
     }
 
-    var isTraining: Bool {
-        if case .evaluation = self { false } else { true }
+    var optimizer: OptimizerOptions? {
+        switch self {
+        case .training(_, let optimizer), .update(let optimizer): optimizer
+        case .accumulation, .gradients, .evaluation: nil
+        }
     }
+
+    /// Whether there is a backward pass.
+    var isTraining: Bool {
+        switch self {
+        case .training, .accumulation, .gradients: true
+        case .evaluation, .update: false
+        }
+    }
+
+    /// Whether running statistics move.
+    var learns: Bool {
+        switch self {
+        case .training, .accumulation: true
+        case .gradients, .evaluation, .update: false
+        }
+    }
+}
+
+/// How a graph is turned into calls, whatever the mode.
+public struct LoweringOptions: Hashable, Sendable {
+    /// What activations and their gradients are stored as; parameters, statistics and losses stay float32.
+    public var precision = ElementType.float32
+    /// Whether neighbouring operations run as one call; false for checks.
+    public var fuses = true
+    /// Parts that the forward pass is cut into, of which all but the last are computed again in the backward
+    /// pass instead of being kept; 1 keeps everything.
+    public var segments = 1
+
+    public init() {}
 }

@@ -10,14 +10,17 @@ public final class Program {
     /// What to compile.
     public struct Options: Sendable {
         public var loss: LossKind
-        public var optimizer: OptimizerKind
+        public var optimizer: OptimizerOptions
         /// Batch sizes to train with; the first decides the weights' layouts.
         public var trainingBatches: [Int]
         public var evaluationBatches: [Int]
+        public var lowering: LoweringOptions
 
         public init(
-            loss: LossKind, optimizer: OptimizerKind, trainingBatches: [Int], evaluationBatches: [Int]
+            loss: LossKind, optimizer: OptimizerOptions, trainingBatches: [Int], evaluationBatches: [Int],
+            lowering: LoweringOptions = LoweringOptions()
         ) {
+            self.lowering = lowering
             self.loss = loss
             self.optimizer = optimizer
             self.trainingBatches = trainingBatches
@@ -29,42 +32,59 @@ public final class Program {
     public let store: ParameterStore
     public let engine: DNNEngine
     /// Bytes of the arena: parameters, optimiser state, and the largest plan's activations.
-    public let byteCount: Int
+    public private(set) var byteCount: Int
     private let training: [Int: ExecutionPlan]
+    /// The plans that store a batch's gradients, and those that add them.
+    private let first: [Int: ExecutionPlan]
+    private let next: [Int: ExecutionPlan]
+    private let update: ExecutionPlan?
     private let evaluation: [Int: ExecutionPlan]
     public private(set) var arena: Arena?
 
     public init(_ graph: Graph, _ options: Options, on engine: DNNEngine) throws(PlanError) {
         self.graph = graph
         self.engine = engine
-        let first = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
+        let size = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
         let layouts = try ParameterLayouts.choose(
-            for: graph, batch: first, training: !options.trainingBatches.isEmpty, on: engine)
-        let hasVelocity = !options.trainingBatches.isEmpty && options.optimizer.momentum != 0
-        store = try ParameterStore(graph: graph, layouts: layouts, hasVelocity: hasVelocity)
-        var training: [Int: ExecutionPlan] = [:]
-        for batch in options.trainingBatches where training[batch] == nil {
-            training[batch] = try ExecutionPlan(
-                graph, batch: batch, mode: .training(options.loss, options.optimizer), store: store,
-                on: engine)
+            for: graph, batch: size, training: !options.trainingBatches.isEmpty, on: engine)
+        let needs =
+            options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
+        store = try ParameterStore(graph: graph, layouts: layouts, needs: needs)
+        let store = store
+        func plans(
+            _ batches: [Int], _ mode: PlanMode
+        ) throws(PlanError) -> [Int: ExecutionPlan] {
+            var plans: [Int: ExecutionPlan] = [:]
+            for batch in batches where plans[batch] == nil {
+                plans[batch] = try ExecutionPlan(
+                    graph, batch: batch, mode: mode, options: options.lowering, store: store, on: engine)
+            }
+            return plans
         }
-        var evaluation: [Int: ExecutionPlan] = [:]
-        for batch in options.evaluationBatches where evaluation[batch] == nil {
-            evaluation[batch] = try ExecutionPlan(
-                graph, batch: batch, mode: .evaluation(options.loss), store: store, on: engine)
+        evaluation = try plans(options.evaluationBatches, .evaluation(options.loss))
+        if options.optimizer.accumulates {
+            training = [:]
+            first = try plans(options.trainingBatches, .accumulation(options.loss, isFirst: true))
+            next = try plans(options.trainingBatches, .accumulation(options.loss, isFirst: false))
+            update = try plans([0], .update(options.optimizer))[0]
+        } else {
+            training = try plans(options.trainingBatches, .training(options.loss, options.optimizer))
+            (first, next, update) = ([:], [:], nil)
         }
-        self.training = training
-        self.evaluation = evaluation
-        let plans = Array(training.values) + Array(evaluation.values)
-        byteCount = plans.map(\.end).max() ?? store.byteCount
+        byteCount = store.byteCount
+        byteCount = allPlans.map(\.end).max() ?? store.byteCount
+    }
+
+    private var allPlans: [ExecutionPlan] {
+        let groups = [training, first, next, evaluation].flatMap(\.values)
+        return groups + (update.map { [$0] } ?? [])
     }
 
     /// Maps the arena and binds every plan to it.
     public func allocate() throws(PlanError) {
         let arena: Arena
         do { arena = try Arena(byteCount: byteCount) } catch { throw .noMemory(byteCount: byteCount) }
-        for plan in training.values { try plan.bind(to: arena) }
-        for plan in evaluation.values { try plan.bind(to: arena) }
+        for plan in allPlans { try plan.bind(to: arena) }
         self.arena = arena
     }
 
@@ -72,37 +92,48 @@ public final class Program {
     /// twice in the arena of its reordering, and as result, for each of at most two reorderings.
     public var conversionByteCount: Int { 5 * (store.entries.map(\.layout.byteCount).max() ?? 0) }
 
-    /// The plan that trains on a batch of this size.
+    /// The plan that trains on a batch of this size; nil where gradients are accumulated.
     public func trainingPlan(batch: Int) -> ExecutionPlan? { training[batch] }
+
+    /// The plan that stores the gradients of a batch of this size (`isFirst`), or adds them to what is there.
+    public func accumulationPlan(batch: Int, isFirst: Bool) -> ExecutionPlan? {
+        isFirst ? first[batch] : next[batch]
+    }
+
+    /// The plan that updates the parameters by the accumulated gradients.
+    public var updatePlan: ExecutionPlan? { update }
 
     /// The plan that evaluates a batch of this size.
     public func evaluationPlan(batch: Int) -> ExecutionPlan? { evaluation[batch] }
 
     /// A plan whose gradients stay readable, for checks; it has an arena of its own with the same parameters.
     public static func gradientPlan(
-        _ graph: Graph, batch: Int, loss: LossKind, on engine: DNNEngine
+        _ graph: Graph, batch: Int, loss: LossKind, lowering: LoweringOptions = LoweringOptions(),
+        on engine: DNNEngine
     ) throws(PlanError) -> (plan: ExecutionPlan, store: ParameterStore, arena: Arena) {
         let layouts = try ParameterLayouts.choose(for: graph, batch: batch, training: true, on: engine)
-        let store = try ParameterStore(graph: graph, layouts: layouts, hasVelocity: false)
+        let store = try ParameterStore(graph: graph, layouts: layouts, needs: .init())
         let plan = try ExecutionPlan(
-            graph, batch: batch, mode: .gradients(loss), store: store, on: engine)
+            graph, batch: batch, mode: .gradients(loss), options: lowering, store: store, on: engine)
         let arena: Arena
         do { arena = try Arena(byteCount: plan.end) } catch { throw .noMemory(byteCount: plan.end) }
         try plan.bind(to: arena)
         return (plan, store, arena)
     }
 
-    /// Reads a parameter, or its velocity, in PyTorch's order.
-    public func read(_ id: Graph.ParameterID, velocity: Bool = false) throws(PlanError) -> [Float] {
+    /// Reads a part of a parameter in PyTorch's order; nothing where it is not kept.
+    public func read(
+        _ id: Graph.ParameterID, _ part: ParameterStore.Part = .value
+    ) throws(PlanError) -> [Float] {
         guard let arena else { preconditionFailure("the program has no arena yet") }
-        return try store.read(id, velocity: velocity, from: arena, on: engine)
+        return try store.read(id, part, from: arena, on: engine)
     }
 
-    /// Writes a parameter, or its velocity, given in PyTorch's order.
+    /// Writes a part of a parameter, given in PyTorch's order; does nothing where it is not kept.
     public func write(
-        _ values: [Float], to id: Graph.ParameterID, velocity: Bool = false
+        _ values: [Float], to id: Graph.ParameterID, _ part: ParameterStore.Part = .value
     ) throws(PlanError) {
         guard let arena else { preconditionFailure("the program has no arena yet") }
-        try store.write(values, to: id, velocity: velocity, in: arena, on: engine)
+        try store.write(values, to: id, part, in: arena, on: engine)
     }
 }

@@ -34,6 +34,20 @@ public struct TensorLayout: Equatable {
         return try TensorLayout(extents, tags[extents.count - 1])
     }
 
+    /// Any order of the axes: `strides` are the elements between neighbours along each.
+    public static func strided(_ extents: [Int], _ strides: [Int]) throws(KernelError) -> TensorLayout {
+        var created = dnnl_memory_desc_t()
+        let (wide, steps) = (extents.map { dnnl_dim_t($0) }, strides.map { dnnl_dim_t($0) })
+        let status = unsafe wide.withUnsafeBufferPointer { extents in
+            unsafe steps.withUnsafeBufferPointer { steps in
+                unsafe dnnl_memory_desc_init_by_strides(
+                    &created, Int32(extents.count), extents.baseAddress, dnnl_f32, steps.baseAddress)
+            }
+        }
+        try KernelError.check(status, "describe a tensor \(extents) with strides \(strides)")
+        return TensorLayout(created)
+    }
+
     /// Whatever the primitive likes best; for weights alone.
     public static func any(_ extents: [Int]) throws(KernelError) -> TensorLayout {
         try TensorLayout(extents, dnnl_format_tag_any)

@@ -1,0 +1,38 @@
+internal import Graph
+internal import Kernels
+internal import Tensor
+
+/// The loss.
+extension Lowering {
+    /// Lowers the loss; its gradient takes the output's place where the backward pass does not read that.
+    ///
+    /// - Returns: The buffer of the output's gradient.
+    mutating func loss() throws(PlanError) -> BufferID {
+        let output = graph[graph.output]
+        let (rows, width) = (batch * output.positions, output.channels)
+        let isGradient = mode.isTraining
+        let logits = activation(graph.output)
+        let targets = addBuffer("targets", home: .external(.target))
+        let rowLoss = addBuffer("row loss", floats: rows)
+        let rowCorrect = addBuffer("row correct", floats: rows)
+        guard let kind = mode.loss else { return logits }
+        let kernel =
+            switch kind {
+            case .crossEntropy(let smoothing):
+                Loss.crossEntropy(
+                    rows: rows, classes: width, labelSmoothing: smoothing, gradient: isGradient)
+            case .meanSquaredError(let oneHot):
+                Loss.squaredError(rows: rows, width: width, oneHot: oneHot, gradient: isGradient)
+            }
+        var operands = [state, logits, targets, rowLoss, rowCorrect, result]
+        guard isGradient else {
+            emit("loss", kernel, operands)
+            return logits
+        }
+        let isFree = !isReadBackward(graph.output) && graph.consumers(of: graph.output).isEmpty
+        let gradient = isFree ? logits : addBuffer("output gradient", like: graph.output)
+        operands.append(gradient)
+        emit("loss", kernel, operands)
+        return gradient
+    }
+}

@@ -1,0 +1,42 @@
+internal import Graph
+internal import Kernels
+internal import Tensor
+
+/// Pooling.
+extension Lowering {
+    mutating func forwardPooling(_ node: Graph.Node, _ pool: Operation.Pooling) throws(PlanError) {
+        let primitive = try kernels { () throws(KernelError) in
+            try Pooling.forward(
+                shapes.pooling(pool, node), pool.kind.kernelKind, training: mode.isTraining, on: engine)
+        }
+        let output = addOutput(of: node)
+        var operands = [activation(node.inputs[0]), output]
+        let fixed = primitive.operands.count - (primitive.scratchpad == nil ? 0 : 1)
+        if fixed == 3 {
+            let winners = addBuffer("\(node.name) winners")
+            operands.append(winners)
+            saved[current] = [winners]
+        }
+        emit("\(node.name) forward", primitive, operands)
+    }
+
+    mutating func backwardPooling(
+        _ node: Graph.Node, _ pool: Operation.Pooling, _ gradient: BufferID
+    ) throws(PlanError) -> BufferID {
+        let primitive = try kernels { () throws(KernelError) in
+            try Pooling.backward(shapes.pooling(pool, node), pool.kind.kernelKind, on: engine)
+        }
+        let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
+        emit("\(node.name) backward", primitive, [gradient] + (saved[current] ?? []) + [result])
+        return result
+    }
+}
+
+extension Operation.Pooling.Kind {
+    var kernelKind: PoolingKind {
+        switch self {
+        case .maximum: .maximum
+        case .average(let countsPadding): .average(countsPadding: countsPadding)
+        }
+    }
+}

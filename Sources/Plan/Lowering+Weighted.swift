@@ -1,0 +1,93 @@
+internal import Graph
+internal import Kernels
+internal import Tensor
+
+/// Convolutions and products.
+extension Lowering {
+    mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
+        guard let weight = graph.parameter(.weight, of: node) else { return }
+        let activationNode = activationBehind(node)
+        let primitive = try preferringStored(weight) { layout throws(KernelError) in
+            try shapes.forward(
+                node, weights: layout, relu: activationNode != nil, training: mode.isTraining, on: engine)
+        }
+        let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
+        let output = addOutput(of: node)
+        let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
+        let operands = [activation(node.inputs[0]), weights] + bias + [output]
+        var label = "\(node.name) forward"
+        if let activationNode {
+            label = "\(node.name) + \(graph[activationNode].name) forward"
+            absorbed.insert(activationNode)
+            place(graph[activationNode].output, in: output)
+        }
+        emit(label, primitive, operands, macs: batch * node.macs)
+    }
+
+    /// The activation that alone reads the node's output, and so can run inside it.
+    private func activationBehind(_ node: Graph.Node) -> Graph.NodeID? {
+        guard options.fuses, let reader = soleReader(of: node.output) else { return nil }
+        guard case .activation(.relu) = graph[reader].operation else { return nil }
+        return reader
+    }
+
+    mutating func backwardWeighted(
+        _ node: Graph.Node, _ gradient: BufferID, _ needsInput: Bool
+    ) throws(PlanError) -> BufferID? {
+        guard let weight = graph.parameter(.weight, of: node) else { return nil }
+        var outgoing: BufferID?
+        // Before the weights change.
+        if needsInput {
+            let primitive = try preferringStored(weight) { layout throws(KernelError) in
+                try shapes.backwardData(node, weights: layout, on: engine)
+            }
+            let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) backward data")
+            let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
+            emit(
+                "\(node.name) backward data", primitive, [gradient, weights, result],
+                macs: batch * node.macs)
+            outgoing = result
+        }
+        let bias = graph.parameter(.bias, of: node)
+        guard graph[weight].isTrained || bias.map({ graph[$0].isTrained }) == true else { return outgoing }
+        let primitive = try preferringStored(weight) { layout throws(KernelError) in
+            try shapes.backwardWeights(node, weights: layout, on: engine)
+        }
+        let weightGradient = addBuffer("\(graph[weight].name) gradient")
+        var operands = [activation(node.inputs[0]), gradient, weightGradient]
+        var biasGradient: BufferID?
+        if let bias {
+            let buffer = addBuffer("\(graph[bias].name) gradient", floats: graph[bias].shape.elementCount)
+            operands.append(buffer)
+            biasGradient = buffer
+        }
+        emit("\(node.name) backward weights", primitive, operands, macs: batch * node.macs)
+        try finish(weight, weightGradient, primitive.layouts[2])
+        if let bias, let biasGradient { try finish(bias, biasGradient, store[bias].layout) }
+        return outgoing
+    }
+
+    /// The weights in the layout that a primitive takes: the parameter itself, or a reordered copy.
+    private mutating func weights(
+        _ id: Graph.ParameterID, as layout: TensorLayout, for label: String
+    ) throws(PlanError) -> BufferID {
+        let parameter = parameterBuffer(id)
+        if store[id].layout == layout { return parameter }
+        let reorder = try kernels { () throws(KernelError) in
+            try Reorder.prepare(from: store[id].layout, to: layout, on: engine)
+        }
+        let copy = addBuffer("\(graph[id].name) for \(label)", bytes: layout.byteCount)
+        emit("\(label) weights", reorder, [parameter, copy])
+        return copy
+    }
+
+    /// Makes a primitive over the parameter's own layout, or over any where that one has only plain loops.
+    private func preferringStored(
+        _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> Primitive
+    ) throws(PlanError) -> Primitive {
+        try kernels { () throws(KernelError) in
+            if let stored = try? make(store[id].layout), !stored.isReference { return stored }
+            return try make(nil)
+        }
+    }
+}

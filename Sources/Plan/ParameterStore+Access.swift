@@ -1,0 +1,70 @@
+public import Graph
+public import Kernels
+public import Tensor
+
+/// Reading and writing parameters in PyTorch's order.
+extension ParameterStore {
+    /// Reads a part of a parameter in PyTorch's order; nothing where it is not kept.
+    public func read(
+        _ id: Graph.ParameterID, _ part: Part = .value, from arena: Arena, on engine: DNNEngine
+    ) throws(PlanError) -> [Float] {
+        guard let slot = slot(id, part) else { return [] }
+        return try canonical(arena.read(slot, as: Float.self), of: id, in: self[id].layout, on: engine)
+    }
+
+    /// Brings padded elements of a layout into PyTorch's order.
+    func canonical(
+        _ values: [Float], of id: Graph.ParameterID, in layout: TensorLayout, on engine: DNNEngine
+    ) throws(PlanError) -> [Float] {
+        try kernels { () throws(KernelError) in
+            let plain = try Reorder.convert(values, from: layout, to: self[id].plain, on: engine)
+            guard let image = self[id].flattened else { return plain }
+            let rows = graph[id].shape[0]
+            return try Reorder.convert(
+                plain, from: image.channelsLast(rows), to: image.channelsFirst(rows), on: engine)
+        }
+    }
+
+    /// Writes a part of a parameter, given in PyTorch's order; does nothing where it is not kept.
+    public func write(
+        _ values: [Float], to id: Graph.ParameterID, _ part: Part = .value, in arena: Arena,
+        on engine: DNNEngine
+    ) throws(PlanError) {
+        precondition(
+            values.count == graph[id].shape.elementCount,
+            "\(values.count) elements for \(graph[id].name) of \(graph[id].shape)")
+        guard let slot = slot(id, part) else { return }
+        let stored = try kernels { () throws(KernelError) in
+            var plain = values
+            if let image = self[id].flattened {
+                let rows = graph[id].shape[0]
+                plain = try Reorder.convert(
+                    plain, from: image.channelsFirst(rows), to: image.channelsLast(rows), on: engine)
+            }
+            return try Reorder.convert(plain, from: self[id].plain, to: self[id].layout, on: engine)
+        }
+        arena.write(stored, to: slot)
+    }
+}
+
+/// An image's extents, for what was flattened from one.
+public struct ImageExtents: Hashable, Sendable {
+    public let channels: Int
+    public let height: Int
+    public let width: Int
+
+    /// nil where flattening changes no order: one channel, or one pixel.
+    init?(_ shape: Shape) {
+        guard (2...3).contains(shape.rank), shape[0] > 1, shape.elementCount > shape[0] else { return nil }
+        channels = shape[0]
+        (height, width) = shape.rank == 3 ? (shape[1], shape[2]) : (1, shape[1])
+    }
+
+    func channelsLast(_ batch: Int) throws(KernelError) -> TensorLayout {
+        try .channelsLast(batch: batch, channels: channels, height: height, width: width)
+    }
+
+    func channelsFirst(_ batch: Int) throws(KernelError) -> TensorLayout {
+        try .rowMajor([batch, channels, height, width])
+    }
+}
