@@ -23,11 +23,11 @@ extension Lowering {
             switch node.kind {
             case .conv2d(let conv):
                 try Convolution.forward(
-                    shapes.convolution(conv, node), weights: layout, relu: relu != nil,
+                    shapes.convolution(conv, node), weights: layout, fusing: relu == nil ? [] : [.relu],
                     training: mode.isTraining, on: engine)
             case .linear(let linear):
                 try InnerProduct.forward(
-                    shapes.innerProduct(linear, node), weights: layout, relu: relu != nil,
+                    shapes.innerProduct(linear, node), weights: layout, fusing: relu == nil ? [] : [.relu],
                     training: mode.isTraining, on: engine)
             default: preconditionFailure("\(node.name) has no weights")
             }
