@@ -53,7 +53,7 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// `source, destination gradient, weight gradient, [bias gradient]`; then the scratchpad, if any.
 ///
 /// `element` is what activations, their gradients and the weights that are read are stored as. Biases and the
-/// gradients of parameters are float32 always; so a weight gradient's layout is another than the weights' when
+/// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
 /// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
 public enum Convolution {
     /// output = input * weight + bias, followed by `fusing` in the same pass.
