@@ -12,6 +12,10 @@ void ck_for_range(ck_range_body body, const void *arguments, size_t count, size_
 /// A body that is compiled once for each element type: called with a constant `ck_element`, it folds away.
 #define CK_INLINE static inline __attribute__((always_inline))
 
+/// Before a loop whose iterations touch only elements of their own index: operands may be one memory, and the
+/// compiler need not test for that.
+#define CK_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+
 CK_INLINE float ck_from_bfloat16(uint16_t bits) {
     union { uint32_t u; float f; } value = {.u = (uint32_t)bits << 16};
     return value.f;

@@ -1,4 +1,5 @@
 internal import COneDNN
+public import Tensor
 
 /// The extents of a two-dimensional convolution over channels-last activations.
 public struct ConvolutionShape: Hashable, Sendable {
@@ -50,28 +51,29 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// Operands in order: forward `source, weights, [bias], destination`; backward data
 /// `destination gradient, weights, source gradient`; backward weights
 /// `source, destination gradient, weight gradient, [bias gradient]`; then the scratchpad, if any.
+///
+/// `element` is what activations, their gradients and the weights that are read are stored as. Biases and the
+/// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
+/// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
 public enum Convolution {
-    /// output = input * weight + bias, with a ReLU in the same pass when asked.
-    ///
-    /// `weights` is the layout to take; nil lets oneDNN choose.
+    /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
-        _ shape: ConvolutionShape, weights: TensorLayout? = nil, relu: Bool = false, training: Bool = true,
-        on engine: DNNEngine
+        _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        fusing: [PostOperation] = [], training: Bool = true, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         let descriptor = try forwardDescriptor(
-            shape, weights: weights, relu: relu, training: training, on: engine)
-        return try Primitive(
-            descriptor,
-            Primitive.forwardUses, on: engine)
+            shape, element, weights: weights, fusing: fusing, training: training, on: engine)
+        return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
     }
 
     /// The gradient of the input from that of the output.
     public static func backwardData(
-        _ shape: ConvolutionShape, weights: TensorLayout? = nil, on engine: DNNEngine
+        _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, weights: nil, relu: false, training: true, on: engine)
+        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, weights: weights)
+        var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
         let geometry = Geometry(shape)
         try unsafe KernelError.check(
             dnnl_dilated_convolution_backward_data_desc_init(
@@ -86,11 +88,12 @@ public enum Convolution {
 
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
-        _ shape: ConvolutionShape, weights: TensorLayout? = nil, on engine: DNNEngine
+        _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, weights: nil, relu: false, training: true, on: engine)
+        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, weights: weights)
+        var layouts = try Layouts(shape, element, weights: weights, weightElement: .float32)
         let geometry = Geometry(shape)
         try unsafe KernelError.check(
             dnnl_dilated_convolution_backward_weights_desc_init(
@@ -106,10 +109,11 @@ public enum Convolution {
     }
 
     private static func forwardDescriptor(
-        _ shape: ConvolutionShape, weights: TensorLayout?, relu: Bool, training: Bool, on engine: DNNEngine
+        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout? = nil,
+        fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, weights: weights)
+        var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
         let geometry = Geometry(shape)
         try unsafe KernelError.check(
             dnnl_dilated_convolution_forward_desc_init(
@@ -121,7 +125,7 @@ public enum Convolution {
         // direct kernel took 150 (batch 64, 28x28, two threads).
         let fewChannels = shape.inChannels / shape.groups < 4 && shape.groups == 1
         return try unsafe PrimitiveDescriptor.find(
-            &operation, "find a convolution", attributes: PrimitiveAttributes(relu: relu), on: engine
+            &operation, "find a convolution", attributes: PrimitiveAttributes(fusing: fusing), on: engine
         ) { name in !fewChannels || name.hasPrefix("jit") }
     }
 }
@@ -147,18 +151,22 @@ private struct Layouts {
     var bias: dnnl_memory_desc_t
     var destination: dnnl_memory_desc_t
 
-    init(_ shape: ConvolutionShape, weights: TensorLayout?) throws(KernelError) {
+    init(
+        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, weightElement: ElementType
+    ) throws(KernelError) {
         source = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.inChannels, height: shape.inHeight, width: shape.inWidth
+            batch: shape.batch, channels: shape.inChannels, height: shape.inHeight, width: shape.inWidth,
+            element: element
         ).descriptor
         if let weights {
             weight = weights.descriptor
         } else {
-            weight = try TensorLayout.any(shape.weightExtents).descriptor
+            weight = try TensorLayout.any(shape.weightExtents, element: weightElement).descriptor
         }
         bias = (shape.hasBias ? try TensorLayout.rowMajor([shape.outChannels]) : .absent).descriptor
         destination = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.outChannels, height: shape.outHeight, width: shape.outWidth
+            batch: shape.batch, channels: shape.outChannels, height: shape.outHeight, width: shape.outWidth,
+            element: element
         ).descriptor
     }
 }

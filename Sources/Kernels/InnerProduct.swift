@@ -1,4 +1,5 @@
 internal import COneDNN
+public import Tensor
 
 /// The extents of `y[batch, outputs] = x[batch, inputs] · weight[outputs, inputs]ᵀ + bias[outputs]`.
 public struct InnerProductShape: Hashable, Sendable {
@@ -15,25 +16,26 @@ public struct InnerProductShape: Hashable, Sendable {
     }
 }
 
-/// The three passes of a fully connected layer; operand orders as in `Convolution`.
+/// The three passes of a fully connected layer; operand orders and element types as in `Convolution`.
 public enum InnerProduct {
-    /// output = input · weightᵀ + bias, with a ReLU in the same pass when asked.
+    /// output = input · weightᵀ + bias, followed by `fusing` in the same pass.
     public static func forward(
-        _ shape: InnerProductShape, weights: TensorLayout? = nil, relu: Bool = false, training: Bool = true,
-        on engine: DNNEngine
+        _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        fusing: [PostOperation] = [], training: Bool = true, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        try Primitive(
-            forwardDescriptor(shape, weights: weights, relu: relu, training: training, on: engine),
-            Primitive.forwardUses, on: engine)
+        let descriptor = try forwardDescriptor(
+            shape, element, weights: weights, fusing: fusing, training: training, on: engine)
+        return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
     }
 
     /// inputGradient = outputGradient · weight.
     public static func backwardData(
-        _ shape: InnerProductShape, weights: TensorLayout? = nil, on engine: DNNEngine
+        _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, weights: nil, relu: false, training: true, on: engine)
+        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_inner_product_desc_t()
-        var (source, weight, _, destination) = try layouts(shape, weights)
+        var (source, weight, _, destination) = try layouts(shape, element, element, weights)
         try unsafe KernelError.check(
             dnnl_inner_product_backward_data_desc_init(&operation, &source, &weight, &destination),
             "describe the data gradient of a linear layer")
@@ -44,11 +46,12 @@ public enum InnerProduct {
 
     /// weightGradient = outputGradientᵀ · input; biasGradient = column sums of outputGradient.
     public static func backwardWeights(
-        _ shape: InnerProductShape, weights: TensorLayout? = nil, on engine: DNNEngine
+        _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, weights: nil, relu: false, training: true, on: engine)
+        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_inner_product_desc_t()
-        var (source, weight, bias, destination) = try layouts(shape, weights)
+        var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)
         try unsafe KernelError.check(
             dnnl_inner_product_backward_weights_desc_init(&operation, &source, &weight, &bias, &destination),
             "describe the weight gradient of a linear layer")
@@ -60,29 +63,36 @@ public enum InnerProduct {
     }
 
     private static func forwardDescriptor(
-        _ shape: InnerProductShape, weights: TensorLayout?, relu: Bool, training: Bool, on engine: DNNEngine
+        _ shape: InnerProductShape, _ element: ElementType, weights: TensorLayout? = nil,
+        fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_inner_product_desc_t()
-        var (source, weight, bias, destination) = try layouts(shape, weights)
+        var (source, weight, bias, destination) = try layouts(shape, element, element, weights)
         try unsafe KernelError.check(
             dnnl_inner_product_forward_desc_init(
                 &operation, training ? dnnl_forward_training : dnnl_forward_inference, &source, &weight,
                 &bias, &destination), "describe a linear layer")
         return try unsafe PrimitiveDescriptor.find(
-            &operation, "find a linear layer", attributes: PrimitiveAttributes(relu: relu), on: engine)
+            &operation, "find a linear layer", attributes: PrimitiveAttributes(fusing: fusing), on: engine)
     }
 
     private typealias Descriptor = dnnl_memory_desc_t
 
     private static func layouts(
-        _ shape: InnerProductShape, _ weights: TensorLayout?
+        _ shape: InnerProductShape, _ element: ElementType, _ weightElement: ElementType,
+        _ weights: TensorLayout?
     ) throws(KernelError) -> (Descriptor, Descriptor, Descriptor, Descriptor) {
         let weight: TensorLayout
-        if let weights { weight = weights } else { weight = try .any([shape.outputs, shape.inputs]) }
+        if let weights {
+            weight = weights
+        } else {
+            weight = try .any([shape.outputs, shape.inputs], element: weightElement)
+        }
         return (
-            try TensorLayout.rowMajor([shape.batch, shape.inputs]).descriptor, weight.descriptor,
+            try TensorLayout.rowMajor([shape.batch, shape.inputs], element: element).descriptor,
+            weight.descriptor,
             (shape.hasBias ? try TensorLayout.rowMajor([shape.outputs]) : .absent).descriptor,
-            try TensorLayout.rowMajor([shape.batch, shape.outputs]).descriptor
+            try TensorLayout.rowMajor([shape.batch, shape.outputs], element: element).descriptor
         )
     }
 }

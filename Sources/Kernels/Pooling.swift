@@ -1,4 +1,5 @@
 internal import COneDNN
+public import Tensor
 
 /// What a pooling window yields.
 public enum PoolingKind: Hashable, Sendable {
@@ -50,22 +51,24 @@ public struct PoolingShape: Hashable, Sendable {
 ///
 /// Operands in order: forward `source, destination, [workspace]`; backward
 /// `destination gradient, [workspace], source gradient`; then the scratchpad, if any. Training with `maximum`
-/// has a workspace that carries each window's winner to the backward pass.
+/// has a workspace that carries each window's winner to the backward pass. `element` is what source,
+/// destination and their gradients are stored as.
 public enum Pooling {
     public static func forward(
-        _ shape: PoolingShape, _ kind: PoolingKind, training: Bool = true, on engine: DNNEngine
+        _ shape: PoolingShape, _ kind: PoolingKind, element: ElementType = .float32, training: Bool = true,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         try Primitive(
-            forwardDescriptor(shape, kind, training: training, on: engine),
+            forwardDescriptor(shape, kind, element, training: training, on: engine),
             [(DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write), (DNNL_ARG_WORKSPACE, .write)], on: engine)
     }
 
     public static func backward(
-        _ shape: PoolingShape, _ kind: PoolingKind, on engine: DNNEngine
+        _ shape: PoolingShape, _ kind: PoolingKind, element: ElementType = .float32, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, kind, training: true, on: engine)
+        let hint = try forwardDescriptor(shape, kind, element, training: true, on: engine)
         var operation = dnnl_pooling_desc_t()
-        var (source, destination) = try layouts(shape)
+        var (source, destination) = try layouts(shape, element)
         let geometry = Geometry(shape)
         try unsafe KernelError.check(
             dnnl_pooling_backward_desc_init(
@@ -80,10 +83,11 @@ public enum Pooling {
     }
 
     private static func forwardDescriptor(
-        _ shape: PoolingShape, _ kind: PoolingKind, training: Bool, on engine: DNNEngine
+        _ shape: PoolingShape, _ kind: PoolingKind, _ element: ElementType, training: Bool,
+        on engine: DNNEngine
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_pooling_desc_t()
-        var (source, destination) = try layouts(shape)
+        var (source, destination) = try layouts(shape, element)
         let geometry = Geometry(shape)
         try unsafe KernelError.check(
             dnnl_pooling_forward_desc_init(
@@ -114,12 +118,14 @@ public enum Pooling {
     }
 
     private static func layouts(
-        _ shape: PoolingShape
+        _ shape: PoolingShape, _ element: ElementType
     ) throws(KernelError) -> (dnnl_memory_desc_t, dnnl_memory_desc_t) {
         let source = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.channels, height: shape.inHeight, width: shape.inWidth)
+            batch: shape.batch, channels: shape.channels, height: shape.inHeight, width: shape.inWidth,
+            element: element)
         let destination = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.channels, height: shape.outHeight, width: shape.outWidth)
+            batch: shape.batch, channels: shape.channels, height: shape.outHeight, width: shape.outWidth,
+            element: element)
         return (source.descriptor, destination.descriptor)
     }
 }

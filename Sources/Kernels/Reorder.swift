@@ -1,7 +1,7 @@
 internal import COneDNN
 internal import Tensor
 
-/// Copies between two layouts of one tensor; padding of the target becomes zero.
+/// Copies between two layouts and element types of one tensor; padding of the target becomes zero.
 ///
 /// Operands: `source, destination`, then the scratchpad, if any.
 public enum Reorder {
@@ -24,11 +24,12 @@ public enum Reorder {
 
     /// Converts a tensor at once, for the edges (checkpoints, export, initialisation).
     ///
-    /// Takes and gives padded elements, in the layouts `source` and `destination`.
+    /// Takes and gives padded elements, in the layouts `source` and `destination`, both float32.
     public static func convert(
         _ values: [Float], from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
     ) throws(KernelError) -> [Float] {
         precondition(values.count == source.paddedCount, "\(values.count) elements do not fill the layout")
+        precondition(source.element == .float32 && destination.element == .float32, "not float32")
         if source == destination { return values }
         let reorder = try prepare(from: source, to: destination, on: engine)
         var slots: [Slot] = []

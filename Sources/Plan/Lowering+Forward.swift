@@ -4,10 +4,20 @@ internal import Tensor
 
 /// The forward pass: one operation after the other.
 extension Lowering {
-    /// Places the batch.
+    /// Places the batch; pixels are brought into the plan's element type first.
     mutating func lowerInput() throws(PlanError) {
         let bytes = count(graph.input) * MemoryLayout<Float>.stride
-        place(graph.input, in: addBuffer("input", bytes: bytes, home: .external(.input)))
+        let given = addBuffer("input", bytes: bytes, home: .external(.input))
+        guard graph[graph.input].element == .real, options.precision != .float32 else {
+            return place(graph.input, in: given)
+        }
+        let cast = try kernels { () throws(KernelError) in
+            let layout = try TensorLayout.rowMajor([count(graph.input)])
+            return try Reorder.prepare(from: layout, to: layout.storing(options.precision), on: engine)
+        }
+        let stored = addBuffer("input as \(options.precision.rawValue)", like: graph.input)
+        emit("input to \(options.precision.rawValue)", cast, [given, stored])
+        place(graph.input, in: stored)
     }
 
     /// Lowers one node's forward pass.

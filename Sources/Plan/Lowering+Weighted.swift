@@ -7,9 +7,10 @@ extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
         guard let weight = graph.parameter(.weight, of: node) else { return }
         let activationNode = activationBehind(node)
+        let fusing = activationNode.flatMap { graph[$0].operation.postOperation }.map { [$0] } ?? []
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.forward(
-                node, weights: layout, relu: activationNode != nil, training: mode.isTraining, on: engine)
+                node, weights: layout, fusing: fusing, training: mode.isTraining, on: engine)
         }
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
         let output = addOutput(of: node)
@@ -27,8 +28,10 @@ extension Lowering {
     /// The activation that alone reads the node's output, and so can run inside it.
     private func activationBehind(_ node: Graph.Node) -> Graph.NodeID? {
         guard options.fuses, let reader = soleReader(of: node.output) else { return nil }
-        guard case .activation(.relu) = graph[reader].operation else { return nil }
-        return reader
+        guard graph[reader].operation.postOperation != nil else { return nil }
+        // Its derivative is taken from the output, or from nothing at all.
+        let reads = graph[reader].operation.backwardReads
+        return mode.isTraining && reads.contains(.input) ? nil : reader
     }
 
     mutating func backwardWeighted(
@@ -86,8 +89,29 @@ extension Lowering {
         _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> Primitive
     ) throws(PlanError) -> Primitive {
         try kernels { () throws(KernelError) in
-            if let stored = try? make(store[id].layout), !stored.isReference { return stored }
+            if options.precision == .float32, let stored = try? make(store[id].layout),
+                !stored.isReference
+            {
+                return stored
+            }
             return try make(nil)
+        }
+    }
+}
+
+extension Operation {
+    /// The same as a post-operation of oneDNN's.
+    var postOperation: PostOperation? {
+        guard case .activation(let kind) = self else { return nil }
+        return switch kind {
+        case .relu: .relu
+        case .relu6: .relu6
+        case .leakyReLU(let slope): .leakyReLU(Float(slope))
+        case .gelu(let tanh): tanh ? .geluTanh : .geluErf
+        case .silu: .silu
+        case .sigmoid: .sigmoid
+        case .tanh: .tanh
+        case .hardSwish: .hardSwish
         }
     }
 }

@@ -49,7 +49,7 @@ struct Lowering {
         self.options = options
         self.store = store
         self.engine = engine
-        shapes = NodeShapes(graph: graph, batch: batch)
+        shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
         gradients = GradientTable()
         buffers = [
             Buffer(label: "step state", byteCount: store.state.byteCount, home: .persistent(store.state)),

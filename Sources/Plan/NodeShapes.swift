@@ -7,6 +7,8 @@ internal import Tensor
 struct NodeShapes {
     let graph: Graph
     let batch: Int
+    /// What activations are stored as.
+    let element: ElementType
 
     /// An image, or a signal as an image of one row.
     func image(_ value: Graph.ValueID) -> (channels: Int, height: Int, width: Int) {
@@ -56,16 +58,18 @@ struct NodeShapes {
 /// The primitives of convolutions and products.
 extension NodeShapes {
     func forward(
-        _ node: Graph.Node, weights: TensorLayout?, relu: Bool, training: Bool, on engine: DNNEngine
+        _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation], training: Bool,
+        on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         switch node.operation {
         case .convolution(let window):
             try Convolution.forward(
-                convolution(window, node), weights: weights, relu: relu, training: training, on: engine)
+                convolution(window, node), element: element, weights: weights, fusing: fusing,
+                training: training, on: engine)
         case .linear(let bias):
             try InnerProduct.forward(
-                innerProduct(hasBias: bias, node), weights: weights, relu: relu, training: training,
-                on: engine)
+                innerProduct(hasBias: bias, node), element: element, weights: weights, fusing: fusing,
+                training: training, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -75,9 +79,11 @@ extension NodeShapes {
     ) throws(KernelError) -> Primitive {
         switch node.operation {
         case .convolution(let window):
-            try Convolution.backwardData(convolution(window, node), weights: weights, on: engine)
+            try Convolution.backwardData(
+                convolution(window, node), element: element, weights: weights, on: engine)
         case .linear(let bias):
-            try InnerProduct.backwardData(innerProduct(hasBias: bias, node), weights: weights, on: engine)
+            try InnerProduct.backwardData(
+                innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -87,9 +93,11 @@ extension NodeShapes {
     ) throws(KernelError) -> Primitive {
         switch node.operation {
         case .convolution(let window):
-            try Convolution.backwardWeights(convolution(window, node), weights: weights, on: engine)
+            try Convolution.backwardWeights(
+                convolution(window, node), element: element, weights: weights, on: engine)
         case .linear(let bias):
-            try InnerProduct.backwardWeights(innerProduct(hasBias: bias, node), weights: weights, on: engine)
+            try InnerProduct.backwardWeights(
+                innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -101,7 +109,10 @@ extension NodeShapes {
         let (input, output) = (graph[node.inputs[0]], graph[node.output])
         return try kernels { () throws(KernelError) in
             if case .flattened(let image) = input.order, let extents = ImageExtents(image) {
-                return (try extents.channelsLast(batch), try extents.channelsFirst(batch))
+                return (
+                    try extents.channelsLast(batch).storing(element),
+                    try extents.channelsFirst(batch).storing(element)
+                )
             }
             let extents = [batch] + input.shape.dimensions
             // Strides of the output's axes, told for the input's.
@@ -110,7 +121,8 @@ extension NodeShapes {
             for (axis, source) in axes.enumerated() { moved[source] = target[axis] }
             let sample = input.shape.elementCount
             return (
-                try .strided(extents, [sample] + strides(input)), try .strided(extents, [sample] + moved)
+                try TensorLayout.strided(extents, [sample] + strides(input)).storing(element),
+                try TensorLayout.strided(extents, [sample] + moved).storing(element)
             )
         }
     }

@@ -46,7 +46,8 @@ public final class Program {
         self.engine = engine
         let size = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
         let layouts = try ParameterLayouts.choose(
-            for: graph, batch: size, training: !options.trainingBatches.isEmpty, on: engine)
+            for: graph, batch: size, training: !options.trainingBatches.isEmpty,
+            precision: options.lowering.precision, on: engine)
         let needs =
             options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
         store = try ParameterStore(graph: graph, layouts: layouts, needs: needs)
@@ -111,7 +112,8 @@ public final class Program {
         _ graph: Graph, batch: Int, loss: LossKind, lowering: LoweringOptions = LoweringOptions(),
         on engine: DNNEngine
     ) throws(PlanError) -> (plan: ExecutionPlan, store: ParameterStore, arena: Arena) {
-        let layouts = try ParameterLayouts.choose(for: graph, batch: batch, training: true, on: engine)
+        let layouts = try ParameterLayouts.choose(
+            for: graph, batch: batch, training: true, precision: lowering.precision, on: engine)
         let store = try ParameterStore(graph: graph, layouts: layouts, needs: .init())
         let plan = try ExecutionPlan(
             graph, batch: batch, mode: .gradients(loss), options: lowering, store: store, on: engine)

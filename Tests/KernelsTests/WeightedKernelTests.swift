@@ -164,7 +164,7 @@ private struct Passes {
         let plain = try TensorLayout.rowMajor(shape.weightExtents)
         let bias = given.bias.map { [Given.floats($0)] } ?? []
         let outputs = try [false, true].map { relu in
-            let kernel = try Convolution.forward(shape, relu: relu, on: engine)
+            let kernel = try Convolution.forward(shape, fusing: relu ? [.relu] : [], on: engine)
             let weight = try Reorder.convert(given.weight, from: plain, to: kernel.layouts[1], on: engine)
             let run = try KernelRun(
                 kernel, [.floats(given.input), .floats(weight)] + bias + [.unwritten])

@@ -166,3 +166,5 @@ typedef struct {
     float correction;
 } ck_running_statistics_arguments;
 void ck_running_statistics(const ck_running_statistics_arguments *arguments);
+
+#include "CKernelsNorms.h"

@@ -82,9 +82,12 @@ internal import COneDNN
 extension Primitive {
     typealias Use = (argument: Int32, access: Access)
 
-    static let forwardUses: [Use] = [
-        (DNNL_ARG_SRC, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_BIAS, .read), (DNNL_ARG_DST, .write),
-    ]
+    static func forwardUses(fusing: [PostOperation]) -> [Use] {
+        [
+            (DNNL_ARG_SRC, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_BIAS, .read),
+            (DNNL_ARG_DST, fusing.contains(.addToDestination) ? .readWrite : .write),
+        ]
+    }
     static let backwardDataUses: [Use] = [
         (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_DIFF_SRC, .write),
     ]

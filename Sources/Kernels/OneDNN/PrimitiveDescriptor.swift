@@ -2,8 +2,8 @@ internal import COneDNN
 
 /// What a primitive is created with besides its shapes.
 struct PrimitiveAttributes {
-    /// A ReLU applied to the destination in the same pass.
-    var relu = false
+    /// Applied to the result in the same pass, in this order.
+    var fusing: [PostOperation] = []
 
     /// Runs `body` with oneDNN's attributes: the scratchpad is ours, so that the plan counts it.
     func withHandle<R>(
@@ -15,12 +15,11 @@ struct PrimitiveAttributes {
         try unsafe KernelError.check(
             dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
             "keep the scratchpad in the arena")
-        guard relu else { return try unsafe body(attributes) }
+        guard !fusing.isEmpty else { return try unsafe body(attributes) }
         var operations: dnnl_post_ops_t?
         try unsafe KernelError.check(dnnl_post_ops_create(&operations), "create post-operations")
         defer { unsafe _ = dnnl_post_ops_destroy(operations) }
-        try unsafe KernelError.check(
-            dnnl_post_ops_append_eltwise(operations, 1, dnnl_eltwise_relu, 0, 0), "append a ReLU")
+        for operation in fusing { try unsafe operation.append(to: operations) }
         try unsafe KernelError.check(
             dnnl_primitive_attr_set_post_ops(attributes, operations), "set post-operations")
         return try unsafe body(attributes)

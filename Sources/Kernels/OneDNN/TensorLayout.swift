@@ -1,6 +1,7 @@
 internal import COneDNN
+public import Tensor
 
-/// Where each element of a float32 tensor lies: oneDNN's memory descriptor.
+/// Where each element of a tensor lies and what it is: oneDNN's memory descriptor.
 ///
 /// Extents are in oneDNN's logical order (batch, channels, height, width; out, in, height, width) whatever
 /// the order in memory.
@@ -9,12 +10,14 @@ public struct TensorLayout: Equatable {
 
     init(_ descriptor: dnnl_memory_desc_t) { self.descriptor = descriptor }
 
-    private init(_ extents: [Int], _ tag: dnnl_format_tag_t) throws(KernelError) {
+    private init(
+        _ extents: [Int], _ element: ElementType, _ tag: dnnl_format_tag_t
+    ) throws(KernelError) {
         var created = dnnl_memory_desc_t()
         let wide = extents.map { dnnl_dim_t($0) }
         let status = unsafe wide.withUnsafeBufferPointer {
             unsafe dnnl_memory_desc_init_by_tag(
-                &created, Int32(extents.count), $0.baseAddress, dnnl_f32, tag)
+                &created, Int32(extents.count), $0.baseAddress, element.dataType, tag)
         }
         try KernelError.check(status, "describe a tensor \(extents)")
         descriptor = created
@@ -22,16 +25,20 @@ public struct TensorLayout: Equatable {
 
     /// Channels last, as all activations are: `[batch, height, width, channels]` in memory.
     public static func channelsLast(
-        batch: Int, channels: Int, height: Int, width: Int
-    ) throws(KernelError) -> TensorLayout { try TensorLayout([batch, channels, height, width], dnnl_acdb) }
+        batch: Int, channels: Int, height: Int, width: Int, element: ElementType = .float32
+    ) throws(KernelError) -> TensorLayout {
+        try TensorLayout([batch, channels, height, width], element, dnnl_acdb)
+    }
 
     /// Row-major in the logical order, as PyTorch stores weights; up to five extents.
-    public static func rowMajor(_ extents: [Int]) throws(KernelError) -> TensorLayout {
+    public static func rowMajor(
+        _ extents: [Int], element: ElementType = .float32
+    ) throws(KernelError) -> TensorLayout {
         let tags = [dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd, dnnl_abcde]
         guard (1...tags.count).contains(extents.count) else {
             throw KernelError(action: "describe a tensor \(extents)", reason: "the rank is not 1 to 5")
         }
-        return try TensorLayout(extents, tags[extents.count - 1])
+        return try TensorLayout(extents, element, tags[extents.count - 1])
     }
 
     /// Any order of the axes: `strides` are the elements between neighbours along each.
@@ -49,9 +56,21 @@ public struct TensorLayout: Equatable {
     }
 
     /// Whatever the primitive likes best; for weights alone.
-    public static func any(_ extents: [Int]) throws(KernelError) -> TensorLayout {
-        try TensorLayout(extents, dnnl_format_tag_any)
+    public static func any(
+        _ extents: [Int], element: ElementType = .float32
+    ) throws(KernelError) -> TensorLayout {
+        try TensorLayout(extents, element, dnnl_format_tag_any)
     }
+
+    /// The same order of elements, stored as another type.
+    public func storing(_ element: ElementType) -> TensorLayout {
+        var copy = descriptor
+        copy.data_type = element.dataType
+        return TensorLayout(copy)
+    }
+
+    /// What the elements are; nil for a type that is none of ours (a scratchpad's).
+    public var element: ElementType? { ElementType(descriptor.data_type) }
 
     /// An operand that is not there.
     static var absent: TensorLayout { TensorLayout(dnnl_memory_desc_t()) }
@@ -72,8 +91,8 @@ public struct TensorLayout: Equatable {
         return unsafe dnnl_memory_desc_get_size(&copy)
     }
 
-    /// Float32 elements with padding.
-    public var paddedCount: Int { byteCount / MemoryLayout<Float>.stride }
+    /// Elements with padding.
+    public var paddedCount: Int { byteCount / (element?.byteCount ?? 1) }
 
     public static func == (left: TensorLayout, right: TensorLayout) -> Bool {
         var (l, r) = (left.descriptor, right.descriptor)

@@ -1,0 +1,43 @@
+internal import COneDNN
+
+/// What a convolution or product does to its result before it stores it, in float32.
+public enum PostOperation: Hashable, Sendable {
+    case relu
+    /// min(max(x, 0), 6).
+    case relu6
+    /// x for x > 0, else the given slope times x.
+    case leakyReLU(Float)
+    /// x · Φ(x), PyTorch's `gelu`.
+    case geluErf
+    /// PyTorch's `gelu(approximate="tanh")`.
+    case geluTanh
+    /// x · sigmoid(x).
+    case silu
+    case sigmoid
+    case tanh
+    /// x · relu6(x + 3) / 6.
+    case hardSwish
+    /// Adds what the destination held before: a residual, without a pass of its own.
+    case addToDestination
+
+    /// Appends the operation to oneDNN's list.
+    func append(to operations: dnnl_post_ops_t?) throws(KernelError) {
+        let (algorithm, alpha): (dnnl_alg_kind_t, Float)
+        switch self {
+        case .addToDestination:
+            try unsafe KernelError.check(dnnl_post_ops_append_sum(operations, 1), "append a sum")
+            return
+        case .relu: (algorithm, alpha) = (dnnl_eltwise_relu, 0)
+        case .relu6: (algorithm, alpha) = (dnnl_eltwise_bounded_relu, 6)
+        case .leakyReLU(let slope): (algorithm, alpha) = (dnnl_eltwise_relu, slope)
+        case .geluErf: (algorithm, alpha) = (dnnl_eltwise_gelu_erf, 0)
+        case .geluTanh: (algorithm, alpha) = (dnnl_eltwise_gelu_tanh, 0)
+        case .silu: (algorithm, alpha) = (dnnl_eltwise_swish, 1)
+        case .sigmoid: (algorithm, alpha) = (dnnl_eltwise_logistic, 0)
+        case .tanh: (algorithm, alpha) = (dnnl_eltwise_tanh, 0)
+        case .hardSwish: (algorithm, alpha) = (dnnl_eltwise_hardswish, 0)
+        }
+        try unsafe KernelError.check(
+            dnnl_post_ops_append_eltwise(operations, 1, algorithm, alpha, 0), "append \(self)")
+    }
+}

@@ -1,0 +1,25 @@
+internal import CKernels
+
+/// The elementary functions that activations, softmax and losses are made of, for the tests of their accuracy.
+enum VectorMath: CaseIterable {
+    case exp, sigmoid, tanh, erf
+
+    /// output = function(input) over `count` floats; operands `input, output`, which may be one slot.
+    func prepare(count: Int) -> any PreparedKernel {
+        var block = unsafe ck_vector_math_arguments()
+        unsafe block.count = count
+        unsafe block.function =
+            switch self {
+            case .exp: ck_function(CK_EXP)
+            case .sigmoid: ck_function(CK_SIGMOID)
+            case .tanh: ck_function(CK_TANH)
+            case .erf: ck_function(CK_ERF)
+            }
+        return unsafe KernelCall(
+            "ck_vector_math", { unsafe ck_vector_math($0) }, block,
+            [
+                (.floats(count, .read), { unsafe $0.input = unsafe $1.constantFloats }),
+                (.floats(count, .write), { unsafe $0.output = unsafe $1.floats }),
+            ])
+    }
+}
