@@ -73,7 +73,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Formats", "Graph", "Tensor", "JSON"],
             path: "Tests/TestSupport",
-            swiftSettings: strict),
+            // Finite differences run the double-precision model thousands of times, in debug builds too.
+            swiftSettings: strict + [.unsafeFlags(["-O"])]),
         tests(of: "JSON"),
         tests(of: "Files"),
         tests(of: "Host"),
