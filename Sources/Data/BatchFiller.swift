@@ -1,87 +1,69 @@
-import Tensor
+public import Tensor
 
-/// Random changes that keep an image's class.
-public struct Augmentation: Sendable, Equatable {
-    /// Black pixels added on every side before a window of the original size is cut out at random; 0 = off.
-    public var cropPadding: Int
-    /// Whether half of the images are mirrored left to right.
-    public var flipsHorizontally: Bool
+/// What a sample takes in a batch: its input and its target.
+public struct BatchLayout: Sendable, Hashable {
+    /// `float32` for pixels, `int32` for tokens.
+    public let input: ElementType
+    /// Elements of one sample's input.
+    public let inputWidth: Int
+    /// `int32` for labels, `float32` for shares of the classes.
+    public let target: ElementType
+    /// Elements of one sample's target: 1 for a class, the context's length for one label per token.
+    public let targetWidth: Int
 
-    /// Leaves images as they are.
-    public static let none = Augmentation(cropPadding: 0, flipsHorizontally: false)
+    /// The label that losses leave out, as PyTorch's `ignore_index`.
+    public static let ignoredLabel: Int32 = -100
 
-    /// Combines the two changes.
-    public init(cropPadding: Int, flipsHorizontally: Bool) {
-        precondition(cropPadding >= 0, "a padding of \(cropPadding)")
-        self.cropPadding = cropPadding
-        self.flipsHorizontally = flipsHorizontally
+    /// Names types and widths.
+    public init(input: ElementType, inputWidth: Int, target: ElementType, targetWidth: Int) {
+        (self.input, self.inputWidth) = (input, inputWidth)
+        (self.target, self.targetWidth) = (target, targetWidth)
+    }
+
+    /// Bytes of a batch's input and target; `nil` when they cannot be counted.
+    public func byteCounts(capacity: Int) -> (input: Int, target: Int)? {
+        func bytes(_ width: Int, _ type: ElementType) -> Int? {
+            let elements = width.multipliedReportingOverflow(by: capacity)
+            let bytes = elements.partialValue.multipliedReportingOverflow(by: type.byteCount)
+            return elements.overflow || bytes.overflow || bytes.partialValue > 1 << 50
+                ? nil : bytes.partialValue
+        }
+        guard let input = bytes(inputWidth, input), let target = bytes(targetWidth, target) else {
+            return nil
+        }
+        return (input, target)
     }
 }
 
-/// Turns samples of a split into the floats and labels that a training step reads.
-///
-/// Every random choice follows from (seed, epoch, sample), not from the order of the samples, so batch
-/// size, resuming and reading ahead change nothing.
-public struct BatchFiller: Sendable {
-    private let split: ImageSplit
-    private let shape: ImageShape
-    private let table: PixelTable
-    private let augmentation: Augmentation
-    private let seed: UInt64
+/// Where a filler writes one batch.
+public struct BatchBuffers {
+    /// What holds both slots.
+    public let arena: Arena
+    /// `[capacity, inputWidth]` of the layout's input type.
+    public let input: Slot
+    /// `[capacity, targetWidth]` of the layout's target type.
+    public let target: Slot
 
-    /// Reads from one split of a dataset, normalised by the mean and deviation stored with it.
-    public init(
-        _ split: ImageSplit, of info: DatasetInfo, augmentation: Augmentation = .none, seed: UInt64 = 0
-    ) {
-        self.split = split
-        shape = info.shape
-        table = PixelTable(shape: info.shape, mean: info.mean, standardDeviation: info.standardDeviation)
-        self.augmentation = augmentation
-        self.seed = seed
+    /// Names the slots of an arena.
+    public init(arena: Arena, input: Slot, target: Slot) {
+        (self.arena, self.input, self.target) = (arena, input, target)
     }
+}
 
-    /// Floats per image.
-    public var elementCount: Int { shape.elementCount }
+/// Turns samples of a split into the numbers that a training step reads.
+///
+/// A value without a position: what it writes follows from its own settings, the samples and where in
+/// training the batch stands, which is what makes resuming and reading ahead exact.
+public protocol BatchFiller: Sendable {
+    /// Types and widths of what it writes.
+    var layout: BatchLayout { get }
 
-    /// Samples of the split.
-    public var sampleCount: Int { split.count }
-
-    /// Writes one batch.
+    /// Writes one batch; behind the last sample, zeros and ignored labels.
     ///
     /// - Parameters:
-    ///   - samples: Indices into the split, at most as many as the buffers hold.
-    ///   - epoch: Chooses the random changes.
-    ///   - images: Receives `[capacity, height, width, channels]`; behind the last sample, zeros.
-    ///   - labels: Receives `[capacity]`; behind the last sample, −1.
-    public func fill(
-        _ samples: ArraySlice<UInt32>, epoch: Int, images: inout MutableSpan<Float>,
-        labels: inout MutableSpan<Int32>
-    ) {
-        precondition(images.count == labels.count * elementCount, "buffers of different capacity")
-        precondition(samples.count <= labels.count, "\(samples.count) samples for \(labels.count) places")
-        for (place, sample) in samples.enumerated() {
-            let index = Int(sample)
-            table.fill(
-                index, of: split.images, view: view(of: sample, epoch: epoch), into: &images,
-                at: place * elementCount)
-            labels[place] = Int32(split.labels[index])
-        }
-        guard samples.count < labels.count else { return }
-        for place in samples.count..<labels.count { labels[place] = -1 }
-        for element in samples.count * elementCount..<images.count { images[element] = 0 }
-    }
-
-    /// The change that a sample gets in an epoch; `nil` for none.
-    func view(of sample: UInt32, epoch: Int) -> PixelView? {
-        guard augmentation != .none else { return nil }
-        var random = CounterRandom(
-            seed: seed, purpose: .augmentation, epoch: UInt32(truncatingIfNeeded: epoch), step: UInt64(sample)
-        )
-        let padding = augmentation.cropPadding
-        let places = UInt32(clamping: 2 * padding + 1)
-        let row = padding > 0 ? Int(random.below(places)) - padding : 0
-        let column = padding > 0 ? Int(random.below(places)) - padding : 0
-        let isFlipped = augmentation.flipsHorizontally && random.below(2) == 1
-        return PixelView(rowOffset: row, columnOffset: column, isFlipped: isFlipped)
-    }
+    ///   - samples: At most as many as the buffers hold.
+    ///   - position: Chooses random changes.
+    ///   - buffers: Both are overwritten as a whole.
+    /// - Returns: Targets that are not ignored: what a mean loss is divided by.
+    func fill(_ samples: ArraySlice<UInt32>, at position: BatchPosition, into buffers: BatchBuffers) -> Int
 }

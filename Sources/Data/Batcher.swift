@@ -6,6 +6,10 @@ public enum SampleOrder: Sendable, Equatable {
     case stored
     /// In another order each epoch, which follows from the seed and the epoch's number alone.
     case shuffled(seed: UInt64)
+    /// Drawn anew for each batch, with replacement, out of `0..<range`; an epoch has `batches` full batches.
+    ///
+    /// Batch `b` of epoch `e` follows from the seed and the step `e · batches + b` alone.
+    case drawn(range: UInt32, batches: Int, seed: UInt64)
 }
 
 /// Where training stands in its data: the next batch to be read.
@@ -31,7 +35,7 @@ public struct BatchPosition: Sendable, Hashable, Comparable {
 ///
 /// A value without a position: any epoch can be asked for at any time, which is what makes resuming exact.
 public struct Batcher: Sendable {
-    /// The samples of an epoch, as indices into a split, before shuffling.
+    /// The samples of an epoch, as indices into a split, before shuffling; none where they are drawn.
     public let indices: [UInt32]
     /// Samples of every batch but the last.
     public let batchSize: Int
@@ -41,6 +45,9 @@ public struct Batcher: Sendable {
     /// Cuts the samples `indices` of a split.
     public init(indices: [UInt32], batchSize: Int, order: SampleOrder) {
         precondition(batchSize > 0, "batches of \(batchSize) samples")
+        if case .drawn(let range, let batches, _) = order {
+            precondition(range > 0 && batches > 0, "\(batches) batches drawn out of \(range) samples")
+        }
         self.indices = indices
         self.batchSize = batchSize
         self.order = order
@@ -51,22 +58,51 @@ public struct Batcher: Sendable {
         self.init(indices: (0..<UInt32(sampleCount)).map { $0 }, batchSize: batchSize, order: order)
     }
 
-    /// Batches of an epoch.
-    public var batchCount: Int { (indices.count + batchSize - 1) / batchSize }
-
-    /// The samples of an epoch in their order.
-    ///
-    /// A Fisher-Yates shuffle, so that all orders are equally likely.
-    public func samples(ofEpoch epoch: Int) -> [UInt32] {
-        guard case .shuffled(let seed) = order else { return indices }
-        var random = CounterRandom(seed: seed, purpose: .shuffle, epoch: UInt32(truncatingIfNeeded: epoch))
-        return Self.shuffled(indices, with: &random)
+    /// Draws full batches of `batchSize` samples out of `0..<range`, `batches` of them an epoch.
+    public init(drawing batches: Int, outOf range: UInt32, batchSize: Int, seed: UInt64) {
+        self.init(
+            indices: [], batchSize: batchSize, order: .drawn(range: range, batches: batches, seed: seed))
     }
 
-    /// Which of an epoch's samples form a batch.
-    public func range(ofBatch batch: Int) -> Range<Int> {
-        precondition(batch >= 0 && batch < batchCount, "batch \(batch) of \(batchCount)")
-        return batch * batchSize..<min((batch + 1) * batchSize, indices.count)
+    /// Batches of an epoch.
+    public var batchCount: Int {
+        if case .drawn(_, let batches, _) = order { return batches }
+        return (indices.count + batchSize - 1) / batchSize
+    }
+
+    /// The batches of an epoch.
+    public func epoch(_ number: Int) -> Epoch {
+        switch order {
+        case .stored, .drawn: return Epoch(batcher: self, number: number, samples: indices)
+        case .shuffled(let seed):
+            var random = CounterRandom(
+                seed: seed, purpose: .shuffle, epoch: UInt32(truncatingIfNeeded: number))
+            let samples = Self.shuffled(indices, with: &random)
+            return Epoch(batcher: self, number: number, samples: samples)
+        }
+    }
+
+    /// One epoch's samples in their order, by batch.
+    public struct Epoch: Sendable {
+        private let batcher: Batcher
+        private let number: Int
+        private let samples: [UInt32]
+
+        fileprivate init(batcher: Batcher, number: Int, samples: [UInt32]) {
+            (self.batcher, self.number, self.samples) = (batcher, number, samples)
+        }
+
+        /// The samples of a batch.
+        public subscript(batch: Int) -> ArraySlice<UInt32> {
+            let (size, count) = (batcher.batchSize, batcher.batchCount)
+            precondition(batch >= 0 && batch < count, "batch \(batch) of \(count)")
+            guard case .drawn(let range, _, let seed) = batcher.order else {
+                return samples[batch * size..<min((batch + 1) * size, samples.count)]
+            }
+            var random = CounterRandom(
+                seed: seed, purpose: .window, step: UInt64(number) &* UInt64(count) &+ UInt64(batch))
+            return (0..<size).map { _ in random.below(range) }[...]
+        }
     }
 
     /// Sets part of a split aside for validation.
@@ -89,6 +125,7 @@ public struct Batcher: Sendable {
         return (mixed[count...].sorted(), mixed[..<count].sorted())
     }
 
+    /// A Fisher-Yates shuffle, so that all orders are equally likely.
     private static func shuffled(_ indices: [UInt32], with random: inout CounterRandom) -> [UInt32] {
         var mixed = indices
         for last in stride(from: mixed.count - 1, to: 0, by: -1) {

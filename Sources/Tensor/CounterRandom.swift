@@ -6,6 +6,7 @@ public enum RandomPurpose: UInt32, Sendable {
     case augmentation = 4
     case dropout = 5
     case test = 6
+    case window = 7
 }
 
 /// A counter-based generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

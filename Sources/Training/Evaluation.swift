@@ -25,7 +25,7 @@ extension Trainer {
         let source = split == .test ? task.whole(task.dataset.test) : task.sources.validation
         let batcher = Batcher(
             indices: source.indices, batchSize: TrainingTask.evaluationBatch(task.options), order: .stored)
-        let filler = BatchFiller(source.split, of: task.dataset.info)
+        let filler = ImageFiller(source.split, of: task.dataset.info)
         let prefetcher: Prefetcher
         do { prefetcher = try Prefetcher(batcher, filler: filler, epochs: 1) } catch { throw .data(error) }
         var tally = TrainingState.Tally()
@@ -35,7 +35,7 @@ extension Trainer {
                 preconditionFailure("no plan evaluates \(batch.count) samples")
             }
             let result = try planning { () throws(PlanError) in
-                try plan.bindBatch(input: batch.imagesSlot, target: batch.labelsSlot, in: batch.arena)
+                try plan.bindBatch(input: batch.inputSlot, target: batch.targetSlot, in: batch.arena)
                 return try plan.run(
                     StepState(seed: task.seed, step: 0, learningRate: 0, inverseCount: 1))
             }

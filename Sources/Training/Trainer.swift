@@ -59,7 +59,7 @@ public final class Trainer {
     public func run(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
         let batcher = Batcher(
             indices: source.indices, batchSize: task.options.batchSize, order: .shuffled(seed: task.seed))
-        let filler = BatchFiller(
+        let filler = ImageFiller(
             source.split, of: task.dataset.info, augmentation: task.options.augmentation, seed: task.seed)
         let prefetcher: Prefetcher
         do {
@@ -96,12 +96,12 @@ public final class Trainer {
             preconditionFailure("no plan trains on \(batch.count) samples")
         }
         let count = batch.count
-        let (arena, images, labels) = (batch.arena, batch.imagesSlot, batch.labelsSlot)
+        let (arena, input, target) = (batch.arena, batch.inputSlot, batch.targetSlot)
         let step = StepState(
             seed: task.seed, step: UInt64(state.step), learningRate: Float(rates.rate(at: state.step)),
             inverseCount: 1 / Float(count))
         let result = try planning { () throws(PlanError) in
-            try plan.bindBatch(input: images, target: labels, in: arena)
+            try plan.bindBatch(input: input, target: target, in: arena)
             return try plan.run(step)
         }
         state.step += 1

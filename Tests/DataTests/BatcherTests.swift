@@ -3,6 +3,14 @@ import Testing
 
 @testable import Data
 
+extension Batcher {
+    /// All samples of an epoch.
+    fileprivate func samples(ofEpoch number: Int) -> [UInt32] {
+        let epoch = epoch(number)
+        return (0..<batchCount).flatMap { epoch[$0] }
+    }
+}
+
 @Suite("A batcher's order follows from seed and epoch alone") struct BatcherTests {
     @Test("the same seed gives the same order, another epoch or seed another one")
     func reproducible() {
@@ -18,10 +26,10 @@ import Testing
         let batcher = Batcher(sampleCount: sampleCount, batchSize: batchSize, order: .shuffled(seed: 1))
         let samples = batcher.samples(ofEpoch: 2)
         #expect(samples.sorted() == (0..<UInt32(sampleCount)).map { $0 })
-        let ranges = (0..<batcher.batchCount).map(batcher.range(ofBatch:))
-        #expect(ranges.flatMap { Array($0) } == Array(0..<sampleCount))
-        #expect(ranges.dropLast().allSatisfy { $0.count == batchSize })
-        #expect(ranges.allSatisfy { !$0.isEmpty })
+        let epoch = batcher.epoch(2)
+        let batches = (0..<batcher.batchCount).map { epoch[$0] }
+        #expect(batches.dropLast().allSatisfy { $0.count == batchSize })
+        #expect(batches.allSatisfy { !$0.isEmpty })
     }
 
     @Test("all orders of three samples are about equally likely")
@@ -41,6 +49,24 @@ import Testing
         #expect(batcher.batchCount == 2)
         let mixed = Batcher(indices: [5, 3, 9], batchSize: 2, order: .shuffled(seed: 0))
         #expect(mixed.samples(ofEpoch: 1).sorted() == [3, 5, 9])
+    }
+
+    @Test("drawn batches are full, follow from the step alone and cover the range evenly")
+    func drawn() {
+        let batcher = Batcher(drawing: 10, outOf: 7, batchSize: 60, seed: 3)
+        #expect(batcher.batchCount == 10 && batcher.indices.isEmpty)
+        let samples = (0..<100).flatMap { batcher.samples(ofEpoch: $0) }
+        #expect(samples.count == 100 * 10 * 60)
+        for value in 0..<7 {
+            // Binomial with p = 1/7 of 60,000: deviation 86; five of them.
+            #expect(abs(samples.count { $0 == UInt32(value) } - 60_000 / 7) < 430)
+        }
+        // Step 25, whatever the epoch's length is called.
+        let longer = Batcher(drawing: 20, outOf: 7, batchSize: 60, seed: 3)
+        #expect(batcher.epoch(2)[5] == longer.epoch(1)[5])
+        #expect(batcher.epoch(2)[5] != batcher.epoch(2)[6])
+        let other = Batcher(drawing: 10, outOf: 7, batchSize: 60, seed: 4)
+        #expect(batcher.epoch(0)[0] != other.epoch(0)[0])
     }
 
     @Test(

@@ -18,8 +18,8 @@ private func isAtEnd(_ prefetcher: Prefetcher) -> Bool {
         var images: [Float]
     }
 
-    private func filler() -> BatchFiller {
-        BatchFiller(
+    private func filler() -> ImageFiller {
+        ImageFiller(
             Self.data.split, of: Self.data.info,
             augmentation: Augmentation(cropPadding: 1, flipsHorizontally: true), seed: 6)
     }
@@ -32,12 +32,12 @@ private func isAtEnd(_ prefetcher: Prefetcher) -> Bool {
             batcher, filler: filler(), from: start, epochs: epochs, slotCount: slotCount)
         var seen: [Seen] = []
         while let batch = prefetcher.next() {
-            #expect(batch.imagesSlot.offset % 64 == 0 && batch.labelsSlot.offset % 64 == 0)
+            #expect(batch.inputSlot.offset % 64 == 0 && batch.targetSlot.offset % 64 == 0)
             seen.append(
                 Seen(
                     position: batch.position,
-                    labels: batch.withLabels { span in span.indices.map { span[$0] } },
-                    images: batch.withImages { span in span.indices.map { span[$0] } }))
+                    labels: batch.arena.read(batch.targetSlot, as: Int32.self),
+                    images: batch.arena.read(batch.inputSlot, as: Float.self)))
         }
         #expect(prefetcher.waitNanoseconds >= 0)
         return seen
@@ -48,14 +48,14 @@ private func isAtEnd(_ prefetcher: Prefetcher) -> Bool {
         let batcher = Batcher(sampleCount: 37, batchSize: batchSize, order: .shuffled(seed: 2))
         var expected: [Seen] = []
         for epoch in 0..<3 {
-            let samples = batcher.samples(ofEpoch: epoch)
+            let samples = batcher.epoch(epoch)
             for batch in 0..<batcher.batchCount {
                 var images = [Float](repeating: .nan, count: batchSize * 9)
                 var labels = [Int32](repeating: 0, count: batchSize)
                 var imageSpan = images.mutableSpan
                 var labelSpan = labels.mutableSpan
                 filler().fill(
-                    samples[batcher.range(ofBatch: batch)], epoch: epoch, images: &imageSpan,
+                    samples[batch], epoch: epoch, images: &imageSpan,
                     labels: &labelSpan)
                 let position = BatchPosition(epoch: epoch, batch: batch)
                 expected.append(Seen(position: position, labels: labels, images: images))
@@ -103,7 +103,29 @@ private func isAtEnd(_ prefetcher: Prefetcher) -> Bool {
         var prefetcher: Prefetcher? = try Prefetcher(batcher, filler: filler(), epochs: 1)
         let batch = prefetcher?.next()
         prefetcher = nil
-        if let batch { #expect(batch.withLabels { $0[4] } == 4) } else { Issue.record("no batch") }
+        if let batch {
+            #expect(batch.arena.read(batch.targetSlot, as: Int32.self)[4] == 4)
+        } else {
+            Issue.record("no batch")
+        }
+    }
+
+    @Test("two batches may be held at once, and the younger one go first", arguments: [2, 3, 64])
+    func heldBatches(slotCount: Int) throws {
+        let batcher = Batcher(sampleCount: 38, batchSize: 1, order: .stored)
+        let data = TestImages(count: 38, shape: ImageShape(height: 3, width: 3, channels: 1))
+        let prefetcher = try Prefetcher(
+            batcher, filler: ImageFiller(data.split, of: data.info), epochs: 1, slotCount: slotCount)
+        var count = 0
+        while let older = prefetcher.next() {
+            if let younger = prefetcher.next() {
+                #expect(younger.position.batch == count + 1 && younger.targetCount == 1)
+                #expect(younger.arena.read(younger.targetSlot, as: Int32.self) == [Int32((count + 1) % 10)])
+            }
+            #expect(older.arena.read(older.targetSlot, as: Int32.self) == [Int32(count % 10)])
+            count += 2
+        }
+        #expect(count == 38)
     }
 
     @Test("waiting is counted only when the consumer is faster")

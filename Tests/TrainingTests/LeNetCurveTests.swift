@@ -62,13 +62,13 @@ import Testing
         let plan = try #require(program.trainingPlan(batch: 64))
         let batches = try Prefetcher(
             Batcher(sampleCount: 12_800, batchSize: 64, order: .stored),
-            filler: BatchFiller(dataset.train, of: dataset.info), epochs: 1)
+            filler: ImageFiller(dataset.train, of: dataset.info), epochs: 1)
         for (step, expected) in try fixture.doubles(tensor).enumerated() {
             guard let batch = batches.next() else {
                 Issue.record("no batch for step \(step)")
                 return
             }
-            try plan.bindBatch(input: batch.imagesSlot, target: batch.labelsSlot, in: batch.arena)
+            try plan.bindBatch(input: batch.inputSlot, target: batch.targetSlot, in: batch.arena)
             let state = StepState(seed: 0, step: UInt64(step), learningRate: rate, inverseCount: 1 / 64)
             let loss = try plan.run(state).lossSum / 64
             #expect(abs(loss / expected - 1) < 1e-4, "step \(step): \(loss) for \(expected)")

@@ -21,14 +21,14 @@ struct TestImages {
     }
 }
 
-@Suite("A batch holds normalised, changed images") struct BatchFillerTests {
+@Suite("A batch holds normalised, changed images") struct ImageFillerTests {
     static let shapes = [
         ImageShape(height: 5, width: 7, channels: 1), ImageShape(height: 4, width: 3, channels: 3),
         ImageShape(height: 1, width: 1, channels: 2),
     ]
 
     private func fill(
-        _ filler: BatchFiller, _ samples: [UInt32], epoch: Int = 0, capacity: Int
+        _ filler: ImageFiller, _ samples: [UInt32], epoch: Int = 0, capacity: Int
     ) -> (images: [Float], labels: [Int32]) {
         var images = [Float](repeating: .nan, count: capacity * filler.elementCount)
         var labels = [Int32](repeating: 99, count: capacity)
@@ -63,10 +63,10 @@ struct TestImages {
         ])
     func oracle(shape: ImageShape, augmentation: Augmentation) {
         let data = TestImages(count: 9, shape: shape)
-        let filler = BatchFiller(data.split, of: data.info, augmentation: augmentation, seed: 11)
+        let filler = ImageFiller(data.split, of: data.info, augmentation: augmentation, seed: 11)
         let samples: [UInt32] = [8, 0, 3, 3, 5]
         let (images, labels) = fill(filler, samples, epoch: 2, capacity: 7)
-        #expect(labels == samples.map { Int32($0 % 10) } + [-1, -1])
+        #expect(labels == samples.map { Int32($0 % 10) } + [-100, -100])
         var element = 0
         for sample in samples {
             let view =
@@ -87,7 +87,7 @@ struct TestImages {
     @Test("changes stay in bounds, use all of them and differ by sample and epoch")
     func views() {
         let data = TestImages(count: 1, shape: Self.shapes[0])
-        let filler = BatchFiller(
+        let filler = ImageFiller(
             data.split, of: data.info, augmentation: Augmentation(cropPadding: 2, flipsHorizontally: true),
             seed: 1)
         let views = (0..<2000).compactMap { filler.view(of: UInt32($0), epoch: 0) }
