@@ -1,6 +1,8 @@
 public import JSON
 
-/// What a node computes. A layer of the description becomes one operation or several.
+/// What a node computes.
+///
+/// A layer of the description becomes one operation or several.
 public enum Operation: Hashable, Sendable {
     /// Two-dimensional, over a channels-last image; one-dimensional with a height of 1 over a channels-last
     /// `[channels, length]`. Parameters: weight, bias.

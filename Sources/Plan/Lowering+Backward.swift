@@ -23,7 +23,6 @@ extension Lowering {
                 gradients.set(total, sumOf: added(left, of: value), added(right, of: value))
             case .backward(let id, let incoming, let outgoing):
                 current = id
-                try recompute(before: id)
                 guard let gradient = gradients.take(incoming) else { continue }
                 let results = try backwardPass(id, gradient, needs: outgoing.map { $0 != nil })
                 for (target, result) in zip(outgoing, results) {
@@ -72,5 +71,4 @@ extension Lowering {
         gradients.isFree(gradient) ? gradient : addBuffer("\(node.name) input gradient", like: node.inputs[0])
     }
 
-    func recompute(before id: Graph.NodeID) throws(PlanError) {}
 }

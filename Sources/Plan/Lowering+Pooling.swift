@@ -7,7 +7,8 @@ extension Lowering {
     mutating func forwardPooling(_ node: Graph.Node, _ pool: Operation.Pooling) throws(PlanError) {
         let primitive = try kernels { () throws(KernelError) in
             try Pooling.forward(
-                shapes.pooling(pool, node), pool.kind.kernelKind, element: options.precision, training: mode.isTraining, on: engine)
+                shapes.pooling(pool, node), pool.kind.kernelKind, element: options.precision,
+                training: mode.isTraining, on: engine)
         }
         let output = addOutput(of: node)
         var operands = [activation(node.inputs[0]), output]
@@ -24,7 +25,8 @@ extension Lowering {
         _ node: Graph.Node, _ pool: Operation.Pooling, _ gradient: BufferID
     ) throws(PlanError) -> BufferID {
         let primitive = try kernels { () throws(KernelError) in
-            try Pooling.backward(shapes.pooling(pool, node), pool.kind.kernelKind, element: options.precision, on: engine)
+            try Pooling.backward(
+                shapes.pooling(pool, node), pool.kind.kernelKind, element: options.precision, on: engine)
         }
         let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
         emit("\(node.name) backward", primitive, [gradient] + (saved[current] ?? []) + [result])

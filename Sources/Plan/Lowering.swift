@@ -4,8 +4,8 @@ internal import Tensor
 
 /// Turns a graph into the steps of a plan, for one batch size and one mode.
 ///
-/// Forward, loss, then the backward pass. Unless all gradients are needed first, each parameter's update stands
-/// right behind its gradient, which is still in the cache and whose memory is free again at once.
+/// Forward, loss, then the backward pass. Unless all gradients are needed first, each parameter's update
+/// stands right behind its gradient, which is still in the cache and whose memory is free again at once.
 struct Lowering {
     let graph: Graph
     let batch: Int

@@ -111,11 +111,10 @@ public struct ParameterStore {
 
     public subscript(id: Graph.ParameterID) -> Entry { entries[id.index] }
 
-    /// Number of state tensors of each trained parameter.
-    public var stateCount: Int { states.count }
-
-    /// Whether averages are kept.
-    public var hasAverages: Bool { averages != nil }
+    /// Everything that is kept of the trained parameters.
+    public var parts: [Part] {
+        [.value] + states.indices.map { .state($0) } + (averages == nil ? [] : [.average])
+    }
 
     /// Where a part of a parameter lies; nil when it is not kept.
     public func slot(_ id: Graph.ParameterID, _ part: Part) -> Slot? {

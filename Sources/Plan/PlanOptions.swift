@@ -55,6 +55,15 @@ public struct OptimizerOptions: Hashable, Sendable {
         self.accumulates = accumulates
     }
 
+    /// Stochastic gradient descent.
+    public static func sgd(
+        momentum: Float = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
+    ) -> OptimizerOptions {
+        OptimizerOptions(
+            .sgd(momentum: momentum, nesterov: nesterov), weightDecay: weightDecay,
+            decaysBiasAndNorm: decaysBiasAndNorm)
+    }
+
     /// Whether every gradient has to be there before the first update.
     var keepsGradients: Bool { clipNorm != nil || accumulates }
 }

@@ -27,7 +27,7 @@ extension Trainer {
     /// Stores parameters, optimiser state and position; the file appears whole or not at all.
     public func save(to path: String) throws(TrainingError) -> AtomicFile.Receipt {
         try write(
-            path, withVelocity: true,
+            path, parts: program.store.parts,
             metadata: [
                 Key.state: state.json.encoded(), Key.task: fingerprint, Key.model: task.model.json.encoded(),
             ])
@@ -41,33 +41,31 @@ extension Trainer {
     {
         var metadata = ["format": "pt", Key.model: task.model.json.encoded()]
         for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
-        return try write(path, withVelocity: false, metadata: metadata)
+        return try write(path, parts: [.value], metadata: metadata)
     }
 
     private func write(
-        _ path: String, withVelocity: Bool, metadata: [String: String]
+        _ path: String, parts: [ParameterStore.Part], metadata: [String: String]
     ) throws(TrainingError) -> AtomicFile.Receipt {
         let graph = program.graph
-        var tensors = graph.parameters.map {
-            (name: $0.name, element: StoredElement.float32, shape: $0.shape.dimensions)
+        var stored: [(id: Graph.ParameterID, part: ParameterStore.Part)] = []
+        for part in parts {
+            stored += graph.parameterIDs.filter { program.store.slot($0, part) != nil }.map { ($0, part) }
         }
-        let velocities = graph.parameterIDs.filter { withVelocity && program.store[$0].velocity != nil }
-        tensors += velocities.map {
-            (name: "velocity.\(graph[$0].name)", element: .float32, shape: graph[$0].shape.dimensions)
+        let tensors = stored.map { id, part in
+            (
+                name: part.prefix + graph[id].name, element: StoredElement.float32,
+                shape: graph[id].shape.dimensions
+            )
         }
         let writer = try formatting { () throws(FormatError) in
             try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
         }
-        for id in graph.parameterIDs { try append(id, velocity: false, to: writer) }
-        for id in velocities { try append(id, velocity: true, to: writer) }
+        for (id, part) in stored {
+            let values = try planning { () throws(PlanError) in try program.read(id, part) }
+            try formatting { () throws(FormatError) in try writer.append(values.span) }
+        }
         return try formatting { () throws(FormatError) in try writer.commit() }
-    }
-
-    private func append(
-        _ id: Graph.ParameterID, velocity: Bool, to writer: SafetensorsWriter
-    ) throws(TrainingError) {
-        let values = try planning { () throws(PlanError) in try program.read(id, velocity: velocity) }
-        try formatting { () throws(FormatError) in try writer.append(values.span) }
     }
 
     /// Takes over what `save` stored.
@@ -87,7 +85,7 @@ extension Trainer {
         guard let json = try? JSONValue(parsing: text), let restored = TrainingState(json) else {
             throw .badCheckpoint(path: path, reason: "its state cannot be read")
         }
-        try load(reader, withVelocity: true)
+        try load(reader, program.store.parts)
         state = restored
     }
 
@@ -95,7 +93,7 @@ extension Trainer {
     public func restoreParameters(from path: String, sha256: String?) throws(TrainingError) {
         try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
-        try load(reader, withVelocity: false)
+        try load(reader, [.value])
     }
 
     private func verify(_ path: String, _ sha256: String?) throws(TrainingError) {
@@ -107,21 +105,28 @@ extension Trainer {
         }
     }
 
-    private func load(_ reader: SafetensorsReader, withVelocity: Bool) throws(TrainingError) {
+    private func load(
+        _ reader: SafetensorsReader, _ parts: [ParameterStore.Part]
+    ) throws(TrainingError) {
         let graph = program.graph
-        for id in graph.parameterIDs {
-            try load(graph[id].name, into: id, velocity: false, reader)
-            guard withVelocity, program.store[id].velocity != nil else { continue }
-            try load("velocity.\(graph[id].name)", into: id, velocity: true, reader)
+        for part in parts {
+            for id in graph.parameterIDs where program.store.slot(id, part) != nil {
+                let values = try formatting { () throws(FormatError) in
+                    try reader.floats(part.prefix + graph[id].name, shape: graph[id].shape.dimensions)
+                }
+                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
+            }
         }
     }
+}
 
-    private func load(
-        _ name: String, into id: Graph.ParameterID, velocity: Bool, _ reader: SafetensorsReader
-    ) throws(TrainingError) {
-        let values = try formatting { () throws(FormatError) in
-            try reader.floats(name, shape: program.graph[id].shape.dimensions)
+extension ParameterStore.Part {
+    /// What stands before the parameter's name in a checkpoint.
+    fileprivate var prefix: String {
+        switch self {
+        case .value: ""
+        case .state(let index): "state\(index)."
+        case .average: "average."
         }
-        try planning { () throws(PlanError) in try program.write(values, to: id, velocity: velocity) }
     }
 }

@@ -16,9 +16,15 @@ public enum Initializer {
         switch parameter.role {
         case .scale, .runningVariance: return [Float](repeating: 1, count: count)
         case .shift, .runningMean: return [Float](repeating: 0, count: count)
-        case .weight, .bias: break
+        case .weight, .bias, .embedding: break
         }
         var random = CounterRandom(seed: seed, purpose: .initialization, step: UInt64(index))
+        if let deviation = parameter.initialDeviation {
+            return deviation == 0
+                ? [Float](repeating: 0, count: count) : normal(count, deviation, &random)
+        }
+        // PyTorch's embeddings start from the standard normal distribution.
+        if parameter.role == .embedding { return normal(count, 1, &random) }
         let (fanIn, fanOut) = (Double(max(parameter.fanIn, 1)), Double(max(parameter.fanOut, 1)))
         if parameter.role == .bias { return uniform(count, 1 / fanIn.squareRoot(), &random) }
         switch rule {

@@ -107,11 +107,12 @@ extension TrainOptions {
     private mutating func readOptimizer(_ reader: inout ObjectReader) {
         _ = reader.read(TrainFields.optimizerName)
         learningRate = reader.read(TrainFields.learningRate)
-        optimizer.momentum = Float(reader.read(TrainFields.momentum))
-        optimizer.nesterov = reader.read(TrainFields.nesterov)
+        let momentum = Float(reader.read(TrainFields.momentum))
+        let nesterov = reader.read(TrainFields.nesterov)
+        optimizer.rule = .sgd(momentum: momentum, nesterov: nesterov)
         optimizer.weightDecay = Float(reader.read(TrainFields.weightDecay))
         optimizer.decaysBiasAndNorm = reader.read(TrainFields.decaysAll)
-        if optimizer.nesterov, optimizer.momentum == 0 {
+        if nesterov, momentum == 0 {
             reader.log.add(
                 reader.pointer(to: "nesterov"), "invalid_value", "Nesterov momentum needs a momentum above 0")
         }

@@ -25,7 +25,7 @@ public struct TrainOptions: Sendable {
     public var batchSize = 64
     public var loss = LossKind.crossEntropy(labelSmoothing: 0)
     public var learningRate = 0.1
-    public var optimizer = OptimizerKind()
+    public var optimizer = OptimizerOptions()
     public var schedule = ScheduleName.constant
     public var warmupSteps = 0
     public var minRatio = 0.0

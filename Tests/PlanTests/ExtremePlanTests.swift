@@ -41,7 +41,7 @@ import Testing
             ModelSpec.read(json, at: "", datasetInput: Shape(model.input), classes: nil, log: log),
             "\(log.violations)")
         let options = Program.Options(
-            loss: .crossEntropy(labelSmoothing: 0), optimizer: .init(momentum: 0.9), trainingBatches: [batch],
+            loss: .crossEntropy(labelSmoothing: 0), optimizer: .sgd(momentum: 0.9), trainingBatches: [batch],
             evaluationBatches: [256])
         let program = try Program(spec.graph, options, on: DNNEngine())
         let sizes = spec.graph.nodes.map { spec.graph[$0.output].shape.elementCount }

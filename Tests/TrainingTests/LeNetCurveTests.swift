@@ -30,7 +30,7 @@ import Testing
             model.graph,
             .init(
                 loss: .crossEntropy(labelSmoothing: 0),
-                optimizer: OptimizerKind(momentum: 0.9, weightDecay: 5e-4, decaysBiasAndNorm: true),
+                optimizer: .sgd(momentum: 0.9, weightDecay: 5e-4, decaysBiasAndNorm: true),
                 trainingBatches: [64], evaluationBatches: []), on: DNNEngine())
         try program.allocate()
         let first = try fixture.floats("first_weights")

@@ -69,7 +69,7 @@ import Training
     func pausedAgainAndAgain() throws {
         let toy = try Toy()
         var options = Toy.options
-        options.optimizer = .init(momentum: 0, weightDecay: 1e-3, decaysBiasAndNorm: true)
+        options.optimizer = .sgd(momentum: 0, weightDecay: 1e-3, decaysBiasAndNorm: true)
         let (expected, _) = try Self.undisturbed(toy, options)
         let follower = Follower(toy)
         follower.reason = .drain

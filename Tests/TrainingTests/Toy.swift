@@ -60,7 +60,7 @@ final class Toy {
         var options = TrainOptions()
         (options.epochs, options.batchSize, options.learningRate) = (3, 5, 0.05)
         options.loss = .crossEntropy(labelSmoothing: 0.1)
-        options.optimizer = .init(momentum: 0.9, nesterov: true, weightDecay: 1e-3)
+        options.optimizer = .sgd(momentum: 0.9, nesterov: true, weightDecay: 1e-3)
         (options.schedule, options.warmupSteps) = (.cosine, 2)
         options.validationFraction = 0.2
         options.augmentation = Augmentation(cropPadding: 1, flipsHorizontally: true)

@@ -51,7 +51,7 @@ import Testing
         #expect(options.learningRate == 0.05)
         #expect(
             options.optimizer
-                == OptimizerKind(momentum: 0.9, nesterov: true, weightDecay: 0.5, decaysBiasAndNorm: true))
+                == .sgd(momentum: 0.9, nesterov: true, weightDecay: 0.5, decaysBiasAndNorm: true))
         #expect(options.augmentation == Augmentation(cropPadding: 4, flipsHorizontally: true))
         let rates = options.learningRates(stepsPerEpoch: 10)
         #expect(rates.curve == .step(stepSize: 20, gamma: 0.25))

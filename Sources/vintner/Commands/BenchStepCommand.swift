@@ -42,7 +42,7 @@ struct BenchStepCommand: ParsableCommand {
         let program = try Program(
             model.graph,
             Program.Options(
-                loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerKind(momentum: 0.9),
+                loss: .crossEntropy(labelSmoothing: 0), optimizer: .sgd(momentum: 0.9),
                 trainingBatches: [batch], evaluationBatches: []), on: DNNEngine())
         try program.allocate()
         guard let plan = program.trainingPlan(batch: batch) else { return }
