@@ -168,3 +168,5 @@ typedef struct {
 void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 
 #include "CKernelsNorms.h"
+
+#include "CKernelsConvolution.h"
