@@ -1,36 +1,40 @@
 #include "internal.h"
 
-CK_CLONES
-static void relu_range(const void *pointer, size_t begin, size_t end) {
-    const ck_relu_arguments *a = pointer;
-    const float *input = a->input;
-    float *output = a->output;
-    // Written so that NaN, for which both comparisons are false, passes through.
-    for (size_t i = begin; i < end; i++) output[i] = input[i] < 0 ? 0 : input[i];
-}
-
-void ck_relu(const ck_relu_arguments *arguments) { ck_for_range(relu_range, arguments, arguments->count, 1); }
-
-CK_CLONES
-static void relu_backward_range(const void *pointer, size_t begin, size_t end) {
-    const ck_relu_backward_arguments *a = pointer;
-    const float *output = a->output;
-    const float *gradient_out = a->gradient_out;
-    float *gradient_in = a->gradient_in;
-    for (size_t i = begin; i < end; i++) gradient_in[i] = output[i] > 0 ? gradient_out[i] : 0;
-}
-
-void ck_relu_backward(const ck_relu_backward_arguments *arguments) {
-    ck_for_range(relu_backward_range, arguments, arguments->count, 1);
+CK_INLINE void add(const ck_add_arguments *a, size_t begin, size_t end, const ck_element type) {
+    const void *left = a->left, *right = a->right;
+    void *output = a->output;
+    CK_INDEPENDENT
+    for (size_t i = begin; i < end; i++)
+        ck_store(output, i, ck_load(left, i, type) + ck_load(right, i, type), type);
 }
 
 CK_CLONES
 static void add_range(const void *pointer, size_t begin, size_t end) {
     const ck_add_arguments *a = pointer;
-    const float *left = a->left;
-    const float *right = a->right;
-    float *output = a->output;
-    for (size_t i = begin; i < end; i++) output[i] = left[i] + right[i];
+    if (a->type == CK_BFLOAT16) add(a, begin, end, CK_BFLOAT16);
+    else add(a, begin, end, CK_FLOAT32);
 }
 
 void ck_add(const ck_add_arguments *arguments) { ck_for_range(add_range, arguments, arguments->count, 1); }
+
+CK_INLINE void add_relu_backward(
+    const ck_add_relu_backward_arguments *a, size_t begin, size_t end, const ck_element type) {
+    const void *left = a->left, *right = a->right, *output = a->output;
+    void *gradient = a->gradient;
+    CK_INDEPENDENT
+    for (size_t i = begin; i < end; i++) {
+        const float sum = ck_load(left, i, type) + ck_load(right, i, type);
+        ck_store(gradient, i, ck_load(output, i, type) > 0 ? sum : 0, type);
+    }
+}
+
+CK_CLONES
+static void add_relu_backward_range(const void *pointer, size_t begin, size_t end) {
+    const ck_add_relu_backward_arguments *a = pointer;
+    if (a->type == CK_BFLOAT16) add_relu_backward(a, begin, end, CK_BFLOAT16);
+    else add_relu_backward(a, begin, end, CK_FLOAT32);
+}
+
+void ck_add_relu_backward(const ck_add_relu_backward_arguments *arguments) {
+    ck_for_range(add_relu_backward_range, arguments, arguments->count, 1);
+}

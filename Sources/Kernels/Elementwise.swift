@@ -1,44 +1,49 @@
 internal import CKernels
+public import Tensor
 
-/// Element-wise kernels over `count` floats.
+/// Element-wise kernels over `count` elements, stored as `type`.
 public enum Elementwise {
     /// output = max(input, 0); operands `input, output`, which may be one slot.
-    public static func relu(count: Int) -> any PreparedKernel {
-        var block = unsafe ck_relu_arguments()
-        unsafe block.count = count
-        return unsafe KernelCall(
-            "ck_relu", { unsafe ck_relu($0) }, block,
-            [
-                (.floats(count, .read), { unsafe $0.input = unsafe $1.constantFloats }),
-                (.floats(count, .write), { unsafe $0.output = unsafe $1.floats }),
-            ])
+    public static func relu(count: Int, type: ElementType = .float32) -> any PreparedKernel {
+        Activation.forward(.relu, count: count, type: type)
     }
 
     /// gradient_in = output > 0 ? gradient_out : 0; operands `output, gradient_out, gradient_in`.
     ///
     /// `gradient_in` may be `gradient_out`'s slot.
-    public static func reluBackward(count: Int) -> any PreparedKernel {
-        var block = unsafe ck_relu_backward_arguments()
-        unsafe block.count = count
-        return unsafe KernelCall(
-            "ck_relu_backward", { unsafe ck_relu_backward($0) }, block,
-            [
-                (.floats(count, .read), { unsafe $0.output = unsafe $1.constantFloats }),
-                (.floats(count, .read), { unsafe $0.gradient_out = unsafe $1.constantFloats }),
-                (.floats(count, .write), { unsafe $0.gradient_in = unsafe $1.floats }),
-            ])
+    public static func reluBackward(count: Int, type: ElementType = .float32) -> any PreparedKernel {
+        Activation.backward(.relu, count: count, type: type)
     }
 
     /// output = left + right; operands `left, right, output`, any of which may share a slot.
-    public static func add(count: Int) -> any PreparedKernel {
+    public static func add(count: Int, type: ElementType = .float32) -> any PreparedKernel {
         var block = unsafe ck_add_arguments()
         unsafe block.count = count
+        unsafe block.type = type.kernelElement
         return unsafe KernelCall(
             "ck_add", { unsafe ck_add($0) }, block,
             [
-                (.floats(count, .read), { unsafe $0.left = unsafe $1.constantFloats }),
-                (.floats(count, .read), { unsafe $0.right = unsafe $1.constantFloats }),
-                (.floats(count, .write), { unsafe $0.output = unsafe $1.floats }),
+                (.elements(count, type, .read), { unsafe $0.left = UnsafeRawPointer($1) }),
+                (.elements(count, type, .read), { unsafe $0.right = UnsafeRawPointer($1) }),
+                (.elements(count, type, .write), { unsafe $0.output = $1 }),
+            ])
+    }
+
+    /// gradient = output > 0 ? left + right : 0: the sum of two branches' gradients, and the backward pass of
+    /// the ReLU before them, at once.
+    ///
+    /// Operands: `left, right, output, gradient`, any of which may share a slot.
+    public static func addReLUBackward(count: Int, type: ElementType = .float32) -> any PreparedKernel {
+        var block = unsafe ck_add_relu_backward_arguments()
+        unsafe block.count = count
+        unsafe block.type = type.kernelElement
+        return unsafe KernelCall(
+            "ck_add_relu_backward", { unsafe ck_add_relu_backward($0) }, block,
+            [
+                (.elements(count, type, .read), { unsafe $0.left = UnsafeRawPointer($1) }),
+                (.elements(count, type, .read), { unsafe $0.right = UnsafeRawPointer($1) }),
+                (.elements(count, type, .read), { unsafe $0.output = UnsafeRawPointer($1) }),
+                (.elements(count, type, .write), { unsafe $0.gradient = $1 }),
             ])
     }
 
@@ -50,10 +55,11 @@ public enum Elementwise {
     ///
     /// `layer` keeps the streams of several dropout layers apart; `purpose` is the generator's purpose word.
     public static func dropout(
-        count: Int, probability: Float, layer: UInt32, purpose: UInt32
+        count: Int, probability: Float, layer: UInt32, purpose: UInt32, type: ElementType = .float32
     ) -> any PreparedKernel {
         var block = unsafe ck_dropout_arguments()
         unsafe block.count = count
+        unsafe block.type = type.kernelElement
         unsafe block.probability = probability
         unsafe block.layer = layer
         unsafe block.purpose = purpose
@@ -63,8 +69,8 @@ public enum Elementwise {
                 (
                     StepState.operand,
                     { unsafe $0.state = unsafe UnsafePointer($1.assumingMemoryBound(to: ck_step_state.self)) }
-                ), (.floats(count, .read), { unsafe $0.input = unsafe $1.constantFloats }),
-                (.floats(count, .write), { unsafe $0.output = unsafe $1.floats }),
+                ), (.elements(count, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
+                (.elements(count, type, .write), { unsafe $0.output = $1 }),
             ])
     }
 }

@@ -1,6 +1,6 @@
 internal import CKernels
 
-/// The elementary functions that activations, softmax and losses are made of, for the tests of their accuracy.
+/// The elementary functions that other kernels are made of, apart so that their accuracy can be tested.
 enum VectorMath: CaseIterable {
     case exp, sigmoid, tanh, erf
 

@@ -65,31 +65,26 @@ void ck_sgd(const ck_sgd_arguments *arguments);
 
 // ---- elementwise.c
 
-/// gradient_in = output > 0 ? gradient_out : 0; `gradient_in` may be `gradient_out`.
-typedef struct {
-    size_t count;
-    const float *output;
-    const float *gradient_out;
-    float *gradient_in;
-} ck_relu_backward_arguments;
-void ck_relu_backward(const ck_relu_backward_arguments *arguments);
-
-/// output = max(input, 0), NaN stays NaN; may be in place.
-typedef struct {
-    size_t count;
-    const float *input;
-    float *output;
-} ck_relu_arguments;
-void ck_relu(const ck_relu_arguments *arguments);
-
 /// output = left + right; any may alias.
 typedef struct {
     size_t count;
-    const float *left;
-    const float *right;
-    float *output;
+    const void *left;
+    const void *right;
+    void *output;
+    ck_element type;
 } ck_add_arguments;
 void ck_add(const ck_add_arguments *arguments);
+
+/// gradient = output > 0 ? left + right : 0, what reaches a ReLU whose output two branches read; any may alias.
+typedef struct {
+    size_t count;
+    const void *left;
+    const void *right;
+    const void *output;
+    void *gradient;
+    ck_element type;
+} ck_add_relu_backward_arguments;
+void ck_add_relu_backward(const ck_add_relu_backward_arguments *arguments);
 
 // ---- dropout.c
 
@@ -97,8 +92,9 @@ void ck_add(const ck_add_arguments *arguments);
 /// backward pass. May be in place.
 typedef struct {
     size_t count;
-    const float *input;
-    float *output;
+    const void *input;
+    void *output;
+    ck_element type;
     float probability;
     uint32_t layer;
     uint32_t purpose;
@@ -168,3 +164,5 @@ typedef struct {
 void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 
 #include "CKernelsNorms.h"
+
+#include "CKernelsConvolution.h"

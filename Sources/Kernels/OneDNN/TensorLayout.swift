@@ -55,6 +55,13 @@ public struct TensorLayout: Equatable {
         return TensorLayout(created)
     }
 
+    /// The weights of a transposed convolution as PyTorch stores them: inputs outside outputs.
+    ///
+    /// `extents` are logical: `[groups,] out, in, height, width`.
+    public static func inputsFirst(_ extents: [Int]) throws(KernelError) -> TensorLayout {
+        try TensorLayout(extents, .float32, extents.count == 5 ? dnnl_acbde : dnnl_bacd)
+    }
+
     /// Whatever the primitive likes best; for weights alone.
     public static func any(
         _ extents: [Int], element: ElementType = .float32
