@@ -156,6 +156,11 @@ public struct Graph: Sendable {
         node.parameters.first { self[$0].role == role }
     }
 
+    /// What a convolution or product multiplies by: its own weight, or the table that it shares.
+    public func weight(of node: Node) -> ParameterID? {
+        parameter(.weight, of: node) ?? parameter(.embedding, of: node)
+    }
+
     mutating func addParameter(_ parameter: Parameter) -> ParameterID {
         parameters.append(parameter)
         return ParameterID(index: parameters.count - 1)

@@ -25,6 +25,7 @@ public final class ExecutionPlan {
     private let store: ParameterStore
     private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
     private let logits: BufferID?
+    private let precision: ElementType
     /// Which operands of which steps read what is bound from outside.
     private let external: [(role: Buffer.Role, step: Int, operand: Int)]
     private var arena: Arena?
@@ -38,6 +39,7 @@ public final class ExecutionPlan {
             graph, batch: batch, mode: mode, options: options, store: store, engine: engine)
         try lowering.run()
         (self.batch, self.mode, self.store) = (batch, mode, store)
+        precision = options.precision
         steps = lowering.steps
         gradients = lowering.parameterGradients
         logits = mode.loss == nil ? nil : lowering.activation(graph.output)
@@ -123,7 +125,9 @@ public final class ExecutionPlan {
     public func output() -> [Float] {
         guard let arena, let logits, let slot = buffers[logits.index].slot else { return [] }
         let count = batch * store.graph.outputShape.elementCount
-        return arena.read(Slot(offset: slot.offset, byteCount: count * 4), as: Float.self)
+        let exact = Slot(offset: slot.offset, byteCount: count * precision.byteCount)
+        guard precision == .bfloat16 else { return arena.read(exact, as: Float.self) }
+        return arena.read(exact, as: UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
     }
 
     /// Multiply-accumulates of one run.

@@ -16,11 +16,12 @@ extension Lowering {
         for step in pass.steps {
             switch step {
             case .accumulate(let total, let contribution):
-                guard let left = gradients.take(total), let right = gradients.take(contribution) else {
-                    continue
-                }
-                let value = pass[total].of
-                gradients.set(total, sumOf: added(left, of: value), added(right, of: value))
+                // One after the other: what the first sum reads must not count as free for the second.
+                guard let left = addedGradient(total, of: pass[total].of),
+                    let right = addedGradient(contribution, of: pass[total].of)
+                else { continue }
+                _ = (gradients.take(total), gradients.take(contribution))
+                gradients.set(total, sumOf: left, right)
             case .backward(let id, let incoming, let outgoing):
                 current = id
                 guard let gradient = gradients.take(incoming) else { continue }
@@ -32,6 +33,16 @@ extension Lowering {
         }
     }
 
+    /// A gradient in one buffer, which stays in the table.
+    private mutating func addedGradient(
+        _ id: Gradients.GradientID, of value: Graph.ValueID
+    ) -> BufferID? {
+        guard let entry = gradients.take(id) else { return nil }
+        let buffer = added(entry, of: value)
+        gradients.set(id, buffer)
+        return buffer
+    }
+
     /// A gradient in one buffer: adds the two that have yet to be added.
     mutating func added(_ entry: GradientTable.Entry, of value: Graph.ValueID) -> BufferID {
         switch entry {
@@ -41,7 +52,8 @@ extension Lowering {
                 gradients.isFree(left)
                 ? left : gradients.isFree(right) ? right : addBuffer("sum of gradients", like: value)
             emit(
-                "sum of gradients", Elementwise.add(count: count(value)), [left, right, target])
+                "sum of gradients", Elementwise.add(count: count(value), type: element(value)),
+                [left, right, target])
             return target
         }
     }
@@ -58,6 +70,7 @@ extension Lowering {
         case .activation(let kind): return [backwardActivation(node, kind, gradient)]
         case .dropout(let probability): return [backwardDropout(node, probability, gradient)]
         case .pooling(let pool): return [try backwardPooling(node, pool, gradient)]
+        case .adaptiveAveragePooling: return [backwardAdaptivePooling(node, gradient)]
         case .batchNorm(let norm): return [try backwardBatchNorm(node, norm, gradient, needs[0])]
         case .view: return [gradient]
         case .permute(let axes): return [try backwardPermute(node, axes, gradient)]

@@ -7,16 +7,19 @@ extension Lowering {
     mutating func forwardActivation(_ node: Graph.Node, _ kind: Operation.Activation) {
         let input = activation(node.inputs[0])
         let output = outputInPlace(of: node)
-        emit("\(node.name) forward", Elementwise.relu(count: count(node.output)), [input, output])
+        let kernel = Activation.forward(
+            kind.kernelKind, count: count(node.output), type: element(node.output))
+        emit("\(node.name) forward", kernel, [input, output])
     }
 
     mutating func backwardActivation(
         _ node: Graph.Node, _ kind: Operation.Activation, _ gradient: BufferID
     ) -> BufferID {
         let target = replacing(gradient, node)
-        emit(
-            "\(node.name) backward", Elementwise.reluBackward(count: count(node.output)),
-            [activation(node.output), gradient, target])
+        let kernel = Activation.backward(
+            kind.kernelKind, count: count(node.output), type: element(node.output))
+        let saved = kind.kernelKind.backwardReads == .output ? node.output : node.inputs[0]
+        emit("\(node.name) backward", kernel, [activation(saved), gradient, target])
         return target
     }
 
@@ -43,7 +46,8 @@ extension Lowering {
     private func dropout(_ node: Graph.Node, _ probability: Double) -> any PreparedKernel {
         Elementwise.dropout(
             count: count(node.output), probability: Float(probability),
-            layer: UInt32(truncatingIfNeeded: current.index), purpose: RandomPurpose.dropout.rawValue)
+            layer: UInt32(truncatingIfNeeded: current.index), purpose: RandomPurpose.dropout.rawValue,
+            type: element(node.output))
     }
 
     mutating func forwardAdd(_ node: Graph.Node) {
@@ -51,7 +55,8 @@ extension Lowering {
         let target = inPlace(node, node.inputs[0]) ?? inPlace(node, node.inputs[1])
         let output = target ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
-        emit("\(node.name) forward", Elementwise.add(count: count(node.output)), [left, right, output])
+        let kernel = Elementwise.add(count: count(node.output), type: element(node.output))
+        emit("\(node.name) forward", kernel, [left, right, output])
     }
 
     /// The output's buffer: the input's where that may be written over.

@@ -30,6 +30,7 @@ extension Lowering {
         case .activation(let kind): forwardActivation(node, kind)
         case .dropout(let probability): forwardDropout(node, probability)
         case .pooling(let pool): try forwardPooling(node, pool)
+        case .adaptiveAveragePooling: forwardAdaptivePooling(node)
         case .batchNorm(let norm): try forwardBatchNorm(node, norm)
         case .view: place(node.output, in: activation(node.inputs[0]))
         case .permute(let axes): try forwardPermute(node, axes)

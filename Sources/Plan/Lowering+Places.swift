@@ -7,11 +7,11 @@ extension Lowering {
     /// The input's buffer, when nobody reads it any more: neither a later node nor a backward pass.
     func inPlace(_ node: Graph.Node, _ input: Graph.ValueID) -> BufferID? {
         let buffer = activation(input)
-        guard case .transient = buffers[buffer.index].home, !isRecomputing || options.segments > 1 else {
-            return nil
-        }
-        guard element(input) == element(node.output) else { return nil }
-        for value in tenants[buffer] ?? [] {
+        guard case .transient = buffers[buffer.index].home, !checkpoints.contains(buffer) else { return nil }
+        guard element(input) == element(node.output), count(input) == count(node.output) else { return nil }
+        if mode.isTraining, node.operation.backwardReads.contains(.input) { return nil }
+        let tenants = tenants[buffer] ?? []
+        for value in tenants {
             for reader in graph.consumers(of: value) where reader != current {
                 if reader.index > current.index, !absorbed.contains(reader) { return nil }
                 if mode.isTraining, graph[reader].operation.backwardReads.contains(.input) { return nil }
@@ -19,12 +19,17 @@ extension Lowering {
             guard mode.isTraining, let maker = graph.producer(of: value) else { continue }
             guard maker.operation.backwardReads.contains(.output) else { continue }
             // A ReLU's gradient asks where its output is above zero; where a dropout has zeroed that, it has
-            // zeroed the gradient too.
-            if case .dropout = node.operation, maker.operation == .activation(.relu) { continue }
+            // zeroed the gradient too, when no other path brings one.
+            let readers = tenants.reduce(0) { $0 + graph.consumers(of: $1).count { !isView($0) } }
+            if case .dropout = node.operation, maker.operation == .activation(.relu), readers == 1 {
+                continue
+            }
             return nil
         }
         return buffer
     }
+
+    private func isView(_ id: Graph.NodeID) -> Bool { graph[id].operation == .view || absorbed.contains(id) }
 
     /// Whether a backward pass reads this value's buffer.
     func isReadBackward(_ value: Graph.ValueID) -> Bool {
@@ -60,7 +65,7 @@ extension Operation {
             .input
         case .attention: [.input, .output]
         case .softmax: .output
-        case .activation(let kind): kind.backwardReads
+        case .activation(let kind): kind.kernelKind.backwardReads == .output ? .output : .input
         case .pooling, .adaptiveAveragePooling, .mean, .dropout, .view, .permute, .add, .concat, .positions,
             .prependToken, .selectToken, .rotary:
             []
@@ -69,11 +74,16 @@ extension Operation {
 }
 
 extension Operation.Activation {
-    /// The cheaper of the two that the derivative follows from.
-    var backwardReads: BackwardReads {
+    var kernelKind: ActivationKind {
         switch self {
-        case .relu, .relu6, .sigmoid, .tanh, .leakyReLU: .output
-        case .gelu, .silu, .hardSwish: .input
+        case .relu: .relu
+        case .relu6: .relu6
+        case .leakyReLU(let slope): .leakyReLU(slope: Float(slope))
+        case .gelu(let tanh): tanh ? .geluTanh : .geluErf
+        case .silu: .silu
+        case .sigmoid: .sigmoid
+        case .tanh: .tanh
+        case .hardSwish: .hardSwish
         }
     }
 }

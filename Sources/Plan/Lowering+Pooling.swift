@@ -32,6 +32,18 @@ extension Lowering {
         emit("\(node.name) backward", primitive, [gradient] + (saved[current] ?? []) + [result])
         return result
     }
+
+    mutating func forwardAdaptivePooling(_ node: Graph.Node) {
+        let kernel = AdaptivePooling.average(shapes.adaptivePooling(node), element: options.precision)
+        emit("\(node.name) forward", kernel, [activation(node.inputs[0]), addOutput(of: node)])
+    }
+
+    mutating func backwardAdaptivePooling(_ node: Graph.Node, _ gradient: BufferID) -> BufferID {
+        let kernel = AdaptivePooling.averageBackward(shapes.adaptivePooling(node), element: options.precision)
+        let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
+        emit("\(node.name) backward", kernel, [gradient, result])
+        return result
+    }
 }
 
 extension Operation.Pooling.Kind {

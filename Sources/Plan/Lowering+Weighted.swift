@@ -5,7 +5,7 @@ internal import Tensor
 /// Convolutions and products.
 extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
-        guard let weight = graph.parameter(.weight, of: node) else { return }
+        guard let weight = graph.weight(of: node) else { return }
         let activationNode = activationBehind(node)
         let fusing = activationNode.flatMap { graph[$0].operation.postOperation }.map { [$0] } ?? []
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
@@ -27,7 +27,7 @@ extension Lowering {
 
     /// The activation that alone reads the node's output, and so can run inside it.
     private func activationBehind(_ node: Graph.Node) -> Graph.NodeID? {
-        guard options.fuses, let reader = soleReader(of: node.output) else { return nil }
+        guard options.fuses, !node.operation.isTransposed, let reader = soleReader(of: node.output) else { return nil }
         guard graph[reader].operation.postOperation != nil else { return nil }
         // Its derivative is taken from the output, or from nothing at all.
         let reads = graph[reader].operation.backwardReads
@@ -37,7 +37,7 @@ extension Lowering {
     mutating func backwardWeighted(
         _ node: Graph.Node, _ gradient: BufferID, _ needsInput: Bool
     ) throws(PlanError) -> BufferID? {
-        guard let weight = graph.parameter(.weight, of: node) else { return nil }
+        guard let weight = graph.weight(of: node) else { return nil }
         var outgoing: BufferID?
         // Before the weights change.
         if needsInput {
@@ -100,6 +100,11 @@ extension Lowering {
 }
 
 extension Operation {
+    /// oneDNN's transposed convolution takes no post-operations.
+    fileprivate var isTransposed: Bool {
+        if case .transposedConvolution = self { true } else { false }
+    }
+
     /// The same as a post-operation of oneDNN's.
     var postOperation: PostOperation? {
         guard case .activation(let kind) = self else { return nil }

@@ -27,6 +27,8 @@ struct Lowering {
     var absorbed: Set<Graph.NodeID> = []
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
+    /// What a repeated forward pass starts from: never written over.
+    var checkpoints: Set<BufferID> = []
     /// Whether the forward pass is being repeated for the backward pass.
     var isRecomputing = false
     var gradients: GradientTable

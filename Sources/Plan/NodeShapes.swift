@@ -30,6 +30,19 @@ struct NodeShapes {
         return shape
     }
 
+    func transposed(_ window: Operation.Window, _ node: Graph.Node) -> TransposedConvolutionShape {
+        TransposedConvolutionShape(
+            convolution(window, node), outputPaddingHeight: window.outputPadding.first,
+            outputPaddingWidth: window.outputPadding.second)
+    }
+
+    func adaptivePooling(_ node: Graph.Node) -> AdaptivePoolingShape {
+        let (input, output) = (image(node.inputs[0]), image(node.output))
+        return AdaptivePoolingShape(
+            batch: batch, channels: input.channels, inHeight: input.height, inWidth: input.width,
+            outHeight: output.height, outWidth: output.width)
+    }
+
     func innerProduct(hasBias: Bool, _ node: Graph.Node) -> InnerProductShape {
         let input = graph[node.inputs[0]]
         return InnerProductShape(
@@ -70,6 +83,9 @@ extension NodeShapes {
             try InnerProduct.forward(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, fusing: fusing,
                 training: training, on: engine)
+        case .transposedConvolution(let window):
+            try TransposedConvolution.forward(
+                transposed(window, node), element: element, weights: weights, training: training, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -84,6 +100,9 @@ extension NodeShapes {
         case .linear(let bias):
             try InnerProduct.backwardData(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)
+        case .transposedConvolution(let window):
+            try TransposedConvolution.backwardData(
+                transposed(window, node), element: element, weights: weights, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -98,6 +117,9 @@ extension NodeShapes {
         case .linear(let bias):
             try InnerProduct.backwardWeights(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)
+        case .transposedConvolution(let window):
+            try TransposedConvolution.backwardWeights(
+                transposed(window, node), element: element, weights: weights, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }

@@ -20,10 +20,16 @@ enum ParameterLayouts {
             let primitive = try kernels { () throws(KernelError) in
                 try shapes.forward(node, weights: nil, fusing: [], training: training, on: engine)
             }
-            if case .convolution(let window) = node.operation {
+            switch node.operation {
+            case .convolution(let window):
                 layouts[weight.index].plain = try kernels { () throws(KernelError) in
                     try .rowMajor(shapes.convolution(window, node).weightExtents)
                 }
+            case .transposedConvolution(let window):
+                layouts[weight.index].plain = try kernels { () throws(KernelError) in
+                    try TransposedConvolution.plainWeights(shapes.transposed(window, node))
+                }
+            default: break
             }
             // Of bfloat16 every pass has a copy of its own, in its own layout.
             let plain = layouts[weight.index].plain
