@@ -28,7 +28,7 @@ public struct Operand: Sendable {
 ///
 /// Made once by the planner, bound once to an arena, then run once a step. Bound to the thread that made it.
 public protocol PreparedKernel: AnyObject {
-    /// What computes it, for people: `brgconv:avx512_core`, `ck_sgd`.
+    /// What computes it, for people: `brgconv:avx512_core`, `ck_update:sgd`.
     var implementation: String { get }
     var operands: [Operand] { get }
     /// Points an operand at a slot; a later binding replaces an earlier one.

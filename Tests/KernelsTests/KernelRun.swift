@@ -60,6 +60,7 @@ struct KernelRun {
     func bytes(_ operand: Int) -> [UInt8] { arena.read(slots[operand], as: UInt8.self) }
     func integers(_ operand: Int) -> [Int32] { arena.read(slots[operand], as: Int32.self) }
     func loss(_ operand: Int) -> LossResult { LossResult.load(from: slots[operand], in: arena) }
+    func norm(_ operand: Int) -> GradientNorm { GradientNorm.load(from: slots[operand], in: arena) }
 }
 
 /// Every element within its own bound.

@@ -45,23 +45,12 @@ typedef struct {
     float learning_rate;
     /// 1 / (samples that the gradient is averaged over).
     float inverse_count;
+    /// 1 - beta1^t and sqrt(1 - beta2^t) at the optimiser's step t, counted from 1; 1 without correction.
+    float bias_correction1;
+    float bias_correction2_root;
+    /// Which part of an accumulated gradient it is, counted from 0.
+    uint32_t micro_batch;
 } ck_step_state;
-
-// ---- optimizer.c
-
-/// SGD as PyTorch's: g += decay * w; v = momentum * v + g; w -= lr * (nesterov ? g + momentum * v : v).
-typedef struct {
-    size_t count;
-    float *weight;
-    const float *gradient;
-    /// NULL without momentum.
-    float *velocity;
-    float momentum;
-    float weight_decay;
-    int32_t nesterov;
-    const ck_step_state *state;
-} ck_sgd_arguments;
-void ck_sgd(const ck_sgd_arguments *arguments);
 
 // ---- elementwise.c
 
@@ -102,52 +91,6 @@ typedef struct {
 } ck_dropout_arguments;
 void ck_dropout(const ck_dropout_arguments *arguments);
 
-// ---- loss.c
-
-/// What a loss step leaves behind.
-typedef struct {
-    /// Sum over the rows.
-    double loss_sum;
-    int64_t correct;
-    int64_t rows;
-} ck_loss_result;
-
-/// Softmax cross-entropy of `rows` rows of `classes` logits, with PyTorch's label smoothing.
-typedef struct {
-    size_t rows;
-    size_t classes;
-    const float *logits;
-    const int32_t *labels;
-    /// [rows, classes], scaled by state->inverse_count; NULL when only evaluating. May be `logits`.
-    float *gradient;
-    /// [rows] scratch.
-    float *row_loss;
-    /// [rows] scratch.
-    int32_t *row_correct;
-    float label_smoothing;
-    const ck_step_state *state;
-    ck_loss_result *result;
-} ck_cross_entropy_arguments;
-void ck_cross_entropy(const ck_cross_entropy_arguments *arguments);
-
-/// Mean squared error over rows * width elements against `targets`, or against one-hot `labels`.
-typedef struct {
-    size_t rows;
-    size_t width;
-    const float *outputs;
-    /// [rows, width], or NULL when `labels` are given.
-    const float *targets;
-    /// [rows], or NULL when `targets` are given.
-    const int32_t *labels;
-    /// [rows, width]; NULL when only evaluating. May be `outputs`.
-    float *gradient;
-    float *row_loss;
-    int32_t *row_correct;
-    const ck_step_state *state;
-    ck_loss_result *result;
-} ck_squared_error_arguments;
-void ck_squared_error(const ck_squared_error_arguments *arguments);
-
 // ---- statistics.c
 
 /// running = (1 - momentum) * running + momentum * batch, the variance with the n / (n - 1) correction.
@@ -163,6 +106,7 @@ typedef struct {
 } ck_running_statistics_arguments;
 void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 
-#include "CKernelsNorms.h"
-
 #include "CKernelsConvolution.h"
+#include "CKernelsLoss.h"
+#include "CKernelsNorms.h"
+#include "CKernelsOptimizer.h"

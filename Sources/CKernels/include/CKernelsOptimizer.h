@@ -1,0 +1,95 @@
+// What turns gradients into new parameters. All of it float32, whatever the activations are stored as.
+#pragma once
+#include "CKernels.h"
+
+/// One parameter's place in regions that several parameters share; the offset is the same in each region.
+typedef struct {
+    size_t offset;
+    size_t count;
+    float weight_decay;
+    /// Factor of the step's learning rate.
+    float rate_factor;
+} ck_segment;
+
+// ---- gradients.c
+
+/// The size of all gradients together, and what they are multiplied by to keep it within bounds.
+typedef struct {
+    /// Euclidean.
+    double norm;
+    /// min(1, norm_max / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; NaN when the norm is.
+    float scale;
+} ck_gradient_norm_result;
+
+/// Sums squares in float64, in an order that follows from the number of threads alone.
+typedef struct {
+    const ck_segment *segments;
+    size_t segment_count;
+    /// Elements of all segments together.
+    size_t count;
+    const float *gradient;
+    /// Infinite where the norm is only measured.
+    float norm_max;
+    ck_gradient_norm_result *result;
+} ck_gradient_norm_arguments;
+void ck_gradient_norm(const ck_gradient_norm_arguments *arguments);
+
+/// accumulator = gradient in a step's first micro-batch (state->micro_batch == 0), += gradient in the others.
+typedef struct {
+    size_t count;
+    const float *gradient;
+    float *accumulator;
+    const ck_step_state *state;
+} ck_accumulate_arguments;
+void ck_accumulate(const ck_accumulate_arguments *arguments);
+
+/// average += rate * (value - average).
+typedef struct {
+    size_t count;
+    const float *value;
+    float *average;
+    float rate;
+} ck_average_arguments;
+void ck_average(const ck_average_arguments *arguments);
+
+// ---- optimizer.c
+
+typedef int32_t ck_update_rule;
+enum { CK_SGD = 0, CK_ADAM = 1, CK_ADAMW = 2, CK_LION = 3, CK_RMSPROP = 4 };
+
+/// One pass over every parameter's gradient g (times *scale), weight w and state.
+///
+/// - SGD: g += decay * w; v = momentum * v + g; w -= lr * (nesterov ? g + momentum * v : v).
+/// - Adam: g += decay * w; AdamW: w *= 1 - lr * decay. Then m += (1 - beta1) * (g - m);
+///   v = beta2 * v + (1 - beta2) * g^2; w -= lr / c1 * m / (sqrt(v) / c2 + epsilon), where c1 = 1 - beta1^t
+///   and c2 = sqrt(1 - beta2^t) come with the step.
+/// - Lion: w *= 1 - lr * decay; w -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g.
+/// - RMSprop: g += decay * w; v = beta2 * v + (1 - beta2) * g^2; b = momentum * b + g / (sqrt(v) + epsilon);
+///   w -= lr * b.
+typedef struct {
+    const ck_segment *segments;
+    size_t segment_count;
+    size_t count;
+    float *weight;
+    const float *gradient;
+    /// SGD's velocity, NULL without momentum; m of Adam and Lion; v of RMSprop.
+    float *first;
+    /// v of Adam; b of RMSprop, NULL without momentum.
+    float *second;
+    /// Takes average += average_rate * (w - average) behind the update; NULL without averaging.
+    float *average;
+    float average_rate;
+    /// What gradients are multiplied by; NULL for 1.
+    const ck_gradient_norm_result *clip;
+    const ck_step_state *state;
+    ck_update_rule rule;
+    int32_t nesterov;
+    float momentum;
+    float beta1;
+    float beta2;
+    /// From float64: 1 - 0.999 computed in float32 would be off by 1e-5 of itself.
+    float one_minus_beta1;
+    float one_minus_beta2;
+    float epsilon;
+} ck_update_arguments;
+void ck_update(const ck_update_arguments *arguments);
