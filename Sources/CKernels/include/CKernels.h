@@ -166,3 +166,4 @@ void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 #include "CKernelsNorms.h"
 
 #include "CKernelsConvolution.h"
+#include "CKernelsSequence.h"
