@@ -1,5 +1,5 @@
 #include "CKernelsOptimizer.h"
-#include "lanes.h"
+#include "loss_lanes.h"
 
 enum { THREADS_MAX = 1024 };
 

@@ -4,13 +4,15 @@ public import Tensor
 public struct BufferID: Hashable, Sendable { let index: Int }
 
 /// A block of memory that the steps of a plan read and write.
-public struct Buffer: Sendable {
+public struct Buffer {
     /// Where the bytes come from.
     public enum Home: Sendable, Equatable {
         /// Placed by the memory planner; lives from its first to its last use.
         case transient
         /// Outlives the step: a parameter, the optimiser's state.
         case persistent(Slot)
+        /// Filled once, in an arena of its own: a table.
+        case constant
         /// Bound before each run: the batch.
         case external(Role)
     }
@@ -27,6 +29,8 @@ public struct Buffer: Sendable {
     public internal(set) var lifetime: ClosedRange<Int>?
     /// Whether it is read after the run, so that nothing may take its place.
     public internal(set) var isKept = false
+    /// A constant's memory.
+    var constant: Arena?
     /// Where it lies, once placed.
     public internal(set) var slot: Slot?
 }

@@ -77,11 +77,12 @@ public final class ExecutionPlan {
                 let slot: Slot? =
                     switch buffers[id.index].home {
                     case .persistent(let slot): slot
-                    case .transient: buffers[id.index].slot
+                    case .transient, .constant: buffers[id.index].slot
                     case .external: nil
                     }
                 guard let slot else { continue }
-                try kernels { () throws(KernelError) in try step.kernel.bind(operand, to: slot, in: arena) }
+                let memory = buffers[id.index].constant ?? arena
+                try kernels { () throws(KernelError) in try step.kernel.bind(operand, to: slot, in: memory) }
             }
         }
     }

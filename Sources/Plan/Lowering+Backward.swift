@@ -75,6 +75,21 @@ extension Lowering {
         case .view: return [gradient]
         case .permute(let axes): return [try backwardPermute(node, axes, gradient)]
         case .add: return needs.map { $0 ? gradient : nil }
+        case .multiply: return backwardMultiply(node, gradient, needs: needs)
+        case .softmax: return [backwardSoftmax(node, gradient)]
+        case .concat(let isInner): return backwardConcat(node, isInner: isInner, gradient, needs: needs)
+        case .mean: return [backwardMean(node, gradient)]
+        case .embedding:
+            try backwardEmbedding(node, gradient)
+            return [nil]
+        case .positions:
+            try backwardPositions(node, gradient)
+            return [gradient]
+        case .prependToken: return [try backwardPrependToken(node, gradient, needs[0])]
+        case .selectToken(let index): return [backwardSelectToken(node, index, gradient)]
+        case .rotary(let heads, let base):
+            return [try backwardRotary(node, heads: heads, base: base, gradient)]
+        case .attention(let attention): return [backwardAttention(node, attention, gradient)]
         default: preconditionFailure("\(node.name)")
         }
     }

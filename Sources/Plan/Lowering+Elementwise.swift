@@ -59,6 +59,59 @@ extension Lowering {
         emit("\(node.name) forward", kernel, [left, right, output])
     }
 
+    mutating func forwardMultiply(_ node: Graph.Node) {
+        let operands = [activation(node.inputs[0]), activation(node.inputs[1]), addOutput(of: node)]
+        let type = element(node.output)
+        let output = graph[node.output]
+        let kernel =
+            isScaling(node)
+            ? Broadcast.scaleChannels(
+                batch: batch, area: output.positions, channels: output.channels, element: type)
+            : Broadcast.multiply(count: count(node.output), element: type)
+        emit("\(node.name) forward", kernel, operands)
+    }
+
+    mutating func backwardMultiply(
+        _ node: Graph.Node, _ gradient: BufferID, needs: [Bool]
+    ) -> [BufferID?] {
+        let type = element(node.output)
+        let output = graph[node.output]
+        let kernel =
+            isScaling(node)
+            ? Broadcast.scaleChannelsBackward(
+                batch: batch, area: output.positions, channels: output.channels, element: type)
+            : Broadcast.multiplyBackward(count: count(node.output), element: type)
+        let left = replacing(gradient, node)
+        let right = addBuffer("\(node.name) factor gradient", like: node.inputs[1])
+        emit(
+            "\(node.name) backward", kernel,
+            [activation(node.inputs[0]), activation(node.inputs[1]), gradient, left, right])
+        return [needs[0] ? left : nil, needs[1] ? right : nil]
+    }
+
+    /// Whether the second input is one factor for each channel.
+    private func isScaling(_ node: Graph.Node) -> Bool {
+        graph[node.inputs[1]].shape.elementCount != graph[node.inputs[0]].shape.elementCount
+            || graph[node.inputs[1]].positions != graph[node.inputs[0]].positions
+    }
+
+    mutating func forwardSoftmax(_ node: Graph.Node) {
+        let output = graph[node.output]
+        let kernel = Softmax.forward(
+            rows: batch * output.positions, width: output.channels, element: element(node.output))
+        let input = activation(node.inputs[0])
+        emit("\(node.name) forward", kernel, [input, outputInPlace(of: node)])
+    }
+
+    mutating func backwardSoftmax(_ node: Graph.Node, _ gradient: BufferID) -> BufferID {
+        let output = graph[node.output]
+        let kernel = Softmax.backward(
+            rows: batch * output.positions, width: output.channels, element: element(node.output))
+        let target = replacing(gradient, node)
+        emit("\(node.name) backward", kernel, [activation(node.output), gradient, target])
+        return target
+    }
+
     /// The output's buffer: the input's where that may be written over.
     mutating func outputInPlace(of node: Graph.Node) -> BufferID {
         guard let buffer = inPlace(node, node.inputs[0]) else { return addOutput(of: node) }

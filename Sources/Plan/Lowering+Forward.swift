@@ -35,6 +35,16 @@ extension Lowering {
         case .view: place(node.output, in: activation(node.inputs[0]))
         case .permute(let axes): try forwardPermute(node, axes)
         case .add: forwardAdd(node)
+        case .multiply: forwardMultiply(node)
+        case .softmax: forwardSoftmax(node)
+        case .concat(let isInner): forwardConcat(node, isInner: isInner)
+        case .mean: forwardMean(node)
+        case .embedding: forwardEmbedding(node)
+        case .positions: forwardPositions(node)
+        case .prependToken: forwardPrependToken(node)
+        case .selectToken(let index): forwardSelectToken(node, index)
+        case .rotary(let heads, let base): try forwardRotary(node, heads: heads, base: base)
+        case .attention(let attention): forwardAttention(node, attention)
         default: preconditionFailure("\(node.name)")
         }
     }

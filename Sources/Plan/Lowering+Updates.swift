@@ -30,6 +30,18 @@ extension Lowering {
         try use(id, total, totalLayout)
     }
 
+    /// Where a node should put a parameter's gradient: in the gradients' region, when it is the whole of it
+    /// and lies there as it comes; else in a buffer of its own.
+    mutating func gradientBuffer(_ id: Graph.ParameterID, in layout: TensorLayout?) -> BufferID {
+        if case .training(_, let optimizer) = mode, optimizer.keepsGradients, waitingNodes[id] == 1,
+            parameterSums[id] == nil, layout == nil || layout == store[id].layout,
+            let slot = store.gradientSlot(id)
+        {
+            return persistent(slot, "\(graph[id].name) gradient")
+        }
+        return addBuffer("\(graph[id].name) gradient")
+    }
+
     /// Updates a parameter by its whole gradient, or keeps that.
     private mutating func use(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout
@@ -40,8 +52,7 @@ extension Lowering {
             parameterGradients[id] = (gradient, layout)
         case .training(_, let optimizer) where !optimizer.keepsGradients:
             update(id, try stored(id, gradient, layout), optimizer)
-        case .training: try keep(id, gradient, layout, adds: false)
-        case .accumulation(_, let isFirst): try keep(id, gradient, layout, adds: !isFirst)
+        case .training, .accumulation: try keep(id, gradient, layout)
         case .evaluation, .update: break
         }
     }
@@ -59,29 +70,82 @@ extension Lowering {
         return copy
     }
 
+    private func segment(
+        _ id: Graph.ParameterID, at offset: Int, _ optimizer: OptimizerOptions
+    ) -> OptimizerUpdates.Segment {
+        let decays = optimizer.decaysBiasAndNorm || !graph[id].role.isBiasOrNorm
+        return OptimizerUpdates.Segment(
+            offset: offset / MemoryLayout<Float>.stride, count: store[id].layout.paddedCount,
+            weightDecay: decays ? optimizer.weightDecay : 0)
+    }
+
+    /// Updates one parameter right behind its gradient.
     private mutating func update(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ optimizer: OptimizerOptions
     ) {
-        guard case .sgd(let momentum, let nesterov) = optimizer.rule else { return }
-        let decays = optimizer.decaysBiasAndNorm || !graph[id].role.isBiasOrNorm
-        let kernel = OptimizerUpdates.sgd(
-            count: store[id].layout.paddedCount, momentum: momentum,
-            weightDecay: decays ? optimizer.weightDecay : 0, nesterov: nesterov)
+        let kernel = OptimizerUpdates.update(
+            optimizer.rule, segments: [segment(id, at: 0, optimizer)],
+            averagingDecay: optimizer.averageDecay)
         var operands = [state, parameterBuffer(id), gradient]
-        for index in 0..<optimizer.rule.stateCount {
-            guard let slot = store.slot(id, .state(index)) else { continue }
-            operands.append(persistent(slot, "\(graph[id].name) state \(index)"))
+        let kept = optimizer.rule.stateNames.indices.map { ParameterStore.Part.state($0) }
+        for part in kept + (optimizer.averageDecay == nil ? [] : [.average]) {
+            guard let slot = store.slot(id, part) else { continue }
+            operands.append(persistent(slot, "\(graph[id].name) \(part)"))
         }
         emit("\(graph[id].name) update", kernel, operands)
     }
 
-    /// Stores a gradient in the gradients' region, or adds it to what is there.
+    /// Brings a gradient into the gradients' region.
     private mutating func keep(
-        _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout, adds: Bool
+        _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout
     ) throws(PlanError) {
+        guard let slot = store.gradientSlot(id) else { return }
+        let kept = persistent(slot, "\(graph[id].name) gradient")
+        if case .accumulation = mode {
+            let stored = try stored(id, gradient, layout)
+            emit(
+                "\(graph[id].name) gradient",
+                OptimizerUpdates.accumulate(count: store[id].layout.paddedCount), [state, stored, kept])
+        } else if gradient != kept {
+            let reorder = try kernels { () throws(KernelError) in
+                try Reorder.prepare(from: layout, to: store[id].layout, on: engine)
+            }
+            emit("\(graph[id].name) gradient", reorder, [gradient, kept])
+        }
     }
 
     /// Updates all parameters by the gradients' region in one pass.
     mutating func updateAll(_ optimizer: OptimizerOptions) {
+        guard let gradients = store.gradients else { return }
+        let segments = graph.parameterIDs.filter { graph[$0].isTrained }.map { id in
+            segment(id, at: store[id].offset, optimizer)
+        }
+        let all = persistent(gradients, "gradients")
+        let norm = persistent(store.norm, "gradient norm")
+        if let most = optimizer.clipNorm {
+            emit(
+                "gradient norm", OptimizerUpdates.gradientNorm(segments: segments, normMax: most),
+                [all, norm])
+        }
+        let kernel = OptimizerUpdates.update(
+            optimizer.rule, segments: segments, averagingDecay: optimizer.averageDecay,
+            clipped: optimizer.clipNorm != nil)
+        var operands = [state, persistent(store.values, "parameters"), all]
+        for (index, slot) in store.states.enumerated() { operands.append(persistent(slot, "state \(index)")) }
+        if let averages = store.averages { operands.append(persistent(averages, "averages")) }
+        if optimizer.clipNorm != nil { operands.append(norm) }
+        emit("update", kernel, operands)
+    }
+
+    /// Lets the averages follow the running statistics, which no update changes.
+    mutating func averageStatistics(_ optimizer: OptimizerOptions) {
+        guard let decay = optimizer.averageDecay else { return }
+        for id in graph.parameterIDs where !graph[id].role.isLearned {
+            guard let slot = store.slot(id, .average) else { continue }
+            let kernel = OptimizerUpdates.average(count: store[id].layout.paddedCount, decay: decay)
+            emit(
+                "\(graph[id].name) average", kernel,
+                [parameterBuffer(id), persistent(slot, "\(graph[id].name) average")])
+        }
     }
 }

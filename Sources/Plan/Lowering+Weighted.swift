@@ -27,7 +27,9 @@ extension Lowering {
 
     /// The activation that alone reads the node's output, and so can run inside it.
     private func activationBehind(_ node: Graph.Node) -> Graph.NodeID? {
-        guard options.fuses, !node.operation.isTransposed, let reader = soleReader(of: node.output) else { return nil }
+        guard options.fuses, !node.operation.isTransposed, let reader = soleReader(of: node.output) else {
+            return nil
+        }
         guard graph[reader].operation.postOperation != nil else { return nil }
         // Its derivative is taken from the output, or from nothing at all.
         let reads = graph[reader].operation.backwardReads
@@ -56,11 +58,11 @@ extension Lowering {
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.backwardWeights(node, weights: layout, on: engine)
         }
-        let weightGradient = addBuffer("\(graph[weight].name) gradient")
+        let weightGradient = gradientBuffer(weight, in: primitive.layouts[2])
         var operands = [activation(node.inputs[0]), gradient, weightGradient]
         var biasGradient: BufferID?
         if let bias {
-            let buffer = addBuffer("\(graph[bias].name) gradient", floats: graph[bias].shape.elementCount)
+            let buffer = gradientBuffer(bias, in: nil)
             operands.append(buffer)
             biasGradient = buffer
         }

@@ -62,13 +62,18 @@ struct Lowering {
 
     /// Lowers everything.
     mutating func run() throws(PlanError) {
-        if case .update(let optimizer) = mode { return updateAll(optimizer) }
+        if case .update(let optimizer) = mode {
+            updateAll(optimizer)
+            return averageStatistics(optimizer)
+        }
         try lowerInput()
         for node in graph.nodeIDs { try forward(node) }
         let seed = try loss()
         guard mode.isTraining else { return }
         try backward(from: seed)
-        if case .training(_, let optimizer) = mode, optimizer.keepsGradients { updateAll(optimizer) }
+        guard case .training(_, let optimizer) = mode else { return }
+        if optimizer.keepsGradients { updateAll(optimizer) }
+        averageStatistics(optimizer)
     }
 
     /// The element type of a value as it is stored.
@@ -120,6 +125,19 @@ struct Lowering {
         if let known = parameterBuffers[slot] { return known }
         let buffer = addBuffer(label, bytes: slot.byteCount, home: .persistent(slot))
         parameterBuffers[slot] = buffer
+        return buffer
+    }
+
+    /// A table that the plan's calls read.
+    mutating func constant(_ values: [Float], _ label: String) throws(PlanError) -> BufferID {
+        let slot = Slot(offset: 0, byteCount: values.count * MemoryLayout<Float>.stride)
+        let buffer = addBuffer(label, bytes: slot.byteCount, home: .constant)
+        do {
+            let arena = try Arena(byteCount: slot.byteCount)
+            arena.write(values, to: slot)
+            buffers[buffer.index].constant = arena
+        } catch { throw .noMemory(byteCount: slot.byteCount) }
+        buffers[buffer.index].slot = slot
         return buffer
     }
 

@@ -60,6 +60,14 @@ struct NodeShapes {
         return shape
     }
 
+    /// Of attention, or of a rotation before it, over a fused projection.
+    func attention(_ attention: Operation.Attention, _ node: Graph.Node) -> AttentionShape {
+        let input = graph[node.inputs[0]]
+        return AttentionShape(
+            batch: batch, heads: attention.heads, tokens: input.positions,
+            headWidth: input.channels / 3 / attention.heads, isCausal: attention.isCausal)
+    }
+
     func batchNormalization(_ norm: Operation.BatchNorm, _ node: Graph.Node) -> BatchNormalizationShape {
         let input = graph[node.inputs[0]]
         return BatchNormalizationShape(

@@ -1,50 +1,51 @@
+public import Kernels
 public import Tensor
 
 /// What the model's output is compared with, and how.
-public enum LossKind: Hashable, Sendable {
-    /// Softmax cross-entropy against class labels, one for each position of the output.
-    case crossEntropy(labelSmoothing: Float)
+public struct LossKind: Hashable, Sendable {
+    public var function: Loss.Function
+    /// One label for each position of the output, or as many floats as the output has.
+    public var target: Loss.Target
+
+    public init(_ function: Loss.Function, target: Loss.Target = .labels()) {
+        self.function = function
+        self.target = target
+    }
+
+    /// Softmax cross-entropy against class labels.
+    public static func crossEntropy(labelSmoothing: Float = 0) -> LossKind {
+        LossKind(.crossEntropy(labelSmoothing: labelSmoothing))
+    }
+
     /// Mean squared error against one-hot class labels, or against float targets.
-    case meanSquaredError(oneHot: Bool)
+    public static func meanSquaredError(oneHot: Bool) -> LossKind {
+        LossKind(.squaredError, target: oneHot ? .labels() : .values)
+    }
 
     /// Bytes of one sample's target for an output of `positions` rows of `width`.
     public func targetByteCount(positions: Int, width: Int) -> Int {
-        switch self {
-        case .crossEntropy, .meanSquaredError(oneHot: true): 4 * positions
-        case .meanSquaredError(oneHot: false): 4 * positions * width
-        }
+        target == .values ? 4 * positions * width : 4 * positions
     }
 }
 
 /// How parameters change; the learning rate comes with each step.
 public struct OptimizerOptions: Hashable, Sendable {
-    /// The update rule.
-    public enum Rule: Hashable, Sendable {
-        /// Stochastic gradient descent.
-        case sgd(momentum: Float, nesterov: Bool)
-
-        /// Tensors of a parameter's size that the rule keeps.
-        public var stateCount: Int {
-            switch self {
-            case .sgd(let momentum, _): momentum == 0 ? 0 : 1
-            }
-        }
-    }
+    public typealias Rule = OptimizerUpdates.Rule
 
     public var rule: Rule
     public var weightDecay: Float
     /// Whether biases and normalisation parameters decay too.
     public var decaysBiasAndNorm: Bool
     /// The largest norm of all gradients together; nil for none.
-    public var clipNorm: Float?
+    public var clipNorm: Double?
     /// The decay of the exponential moving average of the parameters; nil for none.
-    public var averageDecay: Float?
+    public var averageDecay: Double?
     /// Whether gradients are summed over several batches before an update.
     public var accumulates: Bool
 
     public init(
         _ rule: Rule = .sgd(momentum: 0, nesterov: false), weightDecay: Float = 0,
-        decaysBiasAndNorm: Bool = false, clipNorm: Float? = nil, averageDecay: Float? = nil,
+        decaysBiasAndNorm: Bool = false, clipNorm: Double? = nil, averageDecay: Double? = nil,
         accumulates: Bool = false
     ) {
         self.rule = rule
@@ -57,7 +58,7 @@ public struct OptimizerOptions: Hashable, Sendable {
 
     /// Stochastic gradient descent.
     public static func sgd(
-        momentum: Float = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
+        momentum: Double = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
     ) -> OptimizerOptions {
         OptimizerOptions(
             .sgd(momentum: momentum, nesterov: nesterov), weightDecay: weightDecay,
@@ -65,15 +66,15 @@ public struct OptimizerOptions: Hashable, Sendable {
     }
 
     /// Whether every gradient has to be there before the first update.
-    var keepsGradients: Bool { clipNorm != nil || accumulates }
+    public var keepsGradients: Bool { clipNorm != nil || accumulates }
 }
 
 /// What one run of a plan does.
 public enum PlanMode: Hashable, Sendable {
     /// Forward, loss, backward, update.
     case training(LossKind, OptimizerOptions)
-    /// Forward, loss, backward; the gradients are stored (`isFirst`) or added to those of earlier runs.
-    case accumulation(LossKind, isFirst: Bool)
+    /// Forward, loss, backward; the gradients are stored, or added to those of the step's earlier batches.
+    case accumulation(LossKind)
     /// The update by the gradients that have been summed.
     case update(OptimizerOptions)
     /// Forward, loss, backward; the parameters' gradients stay readable and nothing is updated.
@@ -83,7 +84,7 @@ public enum PlanMode: Hashable, Sendable {
 
     var loss: LossKind? {
         switch self {
-        case .training(let loss, _), .accumulation(let loss, _), .gradients(let loss), .evaluation(let loss):
+        case .training(let loss, _), .accumulation(let loss), .gradients(let loss), .evaluation(let loss):
             loss
         case .update: nil
         }

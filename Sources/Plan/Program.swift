@@ -34,9 +34,7 @@ public final class Program {
     /// Bytes of the arena: parameters, optimiser state, and the largest plan's activations.
     public private(set) var byteCount: Int
     private let training: [Int: ExecutionPlan]
-    /// The plans that store a batch's gradients, and those that add them.
-    private let first: [Int: ExecutionPlan]
-    private let next: [Int: ExecutionPlan]
+    private let accumulation: [Int: ExecutionPlan]
     private let update: ExecutionPlan?
     private let evaluation: [Int: ExecutionPlan]
     public private(set) var arena: Arena?
@@ -65,19 +63,18 @@ public final class Program {
         evaluation = try plans(options.evaluationBatches, .evaluation(options.loss))
         if options.optimizer.accumulates {
             training = [:]
-            first = try plans(options.trainingBatches, .accumulation(options.loss, isFirst: true))
-            next = try plans(options.trainingBatches, .accumulation(options.loss, isFirst: false))
+            accumulation = try plans(options.trainingBatches, .accumulation(options.loss))
             update = try plans([0], .update(options.optimizer))[0]
         } else {
             training = try plans(options.trainingBatches, .training(options.loss, options.optimizer))
-            (first, next, update) = ([:], [:], nil)
+            (accumulation, update) = ([:], nil)
         }
         byteCount = store.byteCount
         byteCount = allPlans.map(\.end).max() ?? store.byteCount
     }
 
     private var allPlans: [ExecutionPlan] {
-        let groups = [training, first, next, evaluation].flatMap(\.values)
+        let groups = [training, accumulation, evaluation].flatMap(\.values)
         return groups + (update.map { [$0] } ?? [])
     }
 
@@ -96,10 +93,9 @@ public final class Program {
     /// The plan that trains on a batch of this size; nil where gradients are accumulated.
     public func trainingPlan(batch: Int) -> ExecutionPlan? { training[batch] }
 
-    /// The plan that stores the gradients of a batch of this size (`isFirst`), or adds them to what is there.
-    public func accumulationPlan(batch: Int, isFirst: Bool) -> ExecutionPlan? {
-        isFirst ? first[batch] : next[batch]
-    }
+    /// The plan that stores the gradients of a batch of this size, or adds them to those of the step's
+    /// earlier ones (`StepState.microBatch`).
+    public func accumulationPlan(batch: Int) -> ExecutionPlan? { accumulation[batch] }
 
     /// The plan that updates the parameters by the accumulated gradients.
     public var updatePlan: ExecutionPlan? { update }

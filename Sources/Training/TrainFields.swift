@@ -1,5 +1,6 @@
 internal import Data
 public import JSON
+internal import Kernels
 internal import Plan
 
 /// The JSON fields of `train`: they check a request and make its JSON Schema.
@@ -107,7 +108,7 @@ extension TrainOptions {
     private mutating func readOptimizer(_ reader: inout ObjectReader) {
         _ = reader.read(TrainFields.optimizerName)
         learningRate = reader.read(TrainFields.learningRate)
-        let momentum = Float(reader.read(TrainFields.momentum))
+        let momentum = reader.read(TrainFields.momentum)
         let nesterov = reader.read(TrainFields.nesterov)
         optimizer.rule = .sgd(momentum: momentum, nesterov: nesterov)
         optimizer.weightDecay = Float(reader.read(TrainFields.weightDecay))

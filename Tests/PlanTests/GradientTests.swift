@@ -46,9 +46,9 @@ struct Subject {
     }
 
     func loss(_ kind: LossKind, _ model: ReferenceModel) -> Double {
-        switch kind {
+        switch kind.function {
         case .crossEntropy(let smoothing): model.crossEntropy(input, labels, smoothing: Double(smoothing))
-        case .meanSquaredError: model.squaredError(input, labels)
+        default: model.squaredError(input, labels)
         }
     }
 }

@@ -91,10 +91,10 @@ import Testing
                 let decay = optimizer.decaysBiasAndNorm || role == .weight ? optimizer.weightDecay : 0
                 for place in gradient.indices {
                     let slope = gradient[place] + decay * parameters[index][place]
-                    velocities[index][place] = momentum * velocities[index][place] + slope
+                    velocities[index][place] = Float(momentum) * velocities[index][place] + slope
                     let velocity = velocities[index][place]
                     parameters[index][place] -=
-                        rate * (nesterov ? slope + momentum * velocity : velocity)
+                        rate * (nesterov ? slope + Float(momentum) * velocity : velocity)
                 }
             }
         }

@@ -24,7 +24,7 @@ import Testing
         let toy = try Toy(train: 60, test: 20)
         var options = TrainOptions()
         (options.epochs, options.batchSize, options.learningRate) = (15, 8, squared ? 0.1 : 0.05)
-        options.optimizer.rule = .sgd(momentum: 0.9, nesterov: false)
+        options.optimizer = .sgd(momentum: 0.9)
         options.loss = squared ? .meanSquaredError(oneHot: true) : .crossEntropy(labelSmoothing: 0)
         let trainer = try toy.trainer(options, model: flat(11))
         let follower = Follower(toy)
