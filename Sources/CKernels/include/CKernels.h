@@ -110,3 +110,4 @@ void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 #include "CKernelsLoss.h"
 #include "CKernelsNorms.h"
 #include "CKernelsOptimizer.h"
+#include "CKernelsSequence.h"
