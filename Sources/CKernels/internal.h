@@ -9,6 +9,9 @@ typedef void (*ck_range_body)(const void *arguments, size_t begin, size_t end);
 /// Splits 0..<count over the team in whole cache lines of floats; serial when `count * weight` is small.
 void ck_for_range(ck_range_body body, const void *arguments, size_t count, size_t weight);
 
+/// As `ck_for_range` for units that are whole rows or more, each of about `weight` elements.
+void ck_for_units(ck_range_body body, const void *arguments, size_t count, size_t weight);
+
 /// A body that is compiled once for each element type: called with a constant `ck_element`, it folds away.
 #define CK_INLINE static inline __attribute__((always_inline))
 

@@ -61,22 +61,32 @@ typedef struct {
     ck_range_body body;
     const void *arguments;
     size_t count;
+    /// A share begins at a multiple of this.
+    size_t grain;
 } range_call;
 
 static void run_range(void *pointer, int thread, int threads) {
     const range_call *c = pointer;
-    size_t lines = (c->count + 15) / 16;
-    size_t begin = lines * (size_t)thread / (size_t)threads * 16;
-    size_t end = lines * ((size_t)thread + 1) / (size_t)threads * 16;
+    size_t grains = (c->count + c->grain - 1) / c->grain;
+    size_t begin = grains * (size_t)thread / (size_t)threads * c->grain;
+    size_t end = grains * ((size_t)thread + 1) / (size_t)threads * c->grain;
     if (end > c->count) end = c->count;
     if (begin < end) c->body(c->arguments, begin, end);
 }
 
-void ck_for_range(ck_range_body body, const void *arguments, size_t count, size_t weight) {
-    if (count * weight < CK_SERIAL_COUNT || ck_team_count() == 1) {
+static void split(ck_range_body body, const void *arguments, size_t count, size_t weight, size_t grain) {
+    if (count * weight < CK_SERIAL_COUNT || count <= grain || ck_team_count() == 1) {
         body(arguments, 0, count);
         return;
     }
-    range_call c = {body, arguments, count};
+    range_call c = {body, arguments, count, grain};
     ck_team_run(run_range, &c);
+}
+
+void ck_for_range(ck_range_body body, const void *arguments, size_t count, size_t weight) {
+    split(body, arguments, count, weight, 16);
+}
+
+void ck_for_units(ck_range_body body, const void *arguments, size_t count, size_t weight) {
+    split(body, arguments, count, weight, 1);
 }
