@@ -16,14 +16,9 @@ extension Lowering {
         let rowLoss = addBuffer("row loss", floats: rows)
         let rowCorrect = addBuffer("row correct", floats: rows)
         guard let kind = mode.loss else { return logits }
-        let kernel =
-            switch kind {
-            case .crossEntropy(let smoothing):
-                Loss.crossEntropy(
-                    rows: rows, classes: width, labelSmoothing: smoothing, gradient: isGradient)
-            case .meanSquaredError(let oneHot):
-                Loss.squaredError(rows: rows, width: width, oneHot: oneHot, gradient: isGradient)
-            }
+        let kernel = Loss.prepare(
+            kind.function, rows: rows, width: width, target: kind.takesLabels ? .labels() : .values,
+            element: element(graph.output), gradient: isGradient)
         var operands = [state, logits, targets, rowLoss, rowCorrect, result]
         guard isGradient else {
             emit("loss", kernel, operands)

@@ -40,8 +40,8 @@ extension Lowering {
             parameterGradients[id] = (gradient, layout)
         case .training(_, let optimizer) where !optimizer.keepsGradients:
             update(id, try stored(id, gradient, layout), optimizer)
-        case .training: try keep(id, gradient, layout, adds: false)
-        case .accumulation(_, let isFirst): try keep(id, gradient, layout, adds: !isFirst)
+        case .training: keep(id, try stored(id, gradient, layout))
+        case .accumulation: accumulate(id, try stored(id, gradient, layout))
         case .evaluation, .update: break
         }
     }
@@ -59,29 +59,84 @@ extension Lowering {
         return copy
     }
 
+    /// Updates one parameter right behind its gradient.
     private mutating func update(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ optimizer: OptimizerOptions
     ) {
-        guard case .sgd(let momentum, let nesterov) = optimizer.rule else { return }
-        let decays = optimizer.decaysBiasAndNorm || !graph[id].role.isBiasOrNorm
-        let kernel = OptimizerUpdates.sgd(
-            count: store[id].layout.paddedCount, momentum: momentum,
-            weightDecay: decays ? optimizer.weightDecay : 0, nesterov: nesterov)
+        let segment = optimizer.segment(0, store[id].layout.paddedCount, of: graph[id])
+        let kernel = OptimizerUpdates.update(
+            optimizer.rule, segments: [segment], averagingDecay: optimizer.averageDecay)
         var operands = [state, parameterBuffer(id), gradient]
-        for index in 0..<optimizer.rule.stateCount {
+        for (index, name) in optimizer.rule.stateNames.enumerated() {
             guard let slot = store.slot(id, .state(index)) else { continue }
-            operands.append(persistent(slot, "\(graph[id].name) state \(index)"))
+            operands.append(persistent(slot, "\(graph[id].name) \(name)"))
+        }
+        if let slot = store.slot(id, .average) {
+            operands.append(persistent(slot, "\(graph[id].name) average"))
         }
         emit("\(graph[id].name) update", kernel, operands)
     }
 
-    /// Stores a gradient in the gradients' region, or adds it to what is there.
-    private mutating func keep(
-        _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout, adds: Bool
-    ) throws(PlanError) {
+    /// Lets a gradient be computed in its place in the gradients' region.
+    private mutating func keep(_ id: Graph.ParameterID, _ gradient: BufferID) {
+        guard let slot = store.gradientSlot(id) else { return }
+        // What one node computes for one parameter is nobody else's buffer.
+        buffers[gradient.index].home = .persistent(slot)
+    }
+
+    /// Adds a gradient to those of the step's earlier micro-batches.
+    private mutating func accumulate(_ id: Graph.ParameterID, _ gradient: BufferID) {
+        guard let slot = store.gradientSlot(id) else { return }
+        emit(
+            "\(graph[id].name) gradient sum",
+            OptimizerUpdates.accumulate(count: store[id].layout.paddedCount),
+            [state, gradient, persistent(slot, "\(graph[id].name) gradient")])
     }
 
     /// Updates all parameters by the gradients' region in one pass.
     mutating func updateAll(_ optimizer: OptimizerOptions) {
+        guard let gradients = store.gradients else { return }
+        let segments = graph.parameterIDs.filter { graph[$0].isTrained }.map { id in
+            optimizer.segment(
+                store[id].offset / MemoryLayout<Float>.stride, store[id].layout.paddedCount, of: graph[id])
+        }
+        let gradient = persistent(gradients, "gradients")
+        var operands = [state, persistent(store.values, "parameters"), gradient]
+        for (slot, name) in zip(store.states, optimizer.rule.stateNames) {
+            operands.append(persistent(slot, name))
+        }
+        if let slot = store.averages { operands.append(persistent(slot, "averages")) }
+        if optimizer.clipNorm != nil {
+            let norm = persistent(store.norm, "gradient norm")
+            let kernel = OptimizerUpdates.gradientNorm(segments: segments, normMax: optimizer.clipNorm)
+            emit("gradient norm", kernel, [gradient, norm])
+            operands.append(norm)
+        }
+        let kernel = OptimizerUpdates.update(
+            optimizer.rule, segments: segments, averagingDecay: optimizer.averageDecay,
+            clipped: optimizer.clipNorm != nil)
+        emit("update", kernel, operands)
+    }
+
+    /// Lets the averages of what no update changes, such as running statistics, follow.
+    mutating func averageStatistics(_ optimizer: OptimizerOptions) {
+        guard let decay = optimizer.averageDecay else { return }
+        for id in graph.parameterIDs where !graph[id].isTrained {
+            guard let slot = store.slot(id, .average) else { continue }
+            emit(
+                "\(graph[id].name) average",
+                OptimizerUpdates.average(count: store[id].layout.paddedCount, decay: decay),
+                [parameterBuffer(id), persistent(slot, "\(graph[id].name) average")])
+        }
+    }
+}
+
+extension OptimizerOptions {
+    /// A parameter's place in an update, with its decay.
+    fileprivate func segment(
+        _ offset: Int, _ count: Int, of parameter: Graph.Parameter
+    ) -> OptimizerUpdates.Segment {
+        let decays = decaysBiasAndNorm || !parameter.role.isBiasOrNorm
+        return .init(offset: offset, count: count, weightDecay: decays ? weightDecay : 0)
     }
 }

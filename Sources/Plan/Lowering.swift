@@ -60,13 +60,18 @@ struct Lowering {
 
     /// Lowers everything.
     mutating func run() throws(PlanError) {
-        if case .update(let optimizer) = mode { return updateAll(optimizer) }
+        if case .update(let optimizer) = mode {
+            updateAll(optimizer)
+            return averageStatistics(optimizer)
+        }
         try lowerInput()
         for node in graph.nodeIDs { try forward(node) }
         let seed = try loss()
         guard mode.isTraining else { return }
         try backward(from: seed)
-        if case .training(_, let optimizer) = mode, optimizer.keepsGradients { updateAll(optimizer) }
+        guard case .training(_, let optimizer) = mode else { return }
+        if optimizer.keepsGradients { updateAll(optimizer) }
+        averageStatistics(optimizer)
     }
 
     /// The element type of a value as it is stored.

@@ -41,7 +41,7 @@ public struct ParameterStore {
         init() {}
 
         init(_ optimizer: OptimizerOptions) {
-            stateCount = optimizer.rule.stateCount
+            stateCount = optimizer.rule.stateNames.count
             keepsGradients = optimizer.keepsGradients
             hasAverage = optimizer.averageDecay != nil
         }
@@ -55,7 +55,7 @@ public struct ParameterStore {
     public let result: Slot
     /// `GradientNorm`.
     public let norm: Slot
-    /// The trained parameters, and regions of the same size.
+    /// The trained parameters, and regions of the same size; that of the averages holds the others too.
     let values: Slot
     let states: [Slot]
     let gradients: Slot?
@@ -90,16 +90,17 @@ public struct ParameterStore {
                 value: Slot(offset: start + offset, byteCount: layout.stored.byteCount))
         }
         var behind = try Self.advance(start, by: end)
-        func region() throws(PlanError) -> Slot {
-            let slot = Slot(offset: behind, byteCount: trained)
-            behind = try Self.advance(behind, by: trained)
+        func region(_ byteCount: Int) throws(PlanError) -> Slot {
+            let slot = Slot(offset: behind, byteCount: byteCount)
+            behind = try Self.advance(behind, by: byteCount)
             return slot
         }
         var states: [Slot] = []
-        for _ in 0..<needs.stateCount { states.append(try region()) }
+        for _ in 0..<needs.stateCount { states.append(try region(trained)) }
         self.states = states
-        gradients = needs.keepsGradients ? try region() : nil
-        averages = needs.hasAverage ? try region() : nil
+        gradients = needs.keepsGradients ? try region(trained) : nil
+        // Running statistics are averaged too.
+        averages = needs.hasAverage ? try region(end) : nil
         byteCount = behind
     }
 
@@ -111,19 +112,19 @@ public struct ParameterStore {
 
     public subscript(id: Graph.ParameterID) -> Entry { entries[id.index] }
 
-    /// Everything that is kept of the trained parameters.
+    /// Everything that is kept of a parameter, or of some.
     public var parts: [Part] {
         [.value] + states.indices.map { .state($0) } + (averages == nil ? [] : [.average])
     }
 
     /// Where a part of a parameter lies; nil when it is not kept.
     public func slot(_ id: Graph.ParameterID, _ part: Part) -> Slot? {
-        if part == .value { return self[id].value }
-        guard graph[id].isTrained else { return nil }
         switch part {
         case .value: return self[id].value
-        case .state(let index): return states.indices.contains(index) ? place(id, in: states[index]) : nil
         case .average: return averages.map { place(id, in: $0) }
+        case .state(let index):
+            guard graph[id].isTrained, states.indices.contains(index) else { return nil }
+            return place(id, in: states[index])
         }
     }
 

@@ -1,17 +1,62 @@
+public import Kernels
 public import Tensor
 
 /// What the model's output is compared with, and how.
 public enum LossKind: Hashable, Sendable {
     /// Softmax cross-entropy against class labels, one for each position of the output.
     case crossEntropy(labelSmoothing: Float)
+    /// Softmax cross-entropy against shares of the classes.
+    case softCrossEntropy(labelSmoothing: Float)
     /// Mean squared error against one-hot class labels, or against float targets.
     case meanSquaredError(oneHot: Bool)
+    /// Mean absolute error, likewise.
+    case meanAbsoluteError(oneHot: Bool)
+    /// Squared error for differences up to `delta` and absolute error beyond (Huber, 1964), likewise.
+    case huber(delta: Float, oneHot: Bool)
+    /// Binary cross-entropy of every output on its own, likewise.
+    case binaryCrossEntropy(oneHot: Bool)
+    /// Kullback-Leibler divergence of the softmax from the target, likewise.
+    case klDivergence(oneHot: Bool)
 
     /// Bytes of one sample's target for an output of `positions` rows of `width`.
     public func targetByteCount(positions: Int, width: Int) -> Int {
+        takesLabels ? 4 * positions : 4 * positions * width
+    }
+
+    /// Whether targets are Int32 labels, one a position, instead of floats.
+    public var takesLabels: Bool {
         switch self {
-        case .crossEntropy, .meanSquaredError(oneHot: true): 4 * positions
-        case .meanSquaredError(oneHot: false): 4 * positions * width
+        case .crossEntropy: true
+        case .softCrossEntropy: false
+        case .meanSquaredError(let oneHot), .meanAbsoluteError(let oneHot), .huber(_, let oneHot),
+            .binaryCrossEntropy(let oneHot), .klDivergence(let oneHot):
+            oneHot
+        }
+    }
+
+    /// The same loss against float targets.
+    public var againstValues: LossKind {
+        switch self {
+        case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
+            .softCrossEntropy(labelSmoothing: smoothing)
+        case .meanSquaredError: .meanSquaredError(oneHot: false)
+        case .meanAbsoluteError: .meanAbsoluteError(oneHot: false)
+        case .huber(let delta, _): .huber(delta: delta, oneHot: false)
+        case .binaryCrossEntropy: .binaryCrossEntropy(oneHot: false)
+        case .klDivergence: .klDivergence(oneHot: false)
+        }
+    }
+
+    /// What one row of outputs costs.
+    var function: Loss.Function {
+        switch self {
+        case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
+            .crossEntropy(labelSmoothing: smoothing)
+        case .meanSquaredError: .squaredError
+        case .meanAbsoluteError: .absoluteError
+        case .huber(let delta, _): .huber(delta: delta)
+        case .binaryCrossEntropy: .binaryCrossEntropy
+        case .klDivergence: .klDivergence
         }
     }
 }
@@ -19,32 +64,22 @@ public enum LossKind: Hashable, Sendable {
 /// How parameters change; the learning rate comes with each step.
 public struct OptimizerOptions: Hashable, Sendable {
     /// The update rule.
-    public enum Rule: Hashable, Sendable {
-        /// Stochastic gradient descent.
-        case sgd(momentum: Float, nesterov: Bool)
-
-        /// Tensors of a parameter's size that the rule keeps.
-        public var stateCount: Int {
-            switch self {
-            case .sgd(let momentum, _): momentum == 0 ? 0 : 1
-            }
-        }
-    }
+    public typealias Rule = OptimizerUpdates.Rule
 
     public var rule: Rule
     public var weightDecay: Float
     /// Whether biases and normalisation parameters decay too.
     public var decaysBiasAndNorm: Bool
     /// The largest norm of all gradients together; nil for none.
-    public var clipNorm: Float?
+    public var clipNorm: Double?
     /// The decay of the exponential moving average of the parameters; nil for none.
-    public var averageDecay: Float?
+    public var averageDecay: Double?
     /// Whether gradients are summed over several batches before an update.
     public var accumulates: Bool
 
     public init(
         _ rule: Rule = .sgd(momentum: 0, nesterov: false), weightDecay: Float = 0,
-        decaysBiasAndNorm: Bool = false, clipNorm: Float? = nil, averageDecay: Float? = nil,
+        decaysBiasAndNorm: Bool = false, clipNorm: Double? = nil, averageDecay: Double? = nil,
         accumulates: Bool = false
     ) {
         self.rule = rule
@@ -57,7 +92,7 @@ public struct OptimizerOptions: Hashable, Sendable {
 
     /// Stochastic gradient descent.
     public static func sgd(
-        momentum: Float = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
+        momentum: Double = 0, nesterov: Bool = false, weightDecay: Float = 0, decaysBiasAndNorm: Bool = false
     ) -> OptimizerOptions {
         OptimizerOptions(
             .sgd(momentum: momentum, nesterov: nesterov), weightDecay: weightDecay,
@@ -72,8 +107,8 @@ public struct OptimizerOptions: Hashable, Sendable {
 public enum PlanMode: Hashable, Sendable {
     /// Forward, loss, backward, update.
     case training(LossKind, OptimizerOptions)
-    /// Forward, loss, backward; the gradients are stored (`isFirst`) or added to those of earlier runs.
-    case accumulation(LossKind, isFirst: Bool)
+    /// Forward, loss, backward; the gradients of a step's first micro-batch are stored, the others' added.
+    case accumulation(LossKind)
     /// The update by the gradients that have been summed.
     case update(OptimizerOptions)
     /// Forward, loss, backward; the parameters' gradients stay readable and nothing is updated.
@@ -83,7 +118,7 @@ public enum PlanMode: Hashable, Sendable {
 
     var loss: LossKind? {
         switch self {
-        case .training(let loss, _), .accumulation(let loss, _), .gradients(let loss), .evaluation(let loss):
+        case .training(let loss, _), .accumulation(let loss), .gradients(let loss), .evaluation(let loss):
             loss
         case .update: nil
         }

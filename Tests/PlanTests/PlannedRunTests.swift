@@ -76,7 +76,8 @@ import Testing
     @Test("a training step is a gradient step and SGD, a short batch's too", arguments: optimizers)
     func trainingStep(optimizer: OptimizerOptions) throws {
         let rate: Float = 0.1
-        guard case .sgd(let momentum, let nesterov) = optimizer.rule else { return }
+        guard case .sgd(let weight, let nesterov) = optimizer.rule else { return }
+        let momentum = Float(weight)
         let first = try Self.subject(batch: 4)
         let program = try Self.program(first, optimizer, training: [4, 3])
         var parameters = first.reference.parameters.map { $0.map { Float($0) } }
