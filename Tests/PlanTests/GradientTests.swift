@@ -46,7 +46,7 @@ struct Subject {
     }
 
     func loss(_ kind: LossKind, _ model: ReferenceModel) -> Double {
-        switch kind.function {
+        switch kind {
         case .crossEntropy(let smoothing): model.crossEntropy(input, labels, smoothing: Double(smoothing))
         default: model.squaredError(input, labels)
         }
