@@ -11,7 +11,7 @@ import Testing
         (
             [1, 28, 28],
             #"""
-            {"type": "flatten"}, {"type": "linear", "out_features": 1048576},
+            {"type": "flatten"}, {"type": "linear", "out_features": 524288},
             {"type": "linear", "out_features": 1048576}
             """#
         ),
