@@ -31,7 +31,7 @@ public struct ImageFiller: BatchFiller {
 
     /// Reads from one split of a dataset, normalised by the mean and deviation stored with it.
     public init(
-        _ split: ImageSplit, of info: DatasetInfo, augmentation: Augmentation = .none, seed: UInt64 = 0
+        _ split: ImageSplit, of info: ImageInfo, augmentation: Augmentation = .none, seed: UInt64 = 0
     ) {
         self.split = split
         shape = info.shape

@@ -22,12 +22,10 @@ extension Trainer {
     public func evaluate(
         _ split: Split, observer: (any TrainingObserver)? = nil
     ) throws(TrainingError) -> EvaluationResult? {
-        let source = split == .test ? task.whole(task.dataset.test) : task.sources.validation
-        let batcher = Batcher(
-            indices: source.indices, batchSize: TrainingTask.evaluationBatch(task.options), order: .stored)
-        let filler = ImageFiller(source.split, of: task.dataset.info)
+        let (dataset, reading) = (task.dataset, task.reading)
+        let feed = split == .test ? dataset.testFeed(reading) : dataset.validationFeed(reading)
         let prefetcher: Prefetcher
-        do { prefetcher = try Prefetcher(batcher, filler: filler, epochs: 1) } catch { throw .data(error) }
+        do { prefetcher = try feed.prefetcher(epochs: 1) } catch { throw .data(error) }
         var tally = TrainingState.Tally()
         while let batch = prefetcher.next() {
             if observer?.stopReason != nil { return nil }

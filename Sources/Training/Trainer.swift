@@ -16,7 +16,7 @@ public final class Trainer {
     public let stepsPerEpoch: Int
     /// Steps that one point of the curves stands for, so that a long run's curve stays within `pointsMax`.
     public let stepsPerPoint: Int
-    private let source: TrainingTask.Source
+    private let feed: BatchFeed
     private let rates: LearningRateSchedule
 
     /// Points of one curve at the most.
@@ -25,12 +25,13 @@ public final class Trainer {
     /// Compiles and allocates the program and draws the parameters.
     public init(_ task: TrainingTask) throws(TrainingError) {
         self.task = task
-        source = task.sources.train
-        stepsPerEpoch = (source.indices.count + task.options.batchSize - 1) / task.options.batchSize
+        do { try task.dataset.info.check(task.reading) } catch { throw .data(error) }
+        feed = task.dataset.trainingFeed(task.reading)
+        stepsPerEpoch = feed.batcher.batchCount
         let steps = task.options.epochs * stepsPerEpoch
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
-        let options = TrainingTask.programOptions(task.dataset.info, task.options)
+        let options = TrainingTask.programOptions(task.dataset.info, task.model, task.options)
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
@@ -49,7 +50,8 @@ public final class Trainer {
 
     /// Bytes of the arena and of the prefetched batches.
     public var byteCount: Int {
-        program.byteCount + TrainingTask.inputByteCount(task.dataset.info, task.options)
+        program.byteCount
+            + (TrainingTask.inputByteCount(task.dataset.info, task.model, task.options) ?? 0)
     }
 
     /// Trains to the end, or until the observer asks to stop.
@@ -57,14 +59,9 @@ public final class Trainer {
     /// - Returns: nil at the end; the reason otherwise. Before a pause or a drain the observer has been asked
     ///   to store a checkpoint.
     public func run(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
-        let batcher = Batcher(
-            indices: source.indices, batchSize: task.options.batchSize, order: .shuffled(seed: task.seed))
-        let filler = ImageFiller(
-            source.split, of: task.dataset.info, augmentation: task.options.augmentation, seed: task.seed)
         let prefetcher: Prefetcher
         do {
-            prefetcher = try Prefetcher(
-                batcher, filler: filler, from: state.position, epochs: task.options.epochs)
+            prefetcher = try feed.prefetcher(from: state.position, epochs: task.options.epochs)
         } catch { throw .data(error) }
         var pending = Pending()
         while state.position.epoch < task.options.epochs {

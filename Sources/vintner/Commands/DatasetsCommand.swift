@@ -29,7 +29,8 @@ struct DatasetsCommand: ParsableCommand {
                 let catalogue = DatasetCatalogue(
                     folder: folder.datasets, systemFolder: Service.systemDatasets)
                 let id: DatasetID = IdentifierGenerator().next(at: time.now())
-                let info = try catalogue.importIDX(name, from: path, id: id.rawValue, now: time.now().seconds)
+                let info = try catalogue.add(
+                    name, from: path, as: .idx(), id: id.rawValue, now: time.now().seconds)
                 Terminal.say(
                     "\(info.id)  \(info.name)  \(info.trainCount) + \(info.testCount) samples, "
                         + "\(info.classCount) classes")

@@ -38,20 +38,17 @@ struct SpecResolver: JobSpecResolver {
 
     /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset.
     private func memory(of request: JobRequest) throws(InvalidInput) -> Int {
-        let options = TrainingTask.programOptions(request.dataset, request.options)
+        let options = TrainingTask.programOptions(request.dataset, request.model, request.options)
         let arena: Int
         do throws(PlanError) {
             arena = try plan(request, options)
         } catch {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
         }
-        let info = request.dataset
-        let samples = info.trainCount + info.validationCount + info.testCount
-        let dataset = samples.multipliedReportingOverflow(by: info.shape.elementCount + 1)
-        let inputs = TrainingTask.inputByteCount(info, request.options)
-        let (sum, overflow) = arena.addingReportingOverflow(inputs)
-        let (total, overflowed) = sum.addingReportingOverflow(dataset.partialValue)
-        guard !dataset.overflow, !overflow, !overflowed else {
+        let inputs = TrainingTask.inputByteCount(request.dataset, request.model, request.options)
+        let (sum, overflow) = arena.addingReportingOverflow(inputs ?? .max)
+        let (total, overflowed) = sum.addingReportingOverflow(request.dataset.byteCount)
+        guard !overflow, !overflowed else {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: PlanError.tooLarge.description)
         }
         return total
