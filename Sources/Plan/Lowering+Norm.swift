@@ -9,7 +9,8 @@ extension Lowering {
         let input = activation(node.inputs[0])
         let statistics = addBuffer("\(node.name) statistics")
         saved[current] = [statistics]
-        let operands = [input] + node.parameters.map { parameterBuffer($0) } + [addOutput(of: node), statistics]
+        let operands =
+            [input] + node.parameters.map { parameterBuffer($0) } + [addOutput(of: node), statistics]
         emit("\(node.name) forward", norm.forward(), operands)
     }
 

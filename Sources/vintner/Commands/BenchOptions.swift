@@ -53,7 +53,8 @@ struct BenchBatch {
         target = Slot(offset: (input.byteCount + 63) / 64 * 64, byteCount: bytes)
         arena = try Arena(byteCount: target.end)
         if graph[graph.input].element == .token {
-            let vocabulary = graph.nodes.first { graph.parameter(.embedding, of: $0) != nil }
+            let vocabulary =
+                graph.nodes.first { graph.parameter(.embedding, of: $0) != nil }
                 .flatMap { graph.parameter(.embedding, of: $0) }.map { graph[$0].shape[0] } ?? 1
             arena.write((0..<count).map { _ in Int32(random.below(UInt32(vocabulary))) }, to: input)
         } else {
