@@ -75,16 +75,21 @@ CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w,
                  type);
     ck_pack_rows(w->output_gradient, padded, rows, a->output_gradient, at.output, at.output_stride, a->tokens,
                  a->head_width, 1, type);
-    for (size_t row = 0; row < a->tokens; row++) {
-        const float *gradient = w->output_gradient + row * padded;
-        const size_t start = at.output + row * at.output_stride;
-        ck_lanes sum = ck_splat(0);
-        for (size_t d = 0; d < whole; d += CK_LANES)
-            sum += ck_read(gradient, d, CK_FLOAT32) * ck_read(a->output, start + d, type);
-        if (whole < padded)
-            sum += ck_read(gradient, whole, CK_FLOAT32) *
-                   ck_read_some(a->output, start + whole, a->head_width - whole, type);
-        w->overlap[row] = ck_sum_values(sum);
+    for (size_t first = 0; first < a->tokens; first += CK_LANES) {
+        ck_lanes sums[CK_LANES];
+        for (size_t i = 0; i < CK_LANES; i++) {
+            const size_t row = first + i;
+            sums[i] = ck_splat(0);
+            if (row >= a->tokens) continue;
+            const float *gradient = w->output_gradient + row * padded;
+            const size_t start = at.output + row * at.output_stride;
+            for (size_t d = 0; d < whole; d += CK_LANES)
+                sums[i] += ck_read(gradient, d, CK_FLOAT32) * ck_read(a->output, start + d, type);
+            if (whole < padded)
+                sums[i] += ck_read(gradient, whole, CK_FLOAT32) *
+                           ck_read_some(a->output, start + whole, a->head_width - whole, type);
+        }
+        ck_write(w->overlap, first, ck_sum_rows(sums), CK_FLOAT32);
     }
 }
 

@@ -38,9 +38,6 @@ CK_INLINE ck_lanes ck_keep_first(ck_lanes value, int32_t count, ck_lanes other) 
     return lane < (ck_int_lanes)count ? value : other;
 }
 
-/// The largest lane; lanes that are NaN do not count.
-CK_INLINE float ck_max_lanes(ck_lanes value) { return __builtin_reduce_max(value); }
-
 CK_INLINE float ck_sum_values(ck_lanes value) { return ck_sum_lanes(&value); }
 
 /// As `ck_log_lanes`; NaN stays NaN.
@@ -90,4 +87,24 @@ CK_INLINE void ck_transpose_lanes(ck_lanes row[CK_LANES]) {
             (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #undef CK_ORDER
 #undef CK_SWAP
+}
+
+/// Lane i becomes the sum of row i, always in the same order. Cheaper than sixteen sums of lanes.
+CK_INLINE ck_lanes ck_sum_rows(ck_lanes row[CK_LANES]) {
+    ck_transpose_lanes(row);
+#pragma clang loop unroll(full)
+    for (int half = CK_LANES / 2; half > 0; half /= 2)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < half; i++) row[i] += row[i + half];
+    return row[0];
+}
+
+/// Lane i becomes the largest element of row i; NaN does not count.
+CK_INLINE ck_lanes ck_max_rows(ck_lanes row[CK_LANES]) {
+    ck_transpose_lanes(row);
+#pragma clang loop unroll(full)
+    for (int half = CK_LANES / 2; half > 0; half /= 2)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < half; i++) row[i] = row[i] > row[i + half] ? row[i] : row[i + half];
+    return row[0];
 }
