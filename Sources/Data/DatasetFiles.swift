@@ -8,6 +8,27 @@ public enum DatasetFormat: Sendable, Hashable {
     case text(TextSettings)
     /// A CSV file of labelled texts or tokens, or a folder with `train.csv` and perhaps the other two.
     case csv(TextSettings)
+
+    /// The formats, as people write them.
+    public enum Name: String, Sendable, CaseIterable {
+        /// Images.
+        case idx
+        /// Running text.
+        case text
+        /// Labelled texts or tokens.
+        case csv
+
+        /// By the name of a file, or what a folder holds: `train.csv`, `train.txt`, else images.
+        public init(guessedFrom path: String) {
+            let isFolder = Folder.status(of: path, followingLinks: true)?.isFolder == true
+            let names = isFolder ? (try? Folder.names(in: path)) ?? [] : []
+            if isFolder {
+                self = names.contains("train.csv") ? .csv : names.contains("train.txt") ? .text : .idx
+            } else {
+                self = path.lowercased().hasSuffix(".csv") ? .csv : .text
+            }
+        }
+    }
 }
 
 /// The files of one dataset, found and ready to be decoded.

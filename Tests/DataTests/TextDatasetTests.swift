@@ -183,6 +183,17 @@ extension Dataset.Split {
         #expect(said == "FILE: expected at most 65536 different characters, found 67952.")
     }
 
+    @Test("a path tells its format")
+    func guessing() throws {
+        try Folder.make(home.folder.path + "/splits")
+        func guess(_ name: String) -> DatasetFormat.Name { .init(guessedFrom: home.folder.path + name) }
+        #expect(guess("/splits") == .idx && guess("/a.CSV") == .csv && guess("/a.txt") == .text)
+        _ = try home.put("x", as: "splits/train.txt")
+        #expect(guess("/splits") == .text)
+        _ = try home.put("x", as: "splits/train.csv")
+        #expect(guess("/splits") == .csv)
+    }
+
     @Test("settings out of range, words, and what has no end are refused")
     func badSettings() throws {
         let text = Array("abcdefgh".utf8)
