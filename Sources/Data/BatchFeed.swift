@@ -128,8 +128,7 @@ extension DatasetInfo {
     public func layout(_ options: ReadingOptions) -> BatchLayout {
         switch kind {
         case .images(let info):
-            BatchLayout(
-                input: .float32, inputWidth: info.shape.elementCount, target: .int32, targetWidth: 1)
+            ImageFiller.layout(of: info, options.augmentation)
         case .text, .sequences:
             BatchLayout(
                 input: .int32, inputWidth: options.context, target: .int32,

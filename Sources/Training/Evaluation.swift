@@ -18,10 +18,14 @@ extension Trainer {
 
     /// Runs the model in evaluation mode over a split; changes nothing.
     ///
+    /// Where weights are averaged, it is the averages that are measured.
+    ///
     /// - Returns: nil when the observer asked to stop half way.
     public func evaluate(
         _ split: Split, observer: (any TrainingObserver)? = nil
     ) throws(TrainingError) -> EvaluationResult? {
+        program.swapAverages()
+        defer { program.swapAverages() }
         let (dataset, reading) = (task.dataset, task.reading)
         let feed = split == .test ? dataset.testFeed(reading) : dataset.validationFeed(reading)
         let prefetcher: Prefetcher
@@ -37,7 +41,7 @@ extension Trainer {
                 return try plan.run(
                     StepState(seed: task.seed, step: 0, learningRate: 0, inverseCount: 1))
             }
-            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: batch.count)
+            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: Int(result.counted))
         }
         return EvaluationResult(loss: tally.loss, accuracy: tally.accuracy, samples: tally.samples)
     }

@@ -13,7 +13,7 @@ public struct TrainingTask: Sendable {
     /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
     /// as one that is trained on; never less than 16 nor more than 256.
     public static func evaluationBatch(_ options: TrainOptions) -> Int {
-        max(16, min(256, options.batchSize * 4))
+        max(16, min(256, options.largestPart * 4))
     }
 
     public init(model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64) {
@@ -41,9 +41,14 @@ public struct TrainingTask: Sendable {
         _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions
     ) -> Program.Options {
         let sizes = info.batchSizes(reading(model, options))
-        return Program.Options(
-            loss: options.loss, optimizer: options.optimizer, trainingBatches: sizes.training,
-            evaluationBatches: sizes.evaluation)
+        // Only images are mixed.
+        let isMixed = options.augmentation.mixesLabels && info.images != nil
+        var planned = Program.Options(
+            loss: isMixed ? options.loss.againstValues : options.loss, optimizer: options.plannedOptimizer,
+            trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
+            evaluationBatches: sizes.evaluation, lowering: options.lowering)
+        planned.evaluationLoss = options.loss
+        return planned
     }
 
     /// Bytes of the prefetcher's slots for training and for evaluation, of which two are alive at a time;

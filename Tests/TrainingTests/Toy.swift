@@ -101,6 +101,9 @@ final class Follower: TrainingObserver {
 
     func restart(stoppingAt poll: Int?) { (polls, stopsAtPoll) = (0, poll) }
 
+    private(set) var finding: LearningRateReport?
+
+    func didFindLearningRate(_ report: LearningRateReport) { finding = report }
     func didStep(_ report: StepReport) { steps.append(report) }
     func willEvaluate(step: Int) {}
 

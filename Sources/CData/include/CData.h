@@ -14,6 +14,9 @@ uint8_t cdata_largest(const uint8_t *bytes, size_t count);
 /// Computes output[i] = table[i mod channels][pixels[i]]. `table` is [channels][256].
 void cdata_look_up(const uint8_t *pixels, size_t count, size_t channels, const float *table, float *output);
 
+/// Computes image[i] = share * image[i] + (1 - share) * other[i].
+void cdata_mix(const float *other, size_t count, float share, float *image);
+
 /// Where an augmented image takes its pixels from; all extents and offsets in pixels.
 typedef struct {
     size_t height, width, channels;

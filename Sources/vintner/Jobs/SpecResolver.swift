@@ -26,7 +26,7 @@ struct SpecResolver: JobSpecResolver {
         let estimate: JSONValue = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
-            "micro_batch_size": JSONValue(request.options.batchSize),
+            "micro_batch_size": JSONValue(request.options.largestPart),
         ]
         return ResolvedJob(
             type: .train, name: request.name, labels: request.labels, priority: request.priority,
@@ -62,7 +62,10 @@ struct SpecResolver: JobSpecResolver {
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
         let program = try Program(request.model.graph, options, on: engine)
-        let (sum, overflow) = program.byteCount.addingReportingOverflow(program.conversionByteCount)
+        // A sweep over learning rates copies what it changes; storing a parameter copies that.
+        let copies = request.options.findsLearningRate ? program.store.byteCount : 0
+        let (sum, overflow) = program.byteCount.addingReportingOverflow(
+            max(copies, program.conversionByteCount))
         guard !overflow else { throw .tooLarge }
         return sum
     }
