@@ -1,6 +1,6 @@
 #include "attention.h"
 
-/// Keys of one step of the online softmax: a strip of scores and a block of values stay in the nearest caches.
+/// Keys of one step of the online softmax: a strip of scores and a block of values stay in near caches.
 enum { STRIP = CK_ATTENTION_STRIP, KEYS = 256, SCORE_ROW = KEYS + CK_LANES };
 
 /// A thread's scratch, in floats.
@@ -126,8 +126,9 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
                               .c = w->scores, .c_row = SCORE_ROW};
         ck_multiply(&product);
         exponentiate(a, w, &state, head, first_row, rows, key, columns);
-        product = (ck_product){.rows = product_rows, .vectors = padded / CK_LANES, .depth = columns, .a = w->scores,
-                               .a_row = SCORE_ROW, .a_depth = 1, .b = w->values + key * padded, .b_depth = padded,
+        product = (ck_product){.rows = product_rows, .vectors = padded / CK_LANES, .depth = columns,
+                               .a = w->scores, .a_row = SCORE_ROW, .a_depth = 1,
+                               .b = w->values + key * padded, .b_depth = padded,
                                .b_vector = CK_LANES, .c = w->output, .c_row = padded, .adds = key > 0};
         ck_multiply(&product);
     }
@@ -137,8 +138,8 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
     ck_write(inverse, 0, ck_splat(1) / sum, CK_FLOAT32);
     for (size_t i = 0; i < rows; i++) {
         a->logsumexp[head * a->tokens + first_row + i] = logsumexp[i];
-        ck_unpack_rows(a->output, (first_token + i) * width + column, width, w->output + i * padded, padded, 1,
-                       a->head_width, inverse[i], type);
+        ck_unpack_rows(a->output, (first_token + i) * width + column, width, w->output + i * padded, padded,
+                       1, a->head_width, inverse[i], type);
     }
 }
 
@@ -172,4 +173,6 @@ static void forward_body(void *pointer, int thread, int threads) {
     else forward_heads(a, &w, range, CK_FLOAT32);
 }
 
-void ck_attention(const ck_attention_arguments *arguments) { ck_team_run(forward_body, (void *)(uintptr_t)arguments); }
+void ck_attention(const ck_attention_arguments *arguments) {
+    ck_team_run(forward_body, (void *)(uintptr_t)arguments);
+}

@@ -9,7 +9,9 @@ typedef float ck_unaligned_lanes __attribute__((ext_vector_type(CK_LANES), align
 
 CK_INLINE ck_lanes ck_splat(float value) { return (ck_lanes)value; }
 
-CK_INLINE size_t ck_round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+CK_INLINE size_t ck_round_up(size_t count, size_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
 
 CK_INLINE ck_lanes ck_read(const void *elements, size_t index, const ck_element type) {
     ck_lanes value;
@@ -28,7 +30,8 @@ CK_INLINE void ck_write(void *elements, size_t index, ck_lanes value, const ck_e
     ck_store_lanes(elements, index, CK_LANES, &value, type);
 }
 
-CK_INLINE void ck_write_some(void *elements, size_t index, size_t count, ck_lanes value, const ck_element type) {
+CK_INLINE void ck_write_some(void *elements, size_t index, size_t count, ck_lanes value,
+    const ck_element type) {
     ck_store_lanes(elements, index, count, &value, type);
 }
 
