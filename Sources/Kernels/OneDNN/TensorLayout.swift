@@ -79,6 +79,11 @@ public struct TensorLayout: Equatable {
     /// What the elements are; nil for a type that is none of ours (a scratchpad's).
     public var element: ElementType? { ElementType(descriptor.data_type) }
 
+    /// A scratchpad.
+    static func bytes(_ count: Int) throws(KernelError) -> TensorLayout {
+        try TensorLayout([count], .uint8, dnnl_a)
+    }
+
     /// An operand that is not there.
     static var absent: TensorLayout { TensorLayout(dnnl_memory_desc_t()) }
 
