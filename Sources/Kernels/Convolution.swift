@@ -61,9 +61,12 @@ public enum Convolution {
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         let isReading = fusing.contains(.addToDestination)
         return try choose(shape, element, isReading ? .direct : algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.forward(shape, element, weights: weights, fusing: fusing)
+            }
             let descriptor = try forwardDescriptor(
                 shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
             return try Primitive(
@@ -76,8 +79,11 @@ public enum Convolution {
     public static func backwardData(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         try choose(shape, element, algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.backwardData(shape, element, weights: weights)
+            }
             let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
             var operation = dnnl_convolution_desc_t()
             var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
@@ -99,8 +105,11 @@ public enum Convolution {
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         try choose(shape, element, algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.backwardWeights(shape, element, weights: weights)
+            }
             let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
             var operation = dnnl_convolution_desc_t()
             var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
@@ -121,17 +130,16 @@ public enum Convolution {
 
     /// Makes a pass by the algorithm asked for, or by the one that the shape suggests.
     ///
-    /// Winograd may be suggested where oneDNN has none: for an operation fused behind it, for weights in
-    /// another layout, or on a processor without AVX-512. The direct algorithm does all of it.
+    /// A suggested algorithm may not be there: for an operation fused behind it, for weights in another
+    /// layout, or, Winograd's, on a processor without AVX-512. The direct one does all of it.
     private static func choose(
         _ shape: ConvolutionShape, _ element: ElementType, _ algorithm: ConvolutionAlgorithm?,
-        _ make: (ConvolutionAlgorithm) throws(KernelError) -> Primitive
-    ) throws(KernelError) -> Primitive {
+        _ make: (ConvolutionAlgorithm) throws(KernelError) -> any LayerKernel
+    ) throws(KernelError) -> any LayerKernel {
         if let algorithm { return try make(algorithm) }
-        guard ConvolutionAlgorithm.suggested(for: shape, element) == .winograd else {
-            return try make(.direct)
-        }
-        do { return try make(.winograd) } catch { return try make(.direct) }
+        let suggested = ConvolutionAlgorithm.suggested(for: shape, element)
+        if suggested != .direct, let kernel = try? make(suggested) { return kernel }
+        return try make(.direct)
     }
 
     private static func forwardDescriptor(
@@ -157,63 +165,13 @@ public enum Convolution {
     }
 }
 
-/// How a convolution is computed.
-public enum ConvolutionAlgorithm: Sendable {
-    /// Every product of the definition.
-    case direct
-    /// F(4x4, 3x3) of Lavin and Gray ("Fast algorithms for convolutional neural networks", 2015).
-    ///
-    /// A quarter of the products, for an error of about three times the direct algorithm's. oneDNN has it for
-    /// blocked activations alone, so source and destination are copied, which costs a few percent.
-    case winograd
-
-    /// The faster one, by the shape alone: the choice has to be the same in every run.
-    ///
-    /// Times in ms, copies included, batch 64, two threads, float32 (direct, Winograd), forward / data
-    /// gradient / weight gradient; all figures are in docs/convolutions.md:
-    /// - 32 -> 64 at 32x32: 5.1, 3.0 / 5.5, 3.5 / 5.2, 4.2.
-    /// - 128 -> 128 at 16x16: 9.2, 5.0 / 9.8, 5.1 / 10.1, 5.6.
-    /// - 256 -> 256 at 8x8: 8.4, 3.6 / 9.3, 3.6 / 9.4, 4.6.
-    /// - 64 -> 64 at 8x8: 0.51, 0.35 / 0.57, 0.35 / 0.56, 0.48.
-    /// - 32 -> 32 at 16x16: 0.57, 0.47 / 0.59, 0.47 / 0.58, 0.58; 16 -> 16 loses.
-    static func suggested(for shape: ConvolutionShape, _ element: ElementType) -> ConvolutionAlgorithm {
-        guard element == .float32, shape.groups == 1, shape.kernelHeight == 3, shape.kernelWidth == 3,
-            shape.strideHeight == 1, shape.strideWidth == 1, shape.dilationHeight == 1,
-            shape.dilationWidth == 1, shape.paddingHeight <= 1, shape.paddingWidth <= 1
-        else { return .direct }
-        guard min(shape.inChannels, shape.outChannels) >= 32, shape.inChannels * shape.outChannels >= 2048
-        else { return .direct }
-        // Tiles of 4x4 outputs: enough of them, and mostly filled.
-        let tiles = shape.batch * ((shape.outHeight + 3) / 4) * ((shape.outWidth + 3) / 4)
-        let isFilled = 5 * shape.batch * shape.outHeight * shape.outWidth >= 3 * 16 * tiles
-        return tiles >= 128 && isFilled ? .winograd : .direct
-    }
-
-    var kind: dnnl_alg_kind_t {
-        switch self {
-        case .direct: dnnl_convolution_direct
-        case .winograd: dnnl_convolution_winograd
-        }
-    }
-
-    /// The layouts of source and destination where oneDNN's differ from ours.
-    fileprivate func outer(
-        _ source: Int32, _ destination: Int32, _ shape: ConvolutionShape, _ element: ElementType
-    ) throws(KernelError) -> [Int32: TensorLayout] {
-        guard self == .winograd else { return [:] }
-        return [
-            source: try shape.sourceLayout(element), destination: try shape.destinationLayout(element),
-        ]
-    }
-}
-
 extension ConvolutionShape {
-    fileprivate func sourceLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
+    func sourceLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
         try .channelsLast(
             batch: batch, channels: inChannels, height: inHeight, width: inWidth, element: element)
     }
 
-    fileprivate func destinationLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
+    func destinationLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
         try .channelsLast(
             batch: batch, channels: outChannels, height: outHeight, width: outWidth, element: element)
     }
@@ -245,7 +203,7 @@ private struct Layouts {
         weights: TensorLayout?, weightElement: ElementType
     ) throws(KernelError) {
         switch how {
-        case .direct:
+        case .direct, .depthwise:
             source = try shape.sourceLayout(element).descriptor
             destination = try shape.destinationLayout(element).descriptor
         case .winograd:

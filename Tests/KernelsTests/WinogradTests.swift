@@ -78,7 +78,7 @@ struct WinogradTests {
     func choice() throws {
         let engine = try DNNEngine()
         let wide = ConvolutionShape.of(batch: 64, 64, (8, 8), to: 64, padding: (1, 1))
-        func isWinograd(_ kernel: Primitive) -> Bool { kernel.implementation.contains("wino") }
+        func isWinograd(_ kernel: any LayerKernel) -> Bool { kernel.implementation.contains("wino") }
         #expect(isWinograd(try Convolution.forward(wide, fusing: [.relu], on: engine)))
         #expect(isWinograd(try Convolution.forward(wide, training: false, on: engine)))
         #expect(isWinograd(try Convolution.backwardData(wide, on: engine)))

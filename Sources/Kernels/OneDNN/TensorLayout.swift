@@ -62,6 +62,13 @@ public struct TensorLayout: Equatable {
         try TensorLayout(extents, .float32, extents.count == 5 ? dnnl_acbde : dnnl_bacd)
     }
 
+    /// Depthwise weights with the channels side by side: `[height, width, channels]` in memory.
+    ///
+    /// `extents` are logical: `channels, 1, 1, height, width`.
+    static func channelsInnermost(_ extents: [Int]) throws(KernelError) -> TensorLayout {
+        try TensorLayout(extents, .float32, dnnl_decab)
+    }
+
     /// Whatever the primitive likes best; for weights alone.
     public static func any(
         _ extents: [Int], element: ElementType = .float32
