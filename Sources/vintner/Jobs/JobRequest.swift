@@ -49,16 +49,10 @@ import Training
     private static func find(
         _ name: String, in catalogue: DatasetCatalogue, _ log: ViolationLog
     ) -> DatasetInfo? {
-        let info: DatasetInfo
-        do { info = try catalogue.info(name) } catch {
+        do { return try catalogue.info(name) } catch {
             log.add("/dataset", "unknown_dataset", error.description)
             return nil
         }
-        guard info.images != nil else {
-            log.add("/dataset", "invalid_value", "\"\(name)\" holds no images to train on")
-            return nil
-        }
-        return info
     }
 
     private static func readModel(
@@ -66,10 +60,22 @@ import Training
     ) -> ModelSpec? {
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return nil }
-        let input = dataset?.images.flatMap { info in
-            try? Shape([info.shape.channels, info.shape.height, info.shape.width])
+        return ModelSpec.read(value, at: "/model", data: dataset?.dataShape ?? DataShape(), log: log)
+    }
+}
+
+extension DatasetInfo {
+    /// What a model has to know of the dataset.
+    var dataShape: DataShape {
+        switch kind {
+        case .images(let info):
+            let input = try? Shape([info.shape.channels, info.shape.height, info.shape.width])
+            return .images(input, classes: classCount)
+        case .text(let info): return .text(vocabulary: info.vocabularySize)
+        case .sequences(let info):
+            return DataShape(
+                isTokens: true, vocabulary: info.vocabularySize,
+                target: hasTargetPerToken ? .perToken(classes: classCount) : .classes(classCount))
         }
-        return ModelSpec.read(
-            value, at: "/model", datasetInput: input, classes: dataset?.classCount, log: log)
     }
 }
