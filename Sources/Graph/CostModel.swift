@@ -17,6 +17,7 @@ public struct CostModel: Sendable, Equatable {
         macsPerSample = graph.nodes.reduce(0) { $0 + $1.macs }
         var training = macsPerSample
         for case .backward(let id, _, let outgoing) in Gradients(of: graph).steps {
+            // Of each of a product's two factors; attention's are both activations.
             let products = (outgoing.contains { $0 != nil } ? 1 : 0) + 1
             training += graph[id].macs * products
         }

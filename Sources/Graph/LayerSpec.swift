@@ -2,110 +2,86 @@ public import JSON
 
 /// One layer of a model as it is described: PyTorch's names and fields.
 public struct LayerSpec: Hashable, Sendable {
-    /// Unique in its model; parameters are named after it (`conv1.weight`).
+    /// Unique in its list; parameters are named after it and what is around it (`block1.conv1.weight`).
     public var name: String
     public var kind: LayerKind
+    /// Names of earlier layers of its list or one around it, or `input`; empty for the layer before.
+    public var inputs: [String]
 
-    public init(_ kind: LayerKind, name: String) {
+    /// More inputs than this are refused.
+    public static let inputCountMax = 64
+    /// The name of a list's input.
+    static let inputName = "input"
+    /// The name of a residual layer's way round, within its name.
+    static let shortcutName = "shortcut"
+
+    public init(_ kind: LayerKind, name: String, inputs: [String] = []) {
         self.kind = kind
         self.name = name
+        self.inputs = inputs
+    }
+
+    /// The layer with every default filled in.
+    public var json: JSONValue {
+        var object: JSONObject = ["type": .string(kind.typeName.rawValue), "name": .string(name)]
+        if !inputs.isEmpty { object["inputs"] = .array(inputs.map(JSONValue.string)) }
+        for (key, value) in kind.members { object[key] = value }
+        return .object(object)
+    }
+
+    /// Whether a name is of letters, digits, `_` and `-` alone, so that it can be part of a parameter's.
+    static func isName(_ text: String) -> Bool {
+        !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
     }
 }
 
-/// What a layer computes.
-public enum LayerKind: Hashable, Sendable {
-    case conv2d(Conv2d)
-    case linear(Linear)
-    case relu
-    case maxPool2d(Pool2d)
-    case avgPool2d(Pool2d)
-    case flatten
-    /// The probability that an element is dropped.
-    case dropout(Double)
-    case batchNorm(BatchNorm)
-
-    /// A two-dimensional convolution.
-    public struct Conv2d: Hashable, Sendable {
-        public var outChannels: Int
-        public var kernelSize: Pair
-        public var stride = Pair(1, 1)
-        public var padding = Pair(0, 0)
-        public var dilation = Pair(1, 1)
-        public var groups = 1
-        public var bias = true
-
-        public init(outChannels: Int, kernelSize: Pair) {
-            self.outChannels = outChannels
-            self.kernelSize = kernelSize
-        }
-    }
-
-    /// A fully connected layer over a flat input.
-    public struct Linear: Hashable, Sendable {
-        public var outFeatures: Int
-        public var bias = true
-
-        public init(outFeatures: Int) { self.outFeatures = outFeatures }
-    }
-
-    /// A pooling window.
-    public struct Pool2d: Hashable, Sendable {
-        public var kernelSize: Pair
-        public var stride: Pair
-        public var padding = Pair(0, 0)
-        /// Average pooling alone: whether zeros of the padding enter the mean.
-        public var countIncludePad = true
-
-        public init(kernelSize: Pair, stride: Pair? = nil) {
-            self.kernelSize = kernelSize
-            self.stride = stride ?? kernelSize
-        }
-    }
-
-    /// Batch normalisation of channels, or of features when the input is flat.
-    public struct BatchNorm: Hashable, Sendable {
-        public var epsilon: Double
-        public var momentum: Double
-
-        public init(epsilon: Double = 1e-5, momentum: Double = 0.1) {
-            self.epsilon = epsilon
-            self.momentum = momentum
-        }
-    }
-
-    /// The value of the JSON field `type`.
-    public var typeName: LayerType {
+extension LayerKind {
+    /// The fields of its own.
+    fileprivate var members: [(String, JSONValue)] {
         switch self {
-        case .conv2d: .conv2d
-        case .linear: .linear
-        case .relu: .relu
-        case .maxPool2d: .maxPool2d
-        case .avgPool2d: .avgPool2d
-        case .flatten: .flatten
-        case .dropout: .dropout
-        case .batchNorm: .batchNorm
-        }
-    }
-}
-
-/// The layer types by their names in JSON.
-public enum LayerType: String, CaseIterable, Sendable {
-    case conv2d, linear, relu
-    case maxPool2d = "max_pool2d"
-    case avgPool2d = "avg_pool2d"
-    case flatten, dropout
-    case batchNorm = "batch_norm"
-
-    /// What an unnamed layer of the type is called, before its number: the field's habit (`conv1`, `fc1`).
-    var namePrefix: String {
-        switch self {
-        case .conv2d: "conv"
-        case .linear: "fc"
-        case .relu: "relu"
-        case .maxPool2d, .avgPool2d: "pool"
-        case .flatten: "flatten"
-        case .dropout: "dropout"
-        case .batchNorm: "bn"
+        case .conv2d(let layer): layer.members
+        case .depthwiseConv2d(let layer): layer.members
+        case .separableConv2d(let layer): layer.members
+        case .conv1d(let layer): layer.members
+        case .convTranspose2d(let layer): layer.members
+        case .linear(let layer): layer.members
+        case .activation(.leakyReLU(let slope)): [("negative_slope", .number(slope))]
+        case .activation(.gelu(let tanh)): [("approximate", tanh ? "tanh" : "none")]
+        case .activation, .softmax, .globalAvgPool, .add, .multiply, .flatten: []
+        case .maxPool2d(let pool): Pool2d.maximumTable.members(of: pool)
+        case .avgPool2d(let pool): pool.members
+        case .maxPool1d(let pool): Pool1d.maximumTable.members(of: pool)
+        case .avgPool1d(let pool): pool.members
+        case .adaptiveAvgPool2d(let size): [("output_size", LayerFields.outputSize.json(of: size))]
+        case .batchNorm(let norm): norm.members
+        case .layerNorm(let norm): norm.members
+        case .rmsNorm(let epsilon): [("eps", .number(epsilon))]
+        case .groupNorm(let norm): norm.members
+        case .dropout(let probability): [("p", .number(probability))]
+        case .flattenAxes(let start, let end): [("start_dim", JSONValue(start)), ("end_dim", JSONValue(end))]
+        case .reshape(let shape): [("shape", .array(shape.map { JSONValue($0) }))]
+        case .transpose(let dims): [("dims", .array(dims.map { JSONValue($0) }))]
+        case .concat(let dim): [("dim", JSONValue(dim))]
+        case .residual(let layers, let shortcut):
+            [("layers", .array(layers.map(\.json))), ("shortcut", .array(shortcut.map(\.json)))]
+        case .squeezeExcite(let layer): layer.members
+        case .sequential(let layers): [("layers", .array(layers.map(\.json)))]
+        case .embedding(let layer):
+            [("vocabulary", JSONValue(layer.vocabulary)), ("width", JSONValue(layer.width))]
+                + (layer.initialDeviation.map { [("init_std", .number($0))] } ?? [])
+        case .positionalEmbedding(let deviation), .classToken(let deviation):
+            [("init_std", .number(deviation))]
+        case .selectToken(let index): [("index", JSONValue(index))]
+        case .multiHeadAttention(let layer): layer.members
+        case .transformerBlock(let layer): layer.members
         }
     }
 }

@@ -1,4 +1,5 @@
 internal import JSON
+internal import Tensor
 
 /// Models by name.
 public enum Preset: String, CaseIterable, Sendable {
@@ -13,16 +14,69 @@ public enum Preset: String, CaseIterable, Sendable {
     /// The pruning literature trains it so; Caffe's own has only the last ReLU. ReLU and max-pooling commute:
     /// behind the pooling it has a quarter of the work.
     case lenet5Caffe = "lenet5_caffe"
-
-    /// The layers for a number of classes.
+    /// Thirteen depthwise-separable convolutions (Howard et al., 2017). Images below 64 pixels keep their
+    /// extents in the first layer.
+    case mobilenetV1 = "mobilenet_v1"
+    /// MLPerf Tiny's: three residual blocks of 16, 32 and 64 channels.
+    case resnet8
+    /// He et al. (2015) for large images. Those below 64 pixels get a 3x3 first layer and no pooling.
+    case resnet18
+    /// He et al. (2015) for CIFAR: nine blocks of 16, 32 and 64 channels, 1x1 convolutions on the ways round
+    /// where the shape changes (their option B).
+    case resnet20
+    /// The small keyword-spotting net of Zhang et al. (2017), over 49x10 coefficients.
+    case dsCNN = "ds_cnn"
+    /// A 3x3 convolution of 32 channels and five depthwise-separable blocks of 64, 128, 128, 256 and 256, the
+    /// second and fourth at half the extents.
+    case separable5
+    /// The same blocks of one 3x3 convolution each.
+    case standard5
+    /// GPT-2's decoder; by default nanoGPT's small one.
+    case gpt
+    /// A BERT-like encoder: blocks with norms behind the sums, the mean over the tokens, a linear layer.
     ///
-    /// `hidden` are the widths of `mlp`'s hidden layers; the others ignore it.
-    func layers(classes: Int, hidden: [Int], dropout: Double) -> [LayerSpec] {
+    /// Every token counts, padding too.
+    case bert
+    /// DeiT-tiny's vision transformer: patches, a class token, learned positions.
+    case vitTiny = "vit_tiny"
+
+    /// Whether its input is tokens.
+    var readsTokens: Bool { self == .gpt || self == .bert }
+
+    /// Reads the preset's own fields and spells its layers out; nil after a violation.
+    func layers(_ reader: inout ObjectReader, input: Shape?, data: DataShape) -> [LayerSpec]? {
+        let before = reader.log.violations.count
+        guard self != .gpt else { return gpt(&reader, data) }
+        let classes = reader.read(ModelFields.classes) ?? data.classes
+        let layers = layers(&reader, classes: classes ?? 1, input: input, data: data)
+        if classes == nil {
+            reader.log.add(reader.pointer(to: "classes"), "missing_field", "\"classes\" is required")
+        }
+        return reader.log.violations.count == before && !reader.log.isFull ? layers : nil
+    }
+
+    private func layers(
+        _ reader: inout ObjectReader, classes: Int, input: Shape?, data: DataShape
+    ) -> [LayerSpec] {
+        let isSmall = input.map { $0.rank != 3 || min($0[1], $0[2]) < 64 } ?? false
         switch self {
-        case .linear: Self.perceptron([], classes, dropout)
-        case .mlp: Self.perceptron(hidden, classes, dropout)
-        case .lenet300100: Self.perceptron([300, 100], classes, dropout)
-        case .lenet5Caffe: Self.lenet5(classes, dropout)
+        case .linear: return Self.perceptron([], classes, 0)
+        case .mlp:
+            let hidden = reader.read(ModelFields.hidden)
+            return Self.perceptron(hidden, classes, reader.read(ModelFields.dropout))
+        case .lenet300100: return Self.perceptron([300, 100], classes, reader.read(ModelFields.dropout))
+        case .lenet5Caffe: return Self.lenet5(classes, reader.read(ModelFields.dropout))
+        case .mobilenetV1:
+            return Self.mobilenet(reader.read(ModelFields.widthFactor), classes, isSmall: isSmall)
+        case .resnet8: return Self.smallResnet(blocksEach: 1, classes)
+        case .resnet18: return Self.resnet18(classes, isSmall: isSmall)
+        case .resnet20: return Self.smallResnet(blocksEach: 3, classes)
+        case .dsCNN: return Self.dsCNN(classes)
+        case .separable5: return Self.fiveBlocks(classes, isSeparable: true)
+        case .standard5: return Self.fiveBlocks(classes, isSeparable: false)
+        case .gpt: return []
+        case .bert: return bert(&reader, data, classes)
+        case .vitTiny: return visionTransformer(&reader, input, isSmall: isSmall, classes)
         }
     }
 

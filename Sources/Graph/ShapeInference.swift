@@ -2,239 +2,269 @@ internal import JSON
 internal import Tensor
 
 /// Turns layer descriptions into a graph, or says which field of which layer cannot be.
+///
+/// Each family of layers has its rules in a file of its own. A rule throws the first thing wrong: what
+/// stands behind it has no known input.
 struct ShapeInference {
     /// More multiply-accumulates a sample are refused, so that no count made of them overflows: three
     /// passes over a batch of 2^16 samples stay below 2^62.
     static let macsMax = 1 << 44
+    /// More operations are refused.
+    static let nodeCountMax = 20_000
+    /// More learned numbers are refused.
+    static let parameterCountMax = 1 << 40
+
+    /// One layer at its place.
+    struct Site {
+        /// `block1.conv1`.
+        let name: String
+        let place: Place
+
+        /// A part of a layer that is made of several.
+        func part(_ part: String) -> Site { Site(name: "\(name).\(part)", place: place) }
+    }
+
+    /// A list of layers at work.
+    private struct Frame {
+        let input: Graph.ValueID
+        var values: [String: Graph.ValueID] = [:]
+        var weights: [String: Graph.ParameterID] = [:]
+    }
+
+    private struct Reorder: Hashable {
+        let value: Graph.ValueID
+        let order: Graph.Order
+    }
 
     var graph: Graph
     /// Multiply-accumulates of the layers so far.
     private var macs = 0
-    /// Where the model stands in the document.
-    let pointer: String
-    /// Whether the layers stand there too, one by one; a preset's do not.
-    let hasLayers: Bool
-    let log: ViolationLog
+    private var parameterCount = 0
+    private var frames: [Frame] = []
+    /// Values in another order, so that each is permuted once.
+    private var reordered: [Reorder: Graph.ValueID] = [:]
 
-    init(input: Shape, pointer: String, hasLayers: Bool, log: ViolationLog) {
-        graph = Graph(input: Graph.Value(shape: input, order: input.rank == 3 ? .channelsLast : .plain))
-        self.pointer = pointer
-        self.hasLayers = hasLayers
-        self.log = log
-    }
-
-    /// Appends a layer to the chain; false after a violation, when nothing behind it can be checked.
-    mutating func append(_ layer: LayerSpec, at index: Int) -> Bool {
-        let place =
-            hasLayers
-            ? JSONPointer.element(index, of: JSONPointer.member("layers", of: pointer))
-            : JSONPointer.member("preset", of: pointer)
-        let input = graph.outputShape
-        switch layer.kind {
-        case .conv2d(let conv): return appendConvolution(conv, layer, input, place)
-        case .linear(let linear): return appendLinear(linear, layer, input, place)
-        case .maxPool2d(let pool), .avgPool2d(let pool): return appendPooling(pool, layer, input, place)
-        case .batchNorm: return appendBatchNorm(layer, input)
-        case .flatten: return finish(layer, [input.elementCount], place)
-        case .relu, .dropout: return finish(layer, input.dimensions, place)
+    /// Infers the graph of a model's layers; nil after a violation.
+    static func graph(
+        of layers: [LayerSpec?], input: Graph.Value, at place: Place, log: ViolationLog
+    ) -> Graph? {
+        var inference = ShapeInference(graph: Graph(input: input))
+        do throws(InvalidInput) {
+            let output = try inference.expand(layers, at: place, prefix: "", inference.graph.input)
+            inference.graph.output = try inference.lossOrder(of: output, at: place)
+            return inference.graph
+        } catch {
+            for violation in error.violations {
+                log.add(violation.pointer, violation.code, violation.detail)
+            }
+            return nil
         }
     }
 
-    private mutating func appendConvolution(
-        _ conv: LayerKind.Conv2d, _ layer: LayerSpec, _ input: Shape, _ place: String
-    ) -> Bool {
-        guard let image = image(input, layer, place) else { return false }
-        guard image.channels % conv.groups == 0, conv.outChannels % conv.groups == 0 else {
-            log.add(
-                field("groups", of: place), "shape_mismatch",
-                "\(conv.groups) groups do not divide \(image.channels) input and \(conv.outChannels) output "
-                    + "channels")
-            return false
+    private init(graph: Graph) { self.graph = graph }
+
+    /// Appends a list of layers and returns its last one's output.
+    mutating func expand(
+        _ layers: [LayerSpec?], at place: Place, prefix: String, _ input: Graph.ValueID
+    ) throws(InvalidInput) -> Graph.ValueID {
+        frames.append(Frame(input: input))
+        defer { frames.removeLast() }
+        var latest = input
+        for (index, layer) in layers.enumerated() {
+            // What could not be read is in the log already.
+            guard let layer else { throw InvalidInput([]) }
+            let site = Site(name: prefix + layer.name, place: place.element(index))
+            var inputs: [Graph.ValueID] = []
+            for name in layer.inputs { inputs.append(try value(named: name)) }
+            if inputs.isEmpty { inputs = [latest] }
+            latest = try append(layer.kind, site, inputs)
+            frames[frames.count - 1].values[layer.name] = latest
+            if layer.kind.sharesWeight, let node = graph.producer(of: latest),
+                let weight = graph.weight(of: node)
+            {
+                frames[frames.count - 1].weights[layer.name] = weight
+            }
         }
-        let height = extent(
-            image.height, conv.kernelSize.first, conv.stride.first, conv.padding.first, conv.dilation.first)
-        let width = extent(
-            image.width, conv.kernelSize.second, conv.stride.second, conv.padding.second, conv.dilation.second
-        )
-        guard let height, let width else { return misfit(conv.kernelSize, conv.padding, image, place) }
-        let taps = conv.kernelSize.first * conv.kernelSize.second
-        let fanIn = image.channels / conv.groups * taps
-        let weight = [
-            conv.outChannels, image.channels / conv.groups, conv.kernelSize.first, conv.kernelSize.second,
-        ]
-        return appendWeighted(
-            layer, place, weight: weight, bias: conv.bias, fanIn: fanIn,
-            fanOut: conv.outChannels / conv.groups * taps, output: [conv.outChannels, height, width])
+        return latest
     }
 
-    private mutating func appendLinear(
-        _ linear: LayerKind.Linear, _ layer: LayerSpec, _ input: Shape, _ place: String
-    ) -> Bool {
-        guard input.rank == 1 else {
-            log.add(
-                place, "shape_mismatch",
-                "\(layer.name) needs a flat input, found \(input); put a flatten layer before it")
-            return false
+    /// Names are checked by `References`, which has complained of what is not found here.
+    private func value(named name: String) throws(InvalidInput) -> Graph.ValueID {
+        if name == LayerSpec.inputName, let frame = frames.last { return frame.input }
+        for frame in frames.reversed() {
+            if let value = frame.values[name] { return value }
         }
-        return appendWeighted(
-            layer, place, weight: [linear.outFeatures, input[0]], bias: linear.bias, fanIn: input[0],
-            fanOut: linear.outFeatures, output: [linear.outFeatures])
+        throw InvalidInput([])
     }
 
-    private mutating func appendPooling(
-        _ pool: LayerKind.Pool2d, _ layer: LayerSpec, _ input: Shape, _ place: String
-    ) -> Bool {
-        guard let image = image(input, layer, place) else { return false }
-        guard pool.padding.first * 2 <= pool.kernelSize.first,
-            pool.padding.second * 2 <= pool.kernelSize.second
-        else {
-            log.add(
-                field("padding", of: place), "shape_mismatch",
-                "padding must be at most half of the kernel")
-            return false
+    func weight(named name: String) throws(InvalidInput) -> Graph.ParameterID {
+        for frame in frames.reversed() {
+            if let weight = frame.weights[name] { return weight }
         }
-        let height = extent(image.height, pool.kernelSize.first, pool.stride.first, pool.padding.first, 1)
-        let width = extent(image.width, pool.kernelSize.second, pool.stride.second, pool.padding.second, 1)
-        guard let height, let width else { return misfit(pool.kernelSize, pool.padding, image, place) }
-        return finish(layer, [image.channels, height, width], place)
+        throw InvalidInput([])
     }
 
-    private mutating func appendBatchNorm(_ layer: LayerSpec, _ input: Shape) -> Bool {
-        straighten()
-        guard let shape = try? Shape([input[0]]) else { return false }
-        let roles: [Graph.Parameter.Role] = [.scale, .shift, .runningMean, .runningVariance]
-        let parameters = roles.map { role in
-            // PyTorch's state dictionary calls scale and shift weight and bias.
-            let suffix = role == .scale ? "weight" : role == .shift ? "bias" : role.rawValue
-            return graph.addParameter(
-                Graph.Parameter(
-                    name: "\(layer.name).\(suffix)", shape: shape, role: role, fanIn: 0, fanOut: 0))
-        }
-        return finish(layer, input.dimensions, "", parameters: parameters)
-    }
-
-    /// Adds weight, bias and the node of a convolution or product.
-    private mutating func appendWeighted(
-        _ layer: LayerSpec, _ place: String, weight: [Int], bias: Bool, fanIn: Int, fanOut: Int, output: [Int]
-    ) -> Bool {
-        guard let shape = checkedShape(weight, "weight of \(layer.name)", place),
-            let result = checkedShape(output, "output of \(layer.name)", place)
-        else { return false }
-        let (macs, overflow) = (result.elementCount).multipliedReportingOverflow(by: fanIn)
-        guard !overflow, macs <= Self.macsMax - self.macs else {
-            log.add(
-                place, "too_large", "up to \(layer.name) a sample takes more than 2^44 multiply-accumulates")
-            return false
-        }
-        self.macs += macs
-        var parameters = [
-            graph.addParameter(
-                Graph.Parameter(
-                    name: "\(layer.name).weight", shape: shape, role: .weight, fanIn: fanIn, fanOut: fanOut))
-        ]
-        if bias, let extent = try? Shape([output[0]]) {
-            parameters.append(
-                graph.addParameter(
-                    Graph.Parameter(
-                        name: "\(layer.name).bias", shape: extent, role: .bias, fanIn: fanIn, fanOut: fanOut))
-            )
-        }
-        return finish(layer, output, place, parameters: parameters, macs: macs)
-    }
-
-    private mutating func finish(
-        _ layer: LayerSpec, _ output: [Int], _ place: String, parameters: [Graph.ParameterID] = [],
-        macs: Int = 0
-    ) -> Bool {
-        guard let shape = checkedShape(output, "output of \(layer.name)", place) else { return false }
-        let input = graph[graph.output]
-        var order = shape.rank == 3 ? Graph.Order.channelsLast : .plain
-        if shape.rank == 1, case .flatten = layer.kind, input.shape.rank == 3, input.shape[0] > 1,
-            input.positions > 1
-        {
-            order = .flattened(input.shape)
-        }
-        switch layer.kind {
-        case .relu, .dropout: order = input.order
+    private mutating func append(
+        _ kind: LayerKind, _ site: Site, _ inputs: [Graph.ValueID]
+    ) throws(InvalidInput) -> Graph.ValueID {
+        guard let input = inputs.first else { throw InvalidInput([]) }
+        switch kind {
+        case .sequential(let layers):
+            return try expand(layers, at: site.place.member("layers"), prefix: site.name + ".", input)
+        case .residual(let layers, let shortcut): return try appendResidual(layers, shortcut, site, input)
+        case .embedding(let layer): return try appendEmbedding(layer, site, input)
         default: break
         }
-        graph.output = graph.addNode(
-            layer.name, layer.kind.operation, [graph.output], Graph.Value(shape: shape, order: order),
-            parameters: parameters, macs: macs)
-        return true
-    }
-
-    /// Brings flattened features into PyTorch's order.
-    mutating func straighten() {
-        let value = graph[graph.output]
-        guard case .flattened = value.order else { return }
-        graph.output = graph.addNode(
-            "permute", .permute(axes: [0]), [graph.output], Graph.Value(shape: value.shape, order: .plain))
-    }
-
-    private func field(_ name: String, of place: String) -> String {
-        hasLayers ? JSONPointer.member(name, of: place) : place
-    }
-
-    private func checkedShape(_ dimensions: [Int], _ what: String, _ place: String) -> Shape? {
-        do { return try Shape(dimensions) } catch {
-            log.add(place, "too_large", "the \(what) cannot be: \(error)")
-            return nil
+        for input in inputs { try checkReal(input, site) }
+        switch kind {
+        case .sequential, .residual, .embedding: throw InvalidInput([])
+        case .conv2d, .depthwiseConv2d, .separableConv2d, .conv1d, .convTranspose2d, .maxPool2d, .avgPool2d,
+            .maxPool1d, .avgPool1d, .adaptiveAvgPool2d, .globalAvgPool, .squeezeExcite:
+            return try appendImageLayer(kind, site, input)
+        case .activation, .softmax, .dropout, .batchNorm, .layerNorm, .rmsNorm, .groupNorm:
+            return try appendPointwise(kind, site, input)
+        case .linear(let layer): return try appendLinear(layer, site, input)
+        case .flatten: return try appendFlatten(0, -1, site, input)
+        case .flattenAxes(let start, let end): return try appendFlatten(start, end, site, input)
+        case .reshape(let shape): return try appendReshape(shape, site, input)
+        case .transpose(let axes): return try appendTranspose(axes, site, input)
+        case .add: return try appendSum(inputs, site)
+        case .multiply: return try appendMultiply(inputs, site)
+        case .concat(let axis): return try appendConcat(inputs, axis, site)
+        case .positionalEmbedding, .classToken, .selectToken, .multiHeadAttention, .transformerBlock:
+            return try appendSequenceLayer(kind, site, input)
         }
     }
 
-    private func image(
-        _ input: Shape, _ layer: LayerSpec, _ place: String
-    ) -> (channels: Int, height: Int, width: Int)? {
-        guard input.rank == 3 else {
-            log.add(
-                place, "shape_mismatch",
-                "\(layer.name) needs an image [channels, height, width], found \(input)")
-            return nil
+    /// Refuses tokens where numbers are needed.
+    func checkReal(_ value: Graph.ValueID, _ site: Site) throws(InvalidInput) {
+        guard graph[value].element == .token else { return }
+        throw site.place.refusal(
+            "shape_mismatch", "\(site.name) cannot read tokens; put an embedding layer before it")
+    }
+
+    // MARK: - What the rules are made of
+
+    /// Appends an operation.
+    mutating func emit(
+        _ name: String, _ operation: Operation, _ inputs: [Graph.ValueID], _ dimensions: [Int],
+        _ order: Graph.Order, parameters: [Graph.ParameterID] = [], macs: Int? = 0, at place: Place
+    ) throws(InvalidInput) -> Graph.ValueID {
+        let shape = try checkedShape(dimensions, "output of \(name)", place)
+        guard let macs, macs <= Self.macsMax - self.macs else {
+            throw place.refusal(
+                "too_large", "up to \(name) a sample takes more than 2^44 multiply-accumulates")
         }
-        return (input[0], input[1], input[2])
+        guard graph.nodes.count < Self.nodeCountMax else {
+            throw place.refusal("too_large", "the model has more than \(Self.nodeCountMax) operations")
+        }
+        self.macs += macs
+        return graph.addNode(
+            name, operation, inputs, Graph.Value(shape: shape, order: order), parameters: parameters,
+            macs: macs)
     }
 
-    /// Windows that fit along one axis; nil for none.
-    private func extent(_ input: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) -> Int? {
-        let reach = dilation * (kernel - 1) + 1
-        let room = input + 2 * padding - reach
-        return room < 0 ? nil : room / stride + 1
+    /// Adds a parameter.
+    mutating func learn(
+        _ name: String, of what: String, _ dimensions: [Int], _ role: Graph.Parameter.Role, fanIn: Int = 0,
+        fanOut: Int = 0, deviation: Double? = nil, at place: Place
+    ) throws(InvalidInput) -> Graph.ParameterID {
+        let shape = try checkedShape(dimensions, what, place)
+        guard shape.elementCount <= Self.parameterCountMax - parameterCount else {
+            throw place.refusal("too_large", "up to the \(what) there are more than 2^40 learned numbers")
+        }
+        parameterCount += shape.elementCount
+        return graph.addParameter(
+            Graph.Parameter(
+                name: name, shape: shape, role: role, fanIn: fanIn, fanOut: fanOut,
+                initialDeviation: deviation))
     }
 
-    private func misfit(
-        _ kernel: Pair, _ padding: Pair, _ image: (channels: Int, height: Int, width: Int), _ place: String
-    ) -> Bool {
-        let size = kernel.first == kernel.second ? "\(kernel.first)" : "\(kernel.first)x\(kernel.second)"
-        let padded = padding == Pair(0, 0) ? "" : " padded by \(padding.first)x\(padding.second)"
-        log.add(
-            field("kernel_size", of: place), "shape_mismatch",
-            "kernel \(size) does not fit the \(image.height)x\(image.width) input\(padded)")
-        return false
+    private func checkedShape(
+        _ dimensions: [Int], _ what: String, _ place: Place
+    ) throws(InvalidInput) -> Shape {
+        do throws(TensorError) { return try Shape(dimensions) } catch {
+            throw place.refusal("too_large", "the \(what) cannot be: \(error)")
+        }
+    }
+
+    /// The product of factors from outside; nil where it would overflow.
+    static func product(_ factors: Int...) -> Int? {
+        var product = 1
+        for factor in factors {
+            let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+            if overflow { return nil }
+            product = next
+        }
+        return product
+    }
+
+    // MARK: - Orders
+
+    /// The value in PyTorch's order.
+    mutating func plain(_ id: Graph.ValueID, _ site: Site) throws(InvalidInput) -> Graph.ValueID {
+        let value = graph[id]
+        switch value.order {
+        case .plain: return id
+        case .channelsLast: return try reorder(id, .plain, isView: value.liesPlain, site)
+        case .flattened: return try reorder(id, .plain, isView: false, site)
+        }
+    }
+
+    /// The image or signal with its channels innermost.
+    mutating func channelsLast(_ id: Graph.ValueID, _ site: Site) throws(InvalidInput) -> Graph.ValueID {
+        let value = graph[id]
+        if value.order == .channelsLast { return id }
+        let target = Graph.Value(shape: value.shape, order: .channelsLast)
+        return try reorder(id, .channelsLast, isView: target.liesPlain, site)
+    }
+
+    private mutating func reorder(
+        _ id: Graph.ValueID, _ order: Graph.Order, isView: Bool, _ site: Site
+    ) throws(InvalidInput) -> Graph.ValueID {
+        let key = Reorder(value: id, order: order)
+        if let done = reordered[key] { return done }
+        let shape = graph[id].shape
+        let result = try emit(
+            site.part("permute").name, isView ? .view : .permute(axes: Array(0..<shape.rank)), [id],
+            shape.dimensions, order, at: site.place)
+        reordered[key] = result
+        return result
+    }
+
+    /// Values of one order: channels last where one of them is, plain where flattened ones differ.
+    mutating func alike(
+        _ ids: [Graph.ValueID], _ site: Site
+    ) throws(InvalidInput) -> [Graph.ValueID] {
+        let orders = Set(ids.map { graph[$0].order })
+        guard orders.count > 1 else { return ids }
+        var result: [Graph.ValueID] = []
+        for id in ids {
+            result.append(
+                orders.contains(.channelsLast) ? try channelsLast(id, site) : try plain(id, site))
+        }
+        return result
+    }
+
+    /// Losses read features and sequences in PyTorch's order; an image stays as it is.
+    private mutating func lossOrder(
+        of output: Graph.ValueID, at place: Place
+    ) throws(InvalidInput) -> Graph.ValueID {
+        graph[output].shape.rank > 2 ? output : try plain(output, Site(name: "output", place: place))
     }
 }
 
+extension Graph.Value {
+    /// Whether channels last and channels first are the same bytes.
+    var liesPlain: Bool { channels == 1 || positions == 1 }
+}
+
 extension LayerKind {
-    fileprivate var operation: Operation {
+    /// Whether another layer may be tied to its weight.
+    fileprivate var sharesWeight: Bool {
         switch self {
-        case .conv2d(let conv):
-            var window = Operation.Window(kernelSize: conv.kernelSize)
-            (window.stride, window.padding, window.dilation) = (conv.stride, conv.padding, conv.dilation)
-            (window.groups, window.bias) = (conv.groups, conv.bias)
-            return .convolution(window)
-        case .linear(let linear): return .linear(bias: linear.bias)
-        case .relu: return .activation(.relu)
-        case .maxPool2d(let pool):
-            return .pooling(
-                .init(.maximum, kernelSize: pool.kernelSize, stride: pool.stride, padding: pool.padding))
-        case .avgPool2d(let pool):
-            return .pooling(
-                .init(
-                    .average(countsPadding: pool.countIncludePad), kernelSize: pool.kernelSize,
-                    stride: pool.stride, padding: pool.padding))
-        case .flatten: return .view
-        case .dropout(let probability): return .dropout(probability)
-        case .batchNorm(let norm): return .batchNorm(.init(epsilon: norm.epsilon, momentum: norm.momentum))
+        case .embedding, .linear: true
+        default: false
         }
     }
 }

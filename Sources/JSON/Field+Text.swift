@@ -46,12 +46,13 @@ extension Field where Value: RawRepresentable<String> & CaseIterable {
 }
 
 extension Field where Value == JSONValue {
-    /// Any value, to be checked by the reader's owner; `null` when missing, unless required.
+    /// Any value, to be checked by the reader's owner; `default` when missing, unless required.
     public static func raw(
-        _ name: String, isRequired: Bool = false, schema: JSONObject = [:], _ documentation: String
+        _ name: String, isRequired: Bool = false, default: JSONValue = .null, schema: JSONObject = [:],
+        _ documentation: String
     ) -> Field<JSONValue> {
         Field<JSONValue>(
-            name, documentation, default: isRequired ? nil : .some(.null), placeholder: .null,
+            name, documentation, default: isRequired ? nil : .some(`default`), placeholder: .null,
             constraints: schema, decode: { value, _, _ in value }, encode: { $0 })
     }
 }

@@ -65,6 +65,9 @@ public struct Field<Value: Sendable>: AnyField {
         return .object(schema)
     }
 
+    /// A value as the member that reads back as it.
+    public func json(of value: Value) -> JSONValue { encode(value) }
+
     /// The same field that also accepts `null`; without a default it is `null`, not required.
     func optional(default: Value?) -> Field<Value?> {
         var constraints = constraints

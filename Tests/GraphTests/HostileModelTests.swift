@@ -25,9 +25,12 @@ private struct Malice {
         ]
         let keys = [
             "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "out_features",
-            "p", "eps", "momentum", "count_include_pad", "name", "oops",
+            "p", "eps", "momentum", "count_include_pad", "name", "oops", "inputs", "shape", "dims", "dim",
+            "heads", "width", "vocabulary", "reduction", "multiplier", "index", "output_size", "rotary",
+            "mlp_ratio", "output_padding", "tied_to", "init_std", "start_dim", "end_dim",
         ]
         for key in keys where random.below(3) == 0 { layer[key] = number() }
+        for key in ["layers", "shortcut"] where random.below(8) == 0 { layer[key] = [self.layer()] }
         return .object(layer)
     }
 
@@ -35,7 +38,7 @@ private struct Malice {
     mutating func plausibleLayer() -> JSONValue {
         let extent = pick([1, 2, 3, 64, 1024])
         let wide = pick([1, 8, 1024, 65_536])
-        return switch random.below(6) {
+        return switch random.below(24) {
         case 0, 1:
             [
                 "type": "conv2d", "out_channels": JSONValue(wide), "kernel_size": JSONValue(extent),
@@ -47,8 +50,57 @@ private struct Malice {
                 "stride": JSONValue(pick([1, 2, 1024])),
             ]
         case 3: ["type": "batch_norm"]
-        case 4: ["type": "flatten"]
-        default: ["type": "linear", "out_features": JSONValue(wide)]
+        case 4:
+            [
+                "type": "flatten", "start_dim": JSONValue(pick([0, 1, -1, 7])),
+                "end_dim": JSONValue(pick([-1, 1])),
+            ]
+        case 5, 6: ["type": "linear", "out_features": JSONValue(wide)]
+        case 7:
+            [
+                "type": "reshape",
+                "shape": .array((0...random.below(4)).map { _ in JSONValue(pick([-1, 1, 4, 1 << 40])) }),
+            ]
+        case 8:
+            ["type": "transpose", "dims": pick([[0], [1, 0], [2, 0, 1], [1, 2, 0], [0, 2, 1], [7, 7]])]
+        case 9:
+            [
+                "type": "multi_head_attention", "heads": JSONValue(pick([1, 8, 4096])),
+                "rotary": pick([false, 1e4]),
+            ]
+        case 10: ["type": "transformer_block", "heads": 1, "mlp_ratio": pick([0.01, 4, 64])]
+        case 11:
+            ["type": "embedding", "vocabulary": JSONValue(pick([1, 1 << 24])), "width": JSONValue(wide)]
+        case 12:
+            [
+                "type": pick([
+                    "positional_embedding", "class_token", "select_token", "softmax", "global_avg_pool",
+                ])
+            ]
+        case 13: ["type": "squeeze_excite", "reduction": JSONValue(wide)]
+        case 14:
+            [
+                "type": "conv_transpose2d", "out_channels": JSONValue(wide), "kernel_size": JSONValue(extent),
+                "stride": JSONValue(extent), "padding": JSONValue(pick([0, 1024])), "groups": JSONValue(wide),
+            ]
+        case 15:
+            ["type": "depthwise_conv2d", "kernel_size": JSONValue(extent), "multiplier": JSONValue(wide)]
+        case 16:
+            [
+                "type": "separable_conv2d", "out_channels": JSONValue(wide), "kernel_size": JSONValue(extent),
+                "padding": "same",
+            ]
+        case 17: ["type": "conv1d", "out_channels": JSONValue(wide), "kernel_size": JSONValue(extent)]
+        case 18:
+            [
+                "type": pick(["add", "multiply", "concat"]),
+                "inputs": ["input", pick(["relu1", "bn1", "input"])],
+            ]
+        case 19: ["type": "group_norm", "groups": JSONValue(wide)]
+        case 20: ["type": pick(["layer_norm", "rms_norm"])]
+        case 21: ["type": "residual", "layers": [plausibleLayer(), plausibleLayer()]]
+        case 22: ["type": "sequential", "layers": [plausibleLayer()]]
+        default: ["type": pick(["relu", "gelu", "hard_swish"])]
         }
     }
 
@@ -56,7 +108,7 @@ private struct Malice {
         let input = pick(
             [
                 [1, 28, 28], [3, 1, 1], [65_536, 65_536, 256], [1, 16_777_216, 65_536],
-                [256, 16_384, 16_384], [16_777_216],
+                [256, 16_384, 16_384], [16_777_216], [64, 192], [16_777_216, 65_536], [64],
             ] as [[Int]])
         let isPlausible = random.below(2) == 0
         let layers = (0..<(1 + random.below(12))).map { _ in isPlausible ? plausibleLayer() : layer() }
@@ -74,12 +126,37 @@ private struct Malice {
         for _ in 0..<25 {
             let log = ViolationLog()
             let text = malice.model()
-            let model = ModelSpec.read(text, at: "/model", datasetInput: nil, classes: nil, log: log)
+            let model = ModelSpec.read(text, at: "/model", data: DataShape(), log: log)
             #expect((model == nil) == !log.isEmpty, "\(text.encoded())")
             guard let model else { continue }
+            let again = ModelSpec.read(model.json, at: "", data: DataShape(), log: log)
+            #expect(again == model, "\(text.encoded()) \(log.violations)")
             let cost = CostModel(of: model.graph)
             #expect(cost.parameters >= 0 && cost.trainingMacsPerSample >= cost.macsPerSample)
         }
+    }
+
+    @Test("nesting and the number of layers in all lists have their limits")
+    func limits() throws {
+        var nested = #"{"type": "relu"}"#
+        for _ in 0..<8 { nested = "{\"type\": \"sequential\", \"layers\": [\(nested)]}" }
+        let deep = try readModel("{\"layers\": [\(nested)]}")
+        #expect(deep.violations.map(\.code) == ["too_large"])
+        #expect(
+            deep.violations.first?.pointer == "/model" + String(repeating: "/layers/0", count: 8) + "/layers")
+        let list = Array(repeating: #"{"type": "relu"}"#, count: 2100).joined(separator: ",")
+        let group = "{\"type\": \"sequential\", \"layers\": [\(list)]}"
+        let many = try readModel("{\"layers\": [\(group), \(group)]}")
+        #expect(
+            many.violations == [
+                Violation(
+                    pointer: "/model/layers/1/layers", code: "too_large",
+                    detail: "the model has more than 4096 layers")
+            ])
+        let block = #"{"type": "transformer_block", "heads": 1}"#
+        let blocks = Array(repeating: block, count: 4096).joined(separator: ",")
+        let graph = try readModel("{\"input\": [2, 2], \"layers\": [\(blocks)]}", data: DataShape())
+        #expect(graph.violations.map(\.detail) == ["the model has more than 20000 operations"])
     }
 
     @Test("a thousand of the largest layers are refused, not counted past the end")

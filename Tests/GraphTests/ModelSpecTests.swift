@@ -50,12 +50,16 @@ import Testing
         }
     }
 
-    @Test("is described by a schema with one alternative for each layer type")
+    @Test("is described by a schema with one alternative for each preset and each layer type")
     func schema() {
         let alternatives = ModelSpec.jsonSchema["oneOf"]?.arrayValue
-        #expect(alternatives?.count == 2)
-        let layers = alternatives?[1]["properties"]?["layers"]
-        #expect(layers?["items"]?["oneOf"]?.arrayValue?.count == LayerType.allCases.count)
+        #expect(alternatives?.count == Preset.allCases.count + 1)
+        #expect(alternatives?[1]["properties"]?["preset"]?["const"] == "mlp")
+        let layer = alternatives?.last?["properties"]?["layers"]?["items"]
+        let types = layer?["oneOf"]?.arrayValue
+        #expect(types?.count == LayerType.allCases.count)
+        let residual = types?.first { $0["title"] == "residual" }
+        #expect(residual?["properties"]?["layers"]?["items"]?["$ref"] == layer?["$id"])
     }
 }
 
@@ -90,9 +94,10 @@ import Testing
         .layers(
             #"{"type": "conv2d", "out_channels": 9, "kernel_size": 3, "groups": 2}"#, "/0/groups",
             "shape_mismatch", "2 groups do not divide 8 input and 9 output channels"),
-        .layers(
-            #"{"type": "linear", "out_features": 10}"#, "/0", "shape_mismatch",
-            "fc1 needs a flat input, found 8x5x5; put a flatten layer before it"),
+        Case(
+            model: #"{"layers": [{"type": "linear", "out_features": 10}]}"#, pointer: "/model",
+            code: "shape_mismatch", detail: "the dataset has 10 classes, the model's output is 8x5x10",
+            dataset: [8, 5, 5]),
         .layers(
             #"{"type": "flatten"}, {"type": "max_pool2d", "kernel_size": 2}"#, "/1", "shape_mismatch",
             "pool1 needs an image [channels, height, width], found 200"),
@@ -100,9 +105,8 @@ import Testing
             #"{"type": "avg_pool2d", "kernel_size": 2, "padding": 2}"#, "/0/padding", "shape_mismatch",
             "padding must be at most half of the kernel"),
         .layers(
-            #"{"type": "gelu"}"#, "/0/type", "invalid_value",
-            #"expected one of "conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "flatten", "dropout", "#
-                + #""batch_norm", found "gelu""#),
+            #"{"type": "gleu"}"#, "/0/type", "invalid_value",
+            #"unknown layer type "gleu"; did you mean "gelu"?"#),
         .layers(#"{"out_features": 3}"#, "/0/type", "missing_field", #""type" is required"#),
         .layers("7", "/0", "wrong_type", "expected an object, found 7"),
         .layers(
@@ -120,10 +124,10 @@ import Testing
         .layers(
             #"{"type": "relu", "name": "a.b"}"#, "/0/name", "invalid_value",
             #"expected letters, digits, '_' and '-', found "a.b""#),
-        .layers("", "", "out_of_range", "expected 1 to 1000 layers, found 0"),
+        .layers("", "", "out_of_range", "expected 1 to 4096 layers, found 0"),
         .layers(
-            Array(repeating: relu, count: 1001).joined(separator: ","), "", "out_of_range",
-            "expected 1 to 1000 layers, found 1001"),
+            Array(repeating: relu, count: 4097).joined(separator: ","), "", "out_of_range",
+            "expected 1 to 4096 layers, found 4097"),
         .layers(
             #"{"type": "conv2d", "out_channels": 65536, "kernel_size": 1024, "padding": 1024}"#, "/0",
             "too_large", "up to conv1 a sample takes more than 2^44 multiply-accumulates"),
@@ -141,10 +145,12 @@ import Testing
             model: "{}", pointer: "/model/layers", code: "missing_field", detail: #""layers" is required"#),
         Case(
             model: #"{"preset": "lenet"}"#, pointer: "/model/preset", code: "invalid_value",
-            detail: #"expected one of "linear", "mlp", "lenet_300_100", "lenet5_caffe", found "lenet""#),
+            detail: "expected one of "
+                + Preset.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+                + #", found "lenet""#),
         Case(
-            model: #"{"preset": "linear", "hidden": [3]}"#, pointer: "/model/hidden", code: "invalid_value",
-            detail: "only the preset mlp takes hidden widths"),
+            model: #"{"preset": "linear", "hidden": [3]}"#, pointer: "/model/hidden", code: "unknown_field",
+            detail: #"unknown field "hidden"; known: preset, classes, input, initialization"#),
         Case(
             model: #"{"preset": "lenet5_caffe"}"#, pointer: "/model/preset", code: "shape_mismatch",
             detail: "kernel 5 does not fit the 4x4 input", dataset: [1, 4, 4]),
@@ -155,9 +161,8 @@ import Testing
             model: #"{"preset": "linear", "input": [1, 27, 28]}"#, pointer: "/model/input",
             code: "shape_mismatch", detail: "the dataset's samples are 1x28x28, the model takes 1x27x28"),
         Case(
-            model: #"{"preset": "linear", "input": [28, 28]}"#, pointer: "/model/input",
-            code: "invalid_value",
-            detail: "expected [channels, height, width] or [features], found [28, 28]"),
+            model: #"{"preset": "linear", "input": [1, 28, 28, 1]}"#, pointer: "/model/input",
+            code: "out_of_range", detail: "expected 1 to 3 elements, found 4"),
         Case(
             model: "[]", pointer: "/model", code: "wrong_type",
             detail: "expected an object, found an empty array"),
