@@ -22,13 +22,13 @@ import Testing
             try program.write(values.map { Float($0) }, to: id)
         }
         let plan = try #require(program.evaluationPlan(batch: subject.batch))
-        let batch = try subject.delivered()
+        let batch = try subject.delivered(loss)
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)
         let result = try plan.run(subject.state())
         let output = plan.output().map { Double($0) }
         let value = subject.graph[subject.graph.output]
         return (
-            logicalOrder(output, of: value, batch: subject.batch), result.lossSum / Double(result.rows)
+            logicalOrder(output, of: value, batch: subject.batch), result.lossSum / Double(result.counted)
         )
     }
 

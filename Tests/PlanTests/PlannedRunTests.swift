@@ -48,7 +48,7 @@ import Testing
         _ plan: ExecutionPlan?, _ subject: Subject, step: UInt64 = 0, rate: Float = 0
     ) throws -> LossResult {
         let plan = try #require(plan)
-        let batch = try subject.delivered()
+        let batch = try subject.delivered(loss)
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)
         return try plan.run(
             StepState(

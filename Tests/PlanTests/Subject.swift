@@ -13,7 +13,9 @@ struct Subject {
     /// In PyTorch's order; tokens as whole numbers.
     let input: [Double]
     /// One for each row of the output.
-    let labels: [Int32]
+    var labels: [Int32]
+    /// As many numbers as the output has, from 0 to 1; those of a row add up to 1.
+    let shares: [Double]
 
     init(_ graph: Graph, batch: Int, seed: UInt64 = 1) {
         self.graph = graph
@@ -36,6 +38,10 @@ struct Subject {
         }
         let output = graph[graph.output]
         labels = (0..<(batch * output.positions)).map { _ in Int32(random.below(UInt32(output.channels))) }
+        shares = labels.flatMap { _ in
+            let row = draw(output.channels, 0, 1)
+            return row.map { Double(Float($0 / row.reduce(0, +))) }
+        }
     }
 
     /// A model in the layer language.
@@ -61,31 +67,43 @@ struct Subject {
     }
 
     /// The batch in an arena of its own, as a prefetcher would deliver it.
-    func delivered() throws -> (arena: Arena, input: Slot, target: Slot) {
+    func delivered(_ loss: LossKind) throws -> (arena: Arena, input: Slot, target: Slot) {
         let value = graph[graph.input]
         let elements = memoryOrder(input, of: value, batch: batch)
         let end = (elements.count * 4 + 63) / 64 * 64
-        let arena = try Arena(byteCount: end + labels.count * 4)
+        let targetCount = loss.target == .values ? shares.count : labels.count
+        let arena = try Arena(byteCount: end + targetCount * 4)
         let slots = (
-            Slot(offset: 0, byteCount: elements.count * 4), Slot(offset: end, byteCount: labels.count * 4)
+            Slot(offset: 0, byteCount: elements.count * 4), Slot(offset: end, byteCount: targetCount * 4)
         )
         if value.element == .token {
             arena.write(elements.map { Int32($0) }, to: slots.0)
         } else {
             arena.write(elements.map { Float($0) }, to: slots.0)
         }
-        arena.write(labels, to: slots.1)
+        if loss.target == .values {
+            let order = memoryOrder(shares, of: graph[graph.output], batch: batch)
+            arena.write(order.map { Float($0) }, to: slots.1)
+        } else {
+            arena.write(labels, to: slots.1)
+        }
         return (arena, slots.0, slots.1)
     }
 
     /// What a run is told: rows weigh the same.
     func state(seed: UInt64 = 3, step: UInt64 = 0, learningRate: Float = 0) -> StepState {
         StepState(
-            seed: seed, step: step, learningRate: learningRate, inverseCount: 1 / Float(labels.count))
+            seed: seed, step: step, learningRate: learningRate,
+            inverseCount: 1 / Float(ReferenceTarget.labels(labels).counted(of: labels.count)))
     }
 
     func loss(_ kind: LossKind, _ model: ReferenceModel) -> Double {
-        model.loss(kind.reference, input, .labels(labels), batch: batch)
+        model.loss(kind.reference, input, target(kind), batch: batch)
+    }
+
+    /// What the reference compares with.
+    private func target(_ kind: LossKind) -> ReferenceTarget {
+        kind.target == .values ? .numbers(shares) : .labels(labels)
     }
 
     /// The loss with parameters moved from where the reference has them.
@@ -97,16 +115,20 @@ struct Subject {
         let after = moved.values(values, changing: [id], batch: batch)
         let output = graph[graph.output]
         return kind.reference.value(
-            after[graph.output.index], width: output.channels, .labels(labels))
+            after[graph.output.index], width: output.channels, target(kind))
     }
 }
 
 extension LossKind {
     /// The same loss in the double-precision model.
     var reference: ReferenceLoss {
-        switch self {
+        switch function {
         case .crossEntropy(let smoothing): .crossEntropy(smoothing: Double(smoothing))
-        case .meanSquaredError: .squaredError
+        case .klDivergence: .divergence
+        case .squaredError: .squaredError
+        case .absoluteError: .absoluteError
+        case .huber(let delta): .huber(delta: Double(delta))
+        case .binaryCrossEntropy: .binaryCrossEntropy
         }
     }
 }
@@ -136,11 +158,11 @@ struct GradientRun {
         for (id, values) in zip(subject.graph.parameterIDs, values) {
             try store.write(values, to: id, in: arena, on: engine)
         }
-        let batch = try subject.delivered()
+        let batch = try subject.delivered(loss)
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)
         let result = try plan.run(state ?? subject.state())
         self.plan = plan
-        self.loss = result.lossSum / Double(result.rows)
+        self.loss = result.lossSum / Double(result.counted)
         var gradients: [Graph.ParameterID: [Float]] = [:]
         for id in subject.graph.parameterIDs where subject.graph[id].isTrained {
             gradients[id] = try plan.gradient(of: id, on: engine)
