@@ -84,7 +84,7 @@ struct PlanReplay {
         case .persistent(let slot):
             #expect(slot.end <= storeByteCount && operand.byteCount <= slot.byteCount, "\(step.label)")
             return false
-        case .external: return false
+        case .external, .constant: return false
         case .transient:
             guard operand.byteCount > 0 else { return false }
             let slot = try #require(buffer.slot, "\(buffer.label) has no place")

@@ -1,4 +1,5 @@
 import Graph
+import Kernels
 import Plan
 import TestSupport
 import Testing

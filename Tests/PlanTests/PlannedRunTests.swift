@@ -144,7 +144,7 @@ import Testing
         for (found, wanted) in zip(output, expected) {
             #expect(abs(Double(found) - wanted) < 1e-5 * max(scale, 1))
         }
-        let loss = subject.reference.crossEntropy(subject.input, subject.labels, smoothing: 0.1)
+        let loss = subject.loss(Self.loss, subject.reference)
         #expect(abs(result.lossSum / 5 - loss) < 1e-5 * max(1, loss))
     }
 

@@ -1,6 +1,7 @@
 import Graph
 import Kernels
 import Plan
+import Tensor
 import TestSupport
 import Testing
 
