@@ -1,98 +1,157 @@
 #!/usr/bin/env python3
 """Compares training steps of Vintner and PyTorch on this machine, side by side in the same minutes.
 
-    Benchmarks/run.py --vintner .build/release/vintner [--rounds 5] [--threads 2] [--batch 64]
-        [--require 2.0] [--json FILE]
+    Benchmarks/run.py --vintner .build/release/vintner [--rows mlp,nanogpt] [--rounds 3] [--threads 2] [--quick]
+        [--require 0.8] [--json FILE] [--document docs/performance.md]
 
-Each round runs every network once in each program, in processes of their own and in alternating order, so that
-both see the same state of the machine. A figure is the median over the rounds; the ratio is the median of the
-rounds' ratios. `--require` makes the run fail when a step-time ratio is below it. PyTorch is installed into
-.venv/ when it is not there yet, and is measured with its fastest setting (see pytorch_steps.py).
+Each round runs every row once in each program and precision, in processes of their own and in alternating order,
+so that all see the same state of the machine. A figure is the median over the rounds; a ratio is the median of the
+rounds' ratios. PyTorch is installed into .venv/ when it is not there yet, and is measured with its fastest setting
+(see pytorch_steps.py). The machine's matrix-product peak is measured in every round too.
+
+`--json` keeps the raw figures, row by row: rows that are not measured now stay as they are. `--document` writes the
+tables. `--quick` is one short round without torch.compile. `--require` fails when a row's float32 ratio to eager
+PyTorch is below that part of what rows.py asks for, or when Vintner failed on a row.
 """
 import argparse
+import datetime
 import json
+import os
 import pathlib
-import statistics
 import subprocess
 import sys
+import tempfile
+
+import machine
+import report
+from rows import ROWS
 
 HERE = pathlib.Path(__file__).resolve().parent
-NETWORKS = {"mlp": "MLP 784-500-10", "lenet5_caffe": "LeNet-5-Caffe"}
+TORCH = [HERE / "torch-python", HERE / "pytorch_steps.py"]
+# name: the program, its precision, whether compiled
+VARIANTS = {
+    "ours_fp32": ("vintner", "fp32", False), "ours_bf16": ("vintner", "bf16", False),
+    "eager_fp32": ("pytorch", "fp32", False), "eager_bf16": ("pytorch", "bf16", False),
+    "compile_fp32": ("pytorch", "fp32", True), "compile_bf16": ("pytorch", "bf16", True),
+}
 
 
-def last_json_line(command):
-    """Runs a program and parses the last line it prints; says what failed when it did."""
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+def last_json_line(command, environment=None):
+    """Runs a program and parses the last line it prints; {"error": ...} when it failed."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
     lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        sys.exit(f"bench: {' '.join(map(str, command))} ended with status {done.returncode}")
-    return json.loads(lines[-1])
+    if done.returncode == 0 and lines:
+        return json.loads(lines[-1])
+    said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    print(f"bench: {' '.join(words)} ended with status {done.returncode}: {said}", file=sys.stderr)
+    return {"error": said}
 
 
-def measure(arguments):
-    """Figures of all rounds: {network: {"vintner": [...], "pytorch": [...]}}."""
-    torch = [HERE / "torch-python", HERE / "pytorch_steps.py"]
-    size = ["--threads", arguments.threads, "--batch", arguments.batch]
-    chosen = {}
-    for network in NETWORKS:
-        chosen[network] = last_json_line([*torch, network, "--choose", *size])
-        print(f"bench: PyTorch is fastest on {network} with {chosen[network]}", file=sys.stderr)
-    figures = {network: {"vintner": [], "pytorch": []} for network in NETWORKS}
-    for round in range(arguments.rounds):
-        print(f"bench: round {round + 1} of {arguments.rounds}", file=sys.stderr)
-        for network in NETWORKS:
-            commands = {
-                "vintner": [arguments.vintner, "bench-step", network, *size],
-                "pytorch": [*torch, network, *size, "--layout", chosen[network]["layout"],
-                            "--optimizer", chosen[network]["optimizer"]],
-            }
-            for program in sorted(commands, reverse=round % 2 == 0):
-                figures[network][program].append(last_json_line(commands[program]))
-    return figures
+class Bench:
+    """Runs the programs of one row."""
+
+    def __init__(self, arguments, name, cache):
+        self.arguments, self.name, self.row = arguments, name, ROWS[name]
+        self.environment = dict(
+            os.environ, OMP_NUM_THREADS=str(arguments.threads), TORCHINDUCTOR_CACHE_DIR=cache,
+            TORCHINDUCTOR_COMPILE_THREADS="1")
+        self.settings, self.milliseconds = {}, {}
+
+    def ours(self, precision, steps, warmup):
+        return last_json_line([
+            self.arguments.vintner, "bench-step", "--model", HERE / "models" / f"{self.name}.json",
+            "--batch", self.row.batch, "--precision", precision, "--optimizer", self.row.optimizer,
+            "--loss", self.row.loss, "--threads", self.arguments.threads, "--steps", steps, "--warmup", warmup])
+
+    def theirs(self, *words):
+        return last_json_line([*TORCH, self.name, "--threads", self.arguments.threads, *words], self.environment)
+
+    def prepare(self):
+        """Finds PyTorch's fastest settings and how long a step of each variant takes, roughly."""
+        for precision in ["fp32", "bf16"]:
+            chosen = self.theirs("--choose", "--precision", precision, "--seconds", 4 * self.arguments.seconds)
+            if "error" in chosen:
+                sys.exit("bench: PyTorch cannot be measured")
+            pilot = self.ours(precision, 5, 2)
+            self.settings[precision] = ["--layout", chosen["layout"], "--optimizer", chosen["optimizer"]]
+            self.milliseconds["pytorch", precision] = chosen["median_ms"]
+            self.milliseconds["vintner", precision] = pilot.get("median_ms", 1)
+            print(f"bench: PyTorch is fastest on {self.name} in {precision} with {chosen}", file=sys.stderr)
+
+    def measure(self, variant):
+        program, precision, compiled = VARIANTS[variant]
+        steps = int(self.arguments.seconds * 1e3 / self.milliseconds[program, precision])
+        steps = max(5, min(1000, steps))
+        warmup = max(2, min(100, steps // 5))
+        if program == "vintner":
+            return self.ours(precision, steps, warmup)
+        return self.theirs("--precision", precision, "--steps", steps, "--warmup", warmup,
+                           *self.settings[precision], *(["--compile"] if compiled else []))
+
+    def run(self):
+        """All rounds: the counts, the peaks, and the figures of each variant."""
+        self.prepare()
+        variants = [v for v in VARIANTS if not (self.arguments.quick and VARIANTS[v][2])]
+        result = {"count": self.theirs("--count"), "peaks": [], "runs": {variant: [] for variant in variants}}
+        for round in range(self.arguments.rounds):
+            print(f"bench: {self.name}, round {round + 1} of {self.arguments.rounds}", file=sys.stderr)
+            result["peaks"].append(last_json_line(
+                [self.arguments.vintner, "bench-peak", "--threads", self.arguments.threads]))
+            for variant in variants if round % 2 == 0 else reversed(variants):
+                result["runs"][variant].append(self.measure(variant))
+        check_same_network(self.name, result)
+        return result
 
 
-def table(figures):
-    """Rows of text and the step-time ratio of each network."""
-    quantities = [
-        ("step, median", "median_ms", 1, "ms"), ("step, 90th percentile", "p90_ms", 1, "ms"),
-        ("peak memory", "peak_rss_bytes", 1e-6, "MB"), ("start to first step", "first_step_seconds", 1, "s"),
-    ]
-    rows, ratios = [], {}
-    rows.append(f"{'':38}{'Vintner':>12}{'PyTorch':>12}{'ratio':>8}")
-    for network, title in NETWORKS.items():
-        for label, key, scale, unit in quantities:
-            ours = [run[key] * scale for run in figures[network]["vintner"]]
-            theirs = [run[key] * scale for run in figures[network]["pytorch"]]
-            ratio = statistics.median(b / a for a, b in zip(ours, theirs))
-            if key == "median_ms":
-                ratios[network] = ratio
-            digits = 1 if unit == "MB" else 3
-            rows.append(f"{title + ': ' + label + ', ' + unit:38}{statistics.median(ours):12.{digits}f}"
-                        f"{statistics.median(theirs):12.{digits}f}{ratio:8.2f}")
-    return rows, ratios
+def check_same_network(name, result):
+    """Ends the run when the two programs did not train networks of the same size."""
+    theirs = result["count"]["parameters"]
+    for run in result["runs"]["ours_fp32"]:
+        if run.get("parameters", theirs) != theirs:
+            sys.exit(f"bench: {name} has {run['parameters']} parameters in Vintner and {theirs} in PyTorch")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--vintner", required=True)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--vintner", required=True, type=pathlib.Path)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seconds", type=float, help="seconds of timed steps a measurement")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--require", type=float)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--json", type=pathlib.Path, default=HERE.parent / ".build" / "benchmark.json")
+    parser.add_argument("--document", type=pathlib.Path)
     arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
+    arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 2.5)
+    names = arguments.rows.split(",")
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        parser.error(f"unknown rows {unknown}; there are {', '.join(ROWS)}")
 
-    figures = measure(arguments)
-    rows, ratios = table(figures)
-    version = figures["mlp"]["pytorch"][0]["torch"]
-    print(f"Training steps, batch {arguments.batch}, {arguments.threads} threads, float32, SGD with momentum; "
-          f"PyTorch {version}; {arguments.rounds} rounds; ratio = PyTorch / Vintner")
-    print("\n".join(rows))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-    slow = [network for network, ratio in ratios.items() if arguments.require and ratio < arguments.require]
-    if slow:
-        sys.exit(f"bench: below the required ratio of {arguments.require}: {', '.join(slow)}")
+    # The figures are kept after every row: half an hour of measuring should survive an interruption.
+    kept = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    figures = kept.get("rows", {})
+    with tempfile.TemporaryDirectory() as cache:
+        for name in names:
+            figures[name] = Bench(arguments, name, cache).run()
+            whole = {
+                "date": datetime.date.today().isoformat(), "machine": machine.describe(),
+                "threads": arguments.threads, "rounds": arguments.rounds,
+                "rows": {name: figures[name] for name in ROWS if name in figures},
+            }
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
+    lines = [report.Line(name, whole["rows"][name]) for name in whole["rows"]]
+    print("\n".join(report.tables(lines)))
+    if arguments.document:
+        arguments.document.write_text(report.document(whole, lines, (HERE / "notes.md").read_text()))
+    if arguments.require:
+        slow = [line.name for line in lines if line.name in names and not line.reaches(arguments.require)]
+        if slow:
+            sys.exit(f"bench: below {arguments.require} of the ratio asked for: {', '.join(slow)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 // What the forward and the backward pass of attention share. One thread works on one head at a time; a head's
 // queries, keys and values are packed into that thread's scratch as float32, rows padded with zeros to `padded`.
 #pragma once
-#include "lanes.h"
+#include "lane_values.h"
 #include "philox.h"
 #include "products.h"
 
@@ -17,13 +17,13 @@ CK_INLINE void ck_pack_rows(float *to, size_t padded, size_t rows, const void *f
         size_t start = offset + row * stride;
         float *line = to + row * padded;
         for (size_t d = 0; d < whole; d += CK_LANES)
-            ck_store_lanes(line, d, ck_load_lanes(from, start + d, type) * ck_splat(scale), CK_FLOAT32);
+            ck_write(line, d, ck_read(from, start + d, type) * ck_splat(scale), CK_FLOAT32);
         if (whole < padded) {
-            ck_lanes rest = ck_load_some(from, start + whole, width - whole, type) * ck_splat(scale);
-            ck_store_lanes(line, whole, rest, CK_FLOAT32);
+            ck_lanes rest = ck_read_some(from, start + whole, width - whole, type) * ck_splat(scale);
+            ck_write(line, whole, rest, CK_FLOAT32);
         }
     }
-    for (size_t i = count * padded; i < rows * padded; i += CK_LANES) ck_store_lanes(to, i, ck_splat(0), CK_FLOAT32);
+    for (size_t i = count * padded; i < rows * padded; i += CK_LANES) ck_write(to, i, ck_splat(0), CK_FLOAT32);
 }
 
 /// Sixteen packed rows turned into one panel [padded, 16], whose lanes are the rows.
@@ -31,11 +31,11 @@ CK_INLINE void ck_pack_panel(float *panel, const float *rows, size_t padded) {
     for (size_t d = 0; d < padded; d += CK_LANES) {
         ck_lanes block[CK_LANES];
 #pragma clang loop unroll(full)
-        for (int i = 0; i < CK_LANES; i++) block[i] = ck_load_lanes(rows, (size_t)i * padded + d, CK_FLOAT32);
+        for (int i = 0; i < CK_LANES; i++) block[i] = ck_read(rows, (size_t)i * padded + d, CK_FLOAT32);
         ck_transpose_lanes(block);
 #pragma clang loop unroll(full)
         for (int i = 0; i < CK_LANES; i++)
-            ck_store_lanes(panel, (d + (size_t)i) * CK_LANES, block[i], CK_FLOAT32);
+            ck_write(panel, (d + (size_t)i) * CK_LANES, block[i], CK_FLOAT32);
     }
 }
 
@@ -47,10 +47,10 @@ CK_INLINE void ck_unpack_rows(void *to, size_t offset, size_t stride, const floa
         size_t start = offset + row * stride;
         const float *line = from + row * padded;
         for (size_t d = 0; d < whole; d += CK_LANES)
-            ck_store_lanes(to, start + d, ck_load_lanes(line, d, CK_FLOAT32) * ck_splat(scale), type);
+            ck_write(to, start + d, ck_read(line, d, CK_FLOAT32) * ck_splat(scale), type);
         if (whole < width) {
-            ck_lanes rest = ck_load_lanes(line, whole, CK_FLOAT32) * ck_splat(scale);
-            ck_store_some(to, start + whole, width - whole, rest, type);
+            ck_lanes rest = ck_read(line, whole, CK_FLOAT32) * ck_splat(scale);
+            ck_write_some(to, start + whole, width - whole, rest, type);
         }
     }
 }
@@ -61,7 +61,7 @@ CK_INLINE void ck_unpack_rows(void *to, size_t offset, size_t stride, const floa
 CK_INLINE void ck_drop_row(float *values, size_t vectors, size_t row, size_t column, const ck_attention_arguments *a) {
     const float scale = 1.0f / (1.0f - a->probability);
     const uint64_t step = a->state->step;
-    const ck_word_lanes threshold = (ck_word_lanes)ck_drop_threshold(a->probability);
+    const ck_bit_lanes threshold = (ck_bit_lanes)ck_drop_threshold(a->probability);
     uint32_t words[4][CK_PHILOX_BLOCKS];
     for (size_t v = 0; v < vectors; v++) {
         if (v % 4 == 0) {
@@ -69,11 +69,11 @@ CK_INLINE void ck_drop_row(float *values, size_t vectors, size_t row, size_t col
             ck_philox((uint32_t)(unit * CK_PHILOX_BLOCKS), (uint32_t)step, a->layer, ck_philox_high(step, a->purpose),
                       a->state->seed, words);
         }
-        ck_word_lanes word;
+        ck_bit_lanes word;
         __builtin_memcpy(&word, words[v % 4], sizeof word);
-        ck_lanes value = ck_load_lanes(values, v * CK_LANES, CK_FLOAT32) * ck_splat(scale);
+        ck_lanes value = ck_read(values, v * CK_LANES, CK_FLOAT32) * ck_splat(scale);
         value = (word >> 8) >= threshold ? value : ck_splat(0);
-        ck_store_lanes(values, v * CK_LANES, value, CK_FLOAT32);
+        ck_write(values, v * CK_LANES, value, CK_FLOAT32);
     }
 }
 

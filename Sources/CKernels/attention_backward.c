@@ -80,11 +80,11 @@ CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w,
         const size_t start = at.output + row * at.output_stride;
         ck_lanes sum = ck_splat(0);
         for (size_t d = 0; d < whole; d += CK_LANES)
-            sum += ck_load_lanes(gradient, d, CK_FLOAT32) * ck_load_lanes(a->output, start + d, type);
+            sum += ck_read(gradient, d, CK_FLOAT32) * ck_read(a->output, start + d, type);
         if (whole < padded)
-            sum += ck_load_lanes(gradient, whole, CK_FLOAT32) *
-                   ck_load_some(a->output, start + whole, a->head_width - whole, type);
-        w->overlap[row] = ck_sum_lanes(sum);
+            sum += ck_read(gradient, whole, CK_FLOAT32) *
+                   ck_read_some(a->output, start + whole, a->head_width - whole, type);
+        w->overlap[row] = ck_sum_values(sum);
     }
 }
 
@@ -117,15 +117,15 @@ CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w
         float *score = w->scores + i * SCORE_ROW, *gradient = w->gradients + i * SCORE_ROW;
         float kept[SCORE_ROW];
         if (a->probability > 0) {
-            for (size_t v = 0; v < vectors; v++) ck_store_lanes(kept, v * CK_LANES, ck_splat(1), CK_FLOAT32);
+            for (size_t v = 0; v < vectors; v++) ck_write(kept, v * CK_LANES, ck_splat(1), CK_FLOAT32);
             ck_drop_row(kept, vectors, head * a->tokens + row, key, a);
         }
         for (size_t v = 0; v < vectors; v++) {
             const size_t c = v * CK_LANES;
-            ck_lanes p = ck_exp_lanes(ck_load_lanes(score, c, CK_FLOAT32) - logsumexp);
-            ck_lanes g = ck_load_lanes(gradient, c, CK_FLOAT32), used = p;
+            ck_lanes p = ck_exp_values(ck_read(score, c, CK_FLOAT32) - logsumexp);
+            ck_lanes g = ck_read(gradient, c, CK_FLOAT32), used = p;
             if (a->probability > 0) {
-                ck_lanes factor = ck_load_lanes(kept, c, CK_FLOAT32);
+                ck_lanes factor = ck_read(kept, c, CK_FLOAT32);
                 g *= factor;
                 used *= factor;
             }
@@ -134,8 +134,8 @@ CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w
                 g = ck_keep_first(g, (int32_t)limit - (int32_t)c, ck_splat(0));
                 used = ck_keep_first(used, (int32_t)limit - (int32_t)c, ck_splat(0));
             }
-            ck_store_lanes(score, c, used, CK_FLOAT32);
-            ck_store_lanes(gradient, c, g, CK_FLOAT32);
+            ck_write(score, c, used, CK_FLOAT32);
+            ck_write(gradient, c, g, CK_FLOAT32);
         }
     }
 }
@@ -197,8 +197,8 @@ CK_INLINE void backward_head(const ck_attention_arguments *a, const workspace *w
         const size_t columns = a->tokens - key < KEYS ? a->tokens - key : KEYS;
         pack_keys(a, w, at, key, columns, type);
         for (size_t i = 0; i < KEYS * padded; i += CK_LANES) {
-            ck_store_lanes(w->key_gradient, i, ck_splat(0), CK_FLOAT32);
-            ck_store_lanes(w->value_gradient, i, ck_splat(0), CK_FLOAT32);
+            ck_write(w->key_gradient, i, ck_splat(0), CK_FLOAT32);
+            ck_write(w->value_gradient, i, ck_splat(0), CK_FLOAT32);
         }
         // KEYS is a multiple of ROWS: no row of an earlier block sees these keys.
         for (size_t row = a->causal ? key : 0; row < a->tokens; row += ROWS) {

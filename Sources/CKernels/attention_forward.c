@@ -54,33 +54,33 @@ CK_INLINE void exponentiate(const ck_attention_arguments *a, const workspace *w,
         float *score = w->scores + i * SCORE_ROW;
         ck_lanes top = ck_splat(-INFINITY);
         for (size_t v = 0; v < limits[i] / CK_LANES; v++) {
-            ck_lanes value = ck_load_lanes(score, v * CK_LANES, CK_FLOAT32);
+            ck_lanes value = ck_read(score, v * CK_LANES, CK_FLOAT32);
             top = value > top ? value : top;
         }
         if (limits[i] % CK_LANES) {
             size_t start = limits[i] / CK_LANES * CK_LANES;
-            ck_lanes value = ck_load_lanes(score, start, CK_FLOAT32);
+            ck_lanes value = ck_read(score, start, CK_FLOAT32);
             value = ck_keep_first(value, (int32_t)(limits[i] - start), ck_splat(-INFINITY));
             top = value > top ? value : top;
         }
         float largest = ck_max_lanes(top);
         if (largest > maximum[i]) maximum[i] = largest;
     }
-    ck_lanes before = ck_load_lanes(state->maximum, 0, CK_FLOAT32), now = ck_load_lanes(maximum, 0, CK_FLOAT32);
+    ck_lanes before = ck_read(state->maximum, 0, CK_FLOAT32), now = ck_read(maximum, 0, CK_FLOAT32);
     float shrink[STRIP];
-    ck_store_lanes(shrink, 0, ck_exp_lanes(before - now), CK_FLOAT32);
+    ck_write(shrink, 0, ck_exp_values(before - now), CK_FLOAT32);
     for (size_t i = 0; i < rows; i++) {
         float *score = w->scores + i * SCORE_ROW;
         ck_lanes total = ck_splat(0);
         for (size_t v = 0; v < vectors; v++) {
-            ck_lanes value = ck_exp_lanes(ck_load_lanes(score, v * CK_LANES, CK_FLOAT32) - ck_splat(maximum[i]));
+            ck_lanes value = ck_exp_values(ck_read(score, v * CK_LANES, CK_FLOAT32) - ck_splat(maximum[i]));
             if ((v + 1) * CK_LANES > limits[i])
                 value = ck_keep_first(value, (int32_t)limits[i] - (int32_t)(v * CK_LANES), ck_splat(0));
             total += value;
-            ck_store_lanes(score, v * CK_LANES, value, CK_FLOAT32);
+            ck_write(score, v * CK_LANES, value, CK_FLOAT32);
         }
         if (a->probability > 0) ck_drop_row(score, vectors, head * a->tokens + first_row + i, key, a);
-        float sum = ck_sum_lanes(total);
+        float sum = ck_sum_values(total);
         state->maximum[i] = maximum[i];
         if (key == 0) {
             state->sum[i] = sum;
@@ -89,7 +89,7 @@ CK_INLINE void exponentiate(const ck_attention_arguments *a, const workspace *w,
         state->sum[i] = state->sum[i] * shrink[i] + sum;
         float *output = w->output + i * w->padded;
         for (size_t d = 0; d < w->padded; d += CK_LANES)
-            ck_store_lanes(output, d, ck_load_lanes(output, d, CK_FLOAT32) * ck_splat(shrink[i]), CK_FLOAT32);
+            ck_write(output, d, ck_read(output, d, CK_FLOAT32) * ck_splat(shrink[i]), CK_FLOAT32);
     }
 }
 
@@ -118,8 +118,8 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
         ck_multiply(&product);
     }
     float logsumexp[STRIP];
-    ck_lanes sum = ck_load_lanes(state.sum, 0, CK_FLOAT32), maximum = ck_load_lanes(state.maximum, 0, CK_FLOAT32);
-    ck_store_lanes(logsumexp, 0, maximum + ck_log_lanes(sum), CK_FLOAT32);
+    ck_lanes sum = ck_read(state.sum, 0, CK_FLOAT32), maximum = ck_read(state.maximum, 0, CK_FLOAT32);
+    ck_write(logsumexp, 0, maximum + ck_log_values(sum), CK_FLOAT32);
     for (size_t i = 0; i < rows; i++) {
         a->logsumexp[head * a->tokens + first_row + i] = logsumexp[i];
         ck_unpack_rows(a->output, (first_token + i) * width + column, width, w->output + i * padded, padded, 1,

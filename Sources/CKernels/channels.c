@@ -1,15 +1,15 @@
-#include "lanes.h"
+#include "lane_values.h"
 
 /// Lanes of a row of channels from `c` on; beyond its end they are 0.
 CK_INLINE ck_lanes load_channels(const void *elements, size_t row, size_t c, size_t channels, const ck_element type) {
-    if (c + CK_LANES <= channels) return ck_load_lanes(elements, row + c, type);
-    return ck_load_some(elements, row + c, channels - c, type);
+    if (c + CK_LANES <= channels) return ck_read(elements, row + c, type);
+    return ck_read_some(elements, row + c, channels - c, type);
 }
 
 CK_INLINE void store_channels(void *elements, size_t row, size_t c, size_t channels, ck_lanes value,
                               const ck_element type) {
-    if (c + CK_LANES <= channels) ck_store_lanes(elements, row + c, value, type);
-    else ck_store_some(elements, row + c, channels - c, value, type);
+    if (c + CK_LANES <= channels) ck_write(elements, row + c, value, type);
+    else ck_write_some(elements, row + c, channels - c, value, type);
 }
 
 CK_INLINE void scale_channels(const ck_scale_channels_arguments *a, size_t begin, size_t end,

@@ -1,4 +1,4 @@
-#include "lanes.h"
+#include "lane_values.h"
 
 CK_INLINE void look_up(const ck_embedding_arguments *a, size_t begin, size_t end, const ck_element type) {
     for (size_t row = begin; row < end; row++) {
@@ -11,7 +11,7 @@ CK_INLINE void look_up(const ck_embedding_arguments *a, size_t begin, size_t end
         const float *line = a->table + id * a->width;
         size_t i = 0;
         for (; i + CK_LANES <= a->width; i += CK_LANES)
-            ck_store_lanes(a->output, to + i, ck_load_lanes(line, i, CK_FLOAT32), type);
+            ck_write(a->output, to + i, ck_read(line, i, CK_FLOAT32), type);
         for (; i < a->width; i++) ck_store(a->output, to + i, line[i], type);
     }
 }
@@ -39,8 +39,8 @@ CK_INLINE void scatter(const ck_embedding_backward_arguments *a, size_t begin, s
         float *line = a->table_gradient + id * a->width;
         size_t i = begin;
         for (; i + CK_LANES <= end; i += CK_LANES) {
-            ck_lanes sum = ck_load_lanes(line, i, CK_FLOAT32) + ck_load_lanes(a->output_gradient, from + i, type);
-            ck_store_lanes(line, i, sum, CK_FLOAT32);
+            ck_lanes sum = ck_read(line, i, CK_FLOAT32) + ck_read(a->output_gradient, from + i, type);
+            ck_write(line, i, sum, CK_FLOAT32);
         }
         for (; i < end; i++) line[i] += ck_load(a->output_gradient, from + i, type);
     }

@@ -1,5 +1,5 @@
 #include "CKernelsOptimizer.h"
-#include "loss_lanes.h"
+#include "lanes.h"
 
 enum { THREADS_MAX = 1024 };
 

@@ -1,4 +1,4 @@
-#include "lanes.h"
+#include "lane_values.h"
 #include <string.h>
 
 /// A permutation whose innermost axis stays innermost: runs are copied. One unit is one run.
@@ -30,10 +30,10 @@ CK_INLINE void transpose_tile(const void *from, size_t start, size_t from_stride
         // bfloat16 widens and narrows without loss, also NaN that is quiet.
         ck_lanes block[CK_LANES];
 #pragma clang loop unroll(full)
-        for (size_t i = 0; i < CK_LANES; i++) block[i] = ck_load_lanes(from, start + i * from_stride, type);
+        for (size_t i = 0; i < CK_LANES; i++) block[i] = ck_read(from, start + i * from_stride, type);
         ck_transpose_lanes(block);
 #pragma clang loop unroll(full)
-        for (size_t i = 0; i < CK_LANES; i++) ck_store_lanes(to, target + i * to_stride, block[i], type);
+        for (size_t i = 0; i < CK_LANES; i++) ck_write(to, target + i * to_stride, block[i], type);
         return;
     }
     for (size_t c = 0; c < columns; c++)

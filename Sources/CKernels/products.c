@@ -1,5 +1,5 @@
 #include "products.h"
-#include "lanes.h"
+#include "lane_values.h"
 
 /// One tile of 8 rows and `wide` vectors: at most 24 sums, which AVX-512's 32 registers hold beside a row of b.
 CK_INLINE void multiply_tile(const ck_product *p, size_t row, size_t vector, const int wide) {

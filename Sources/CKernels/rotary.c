@@ -1,4 +1,4 @@
-#include "lanes.h"
+#include "lane_values.h"
 
 /// (x, y) turned by the angle whose cosine and sine are given.
 CK_INLINE void turn(ck_lanes *x, ck_lanes *y, ck_lanes cosine, ck_lanes sine) {
@@ -17,20 +17,20 @@ CK_INLINE void rotate(const ck_rotary_arguments *a, size_t begin, size_t end, co
         for (size_t head = 0; head < 2 * a->heads; head++) {
             const size_t low = unit * 3 * width + head * a->head_width, high = low + half;
             for (size_t i = 0; i < whole; i += CK_LANES) {
-                ck_lanes x = ck_load_lanes(a->qkv, low + i, type), y = ck_load_lanes(a->qkv, high + i, type);
-                turn(&x, &y, ck_load_lanes(cosines, i, CK_FLOAT32),
-                     ck_load_lanes(sines, i, CK_FLOAT32) * ck_splat(direction));
-                ck_store_lanes(a->qkv, low + i, x, type);
-                ck_store_lanes(a->qkv, high + i, y, type);
+                ck_lanes x = ck_read(a->qkv, low + i, type), y = ck_read(a->qkv, high + i, type);
+                turn(&x, &y, ck_read(cosines, i, CK_FLOAT32),
+                     ck_read(sines, i, CK_FLOAT32) * ck_splat(direction));
+                ck_write(a->qkv, low + i, x, type);
+                ck_write(a->qkv, high + i, y, type);
             }
             if (whole == half) continue;
             const size_t rest = half - whole;
-            ck_lanes x = ck_load_some(a->qkv, low + whole, rest, type);
-            ck_lanes y = ck_load_some(a->qkv, high + whole, rest, type);
-            turn(&x, &y, ck_load_some(cosines, whole, rest, CK_FLOAT32),
-                 ck_load_some(sines, whole, rest, CK_FLOAT32) * ck_splat(direction));
-            ck_store_some(a->qkv, low + whole, rest, x, type);
-            ck_store_some(a->qkv, high + whole, rest, y, type);
+            ck_lanes x = ck_read_some(a->qkv, low + whole, rest, type);
+            ck_lanes y = ck_read_some(a->qkv, high + whole, rest, type);
+            turn(&x, &y, ck_read_some(cosines, whole, rest, CK_FLOAT32),
+                 ck_read_some(sines, whole, rest, CK_FLOAT32) * ck_splat(direction));
+            ck_write_some(a->qkv, low + whole, rest, x, type);
+            ck_write_some(a->qkv, high + whole, rest, y, type);
         }
     }
 }

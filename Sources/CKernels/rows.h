@@ -1,7 +1,7 @@
 // What the losses over rows share.
 #pragma once
 #include "CKernelsLoss.h"
-#include "loss_lanes.h"
+#include "lanes.h"
 
 /// Computes rows `begin` to `end`.
 typedef void (*ck_loss_body)(const ck_loss_arguments *arguments, size_t begin, size_t end);

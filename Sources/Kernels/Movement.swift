@@ -42,7 +42,7 @@ public enum Movement {
             outputAccess: .write, element: element)
     }
 
-    /// The gradient of `slice`: columns `range` from the source, zeros beside them; operands `source, output`.
+    /// The gradient of `slice`: columns `range` from the source, zeros beside; operands `source, output`.
     public static func sliceBackward(
         rows: Int, width: Int, range: Range<Int>, element: ElementType
     ) -> any PreparedKernel {
@@ -115,8 +115,9 @@ public enum Movement {
             ])
     }
 
-    /// The output's axes with their strides in the input; axes of extent 1 left out, axes that stay neighbours
-    /// made one.
+    /// The output's axes with their strides in the input.
+    ///
+    /// Axes of extent 1 are left out, axes that stay neighbours are made one.
     private static func mergedAxes(extents: [Int], axes: [Int]) -> [(extent: Int, stride: Int)] {
         var strides = extents
         var product = 1

@@ -5,7 +5,7 @@ public import Tensor
 /// Rotary position embedding (Su et al., "RoFormer", 2021), in the order of GPT-NeoX and Llama: columns i and
 /// i + headWidth / 2 of a head are one plane.
 public enum Rotary {
-    /// What `apply` turns by: `[tokens, headWidth]`, the cosines of t · base^(-2i / headWidth), then the sines.
+    /// What `apply` turns by: `[tokens, headWidth]`, the cosines of t · base^(-2i / headWidth), then sines.
     public static func table(tokens: Int, headWidth: Int, base: Double = 10_000) -> [Float] {
         let half = headWidth / 2
         var table = [Float](repeating: 0, count: tokens * headWidth)

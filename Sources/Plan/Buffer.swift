@@ -24,7 +24,7 @@ public struct Buffer {
     public let label: String
     /// Grows while lowering to the largest operand that uses it.
     public internal(set) var byteCount: Int
-    public let home: Home
+    public internal(set) var home: Home
     /// The first and last step that use it; nil when none does.
     public internal(set) var lifetime: ClosedRange<Int>?
     /// Whether it is read after the run, so that nothing may take its place.

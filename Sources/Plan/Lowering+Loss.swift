@@ -17,8 +17,8 @@ extension Lowering {
         let rowCorrect = addBuffer("row correct", floats: rows)
         guard let kind = mode.loss else { return logits }
         let kernel = Loss.prepare(
-            kind.function, rows: rows, width: width, target: kind.target, element: options.precision,
-            gradient: isGradient)
+            kind.function, rows: rows, width: width, target: kind.takesLabels ? .labels() : .values,
+            element: element(graph.output), gradient: isGradient)
         var operands = [state, logits, targets, rowLoss, rowCorrect, result]
         guard isGradient else {
             emit("loss", kernel, operands)

@@ -20,7 +20,7 @@ extension Lowering {
             rows: count(node.inputs[0]), width: graph[node.output].channels,
             vocabulary: graph[table].shape[0],
             element: element(node.output), accumulates: false)
-        let result = gradientBuffer(table, in: nil)
+        let result = addBuffer("\(graph[table].name) gradient")
         emit("\(node.name) backward", kernel, [activation(node.inputs[0]), gradient, result])
         try finish(table, result, store[table].layout)
     }
@@ -45,7 +45,7 @@ extension Lowering {
         guard let table = graph.parameter(.embedding, of: node), graph[table].isTrained else { return }
         let kernel = Broadcast.sumOverBatch(
             batch: batch, count: count, stride: stride, offset: 0, element: element(node.output))
-        let result = gradientBuffer(table, in: nil)
+        let result = addBuffer("\(graph[table].name) gradient")
         emit("\(graph[table].name) gradient", kernel, [gradient, result])
         try finish(table, result, store[table].layout)
     }

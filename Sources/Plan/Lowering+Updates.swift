@@ -30,18 +30,6 @@ extension Lowering {
         try use(id, total, totalLayout)
     }
 
-    /// Where a node should put a parameter's gradient: in the gradients' region, when it is the whole of it
-    /// and lies there as it comes; else in a buffer of its own.
-    mutating func gradientBuffer(_ id: Graph.ParameterID, in layout: TensorLayout?) -> BufferID {
-        if case .training(_, let optimizer) = mode, optimizer.keepsGradients, waitingNodes[id] == 1,
-            parameterSums[id] == nil, layout == nil || layout == store[id].layout,
-            let slot = store.gradientSlot(id)
-        {
-            return persistent(slot, "\(graph[id].name) gradient")
-        }
-        return addBuffer("\(graph[id].name) gradient")
-    }
-
     /// Updates a parameter by its whole gradient, or keeps that.
     private mutating func use(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout
@@ -52,7 +40,8 @@ extension Lowering {
             parameterGradients[id] = (gradient, layout)
         case .training(_, let optimizer) where !optimizer.keepsGradients:
             update(id, try stored(id, gradient, layout), optimizer)
-        case .training, .accumulation: try keep(id, gradient, layout)
+        case .training: keep(id, try stored(id, gradient, layout))
+        case .accumulation: accumulate(id, try stored(id, gradient, layout))
         case .evaluation, .update: break
         }
     }
@@ -70,82 +59,84 @@ extension Lowering {
         return copy
     }
 
-    private func segment(
-        _ id: Graph.ParameterID, at offset: Int, _ optimizer: OptimizerOptions
-    ) -> OptimizerUpdates.Segment {
-        let decays = optimizer.decaysBiasAndNorm || !graph[id].role.isBiasOrNorm
-        return OptimizerUpdates.Segment(
-            offset: offset / MemoryLayout<Float>.stride, count: store[id].layout.paddedCount,
-            weightDecay: decays ? optimizer.weightDecay : 0)
-    }
-
     /// Updates one parameter right behind its gradient.
     private mutating func update(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ optimizer: OptimizerOptions
     ) {
+        let segment = optimizer.segment(0, store[id].layout.paddedCount, of: graph[id])
         let kernel = OptimizerUpdates.update(
-            optimizer.rule, segments: [segment(id, at: 0, optimizer)],
-            averagingDecay: optimizer.averageDecay)
+            optimizer.rule, segments: [segment], averagingDecay: optimizer.averageDecay)
         var operands = [state, parameterBuffer(id), gradient]
-        let kept = optimizer.rule.stateNames.indices.map { ParameterStore.Part.state($0) }
-        for part in kept + (optimizer.averageDecay == nil ? [] : [.average]) {
-            guard let slot = store.slot(id, part) else { continue }
-            operands.append(persistent(slot, "\(graph[id].name) \(part)"))
+        for (index, name) in optimizer.rule.stateNames.enumerated() {
+            guard let slot = store.slot(id, .state(index)) else { continue }
+            operands.append(persistent(slot, "\(graph[id].name) \(name)"))
+        }
+        if let slot = store.slot(id, .average) {
+            operands.append(persistent(slot, "\(graph[id].name) average"))
         }
         emit("\(graph[id].name) update", kernel, operands)
     }
 
-    /// Brings a gradient into the gradients' region.
-    private mutating func keep(
-        _ id: Graph.ParameterID, _ gradient: BufferID, _ layout: TensorLayout
-    ) throws(PlanError) {
+    /// Lets a gradient be computed in its place in the gradients' region.
+    private mutating func keep(_ id: Graph.ParameterID, _ gradient: BufferID) {
         guard let slot = store.gradientSlot(id) else { return }
-        let kept = persistent(slot, "\(graph[id].name) gradient")
-        if case .accumulation = mode {
-            let stored = try stored(id, gradient, layout)
-            emit(
-                "\(graph[id].name) gradient",
-                OptimizerUpdates.accumulate(count: store[id].layout.paddedCount), [state, stored, kept])
-        } else if gradient != kept {
-            let reorder = try kernels { () throws(KernelError) in
-                try Reorder.prepare(from: layout, to: store[id].layout, on: engine)
-            }
-            emit("\(graph[id].name) gradient", reorder, [gradient, kept])
-        }
+        // What one node computes for one parameter is nobody else's buffer.
+        buffers[gradient.index].home = .persistent(slot)
+    }
+
+    /// Adds a gradient to those of the step's earlier micro-batches.
+    private mutating func accumulate(_ id: Graph.ParameterID, _ gradient: BufferID) {
+        guard let slot = store.gradientSlot(id) else { return }
+        emit(
+            "\(graph[id].name) gradient sum",
+            OptimizerUpdates.accumulate(count: store[id].layout.paddedCount),
+            [state, gradient, persistent(slot, "\(graph[id].name) gradient")])
     }
 
     /// Updates all parameters by the gradients' region in one pass.
     mutating func updateAll(_ optimizer: OptimizerOptions) {
         guard let gradients = store.gradients else { return }
         let segments = graph.parameterIDs.filter { graph[$0].isTrained }.map { id in
-            segment(id, at: store[id].offset, optimizer)
+            optimizer.segment(
+                store[id].offset / MemoryLayout<Float>.stride, store[id].layout.paddedCount, of: graph[id])
         }
-        let all = persistent(gradients, "gradients")
-        let norm = persistent(store.norm, "gradient norm")
-        if let most = optimizer.clipNorm {
-            emit(
-                "gradient norm", OptimizerUpdates.gradientNorm(segments: segments, normMax: most),
-                [all, norm])
+        let gradient = persistent(gradients, "gradients")
+        var operands = [state, persistent(store.values, "parameters"), gradient]
+        for (slot, name) in zip(store.states, optimizer.rule.stateNames) {
+            operands.append(persistent(slot, name))
+        }
+        if let slot = store.averages { operands.append(persistent(slot, "averages")) }
+        if optimizer.clipNorm != nil {
+            let norm = persistent(store.norm, "gradient norm")
+            let kernel = OptimizerUpdates.gradientNorm(segments: segments, normMax: optimizer.clipNorm)
+            emit("gradient norm", kernel, [gradient, norm])
+            operands.append(norm)
         }
         let kernel = OptimizerUpdates.update(
             optimizer.rule, segments: segments, averagingDecay: optimizer.averageDecay,
             clipped: optimizer.clipNorm != nil)
-        var operands = [state, persistent(store.values, "parameters"), all]
-        for (index, slot) in store.states.enumerated() { operands.append(persistent(slot, "state \(index)")) }
-        if let averages = store.averages { operands.append(persistent(averages, "averages")) }
-        if optimizer.clipNorm != nil { operands.append(norm) }
         emit("update", kernel, operands)
     }
 
-    /// Lets the averages follow the running statistics, which no update changes.
+    /// Lets the averages of what no update changes, such as running statistics, follow.
     mutating func averageStatistics(_ optimizer: OptimizerOptions) {
         guard let decay = optimizer.averageDecay else { return }
-        for id in graph.parameterIDs where !graph[id].role.isLearned {
+        for id in graph.parameterIDs where !graph[id].isTrained {
             guard let slot = store.slot(id, .average) else { continue }
-            let kernel = OptimizerUpdates.average(count: store[id].layout.paddedCount, decay: decay)
             emit(
-                "\(graph[id].name) average", kernel,
+                "\(graph[id].name) average",
+                OptimizerUpdates.average(count: store[id].layout.paddedCount, decay: decay),
                 [parameterBuffer(id), persistent(slot, "\(graph[id].name) average")])
         }
+    }
+}
+
+extension OptimizerOptions {
+    /// A parameter's place in an update, with its decay.
+    fileprivate func segment(
+        _ offset: Int, _ count: Int, of parameter: Graph.Parameter
+    ) -> OptimizerUpdates.Segment {
+        let decays = decaysBiasAndNorm || !parameter.role.isBiasOrNorm
+        return .init(offset: offset, count: count, weightDecay: decays ? weightDecay : 0)
     }
 }

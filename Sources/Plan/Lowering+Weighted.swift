@@ -58,11 +58,11 @@ extension Lowering {
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.backwardWeights(node, weights: layout, on: engine)
         }
-        let weightGradient = gradientBuffer(weight, in: primitive.layouts[2])
+        let weightGradient = addBuffer("\(graph[weight].name) gradient")
         var operands = [activation(node.inputs[0]), gradient, weightGradient]
         var biasGradient: BufferID?
         if let bias {
-            let buffer = gradientBuffer(bias, in: nil)
+            let buffer = addBuffer("\(graph[bias].name) gradient")
             operands.append(buffer)
             biasGradient = buffer
         }

@@ -55,7 +55,7 @@ public struct ParameterStore {
     public let result: Slot
     /// `GradientNorm`.
     public let norm: Slot
-    /// The trained parameters, and regions laid out alike; behind them the averages' has the others.
+    /// The trained parameters, and regions of the same size; that of the averages holds the others too.
     let values: Slot
     let states: [Slot]
     let gradients: Slot?
@@ -99,6 +99,7 @@ public struct ParameterStore {
         for _ in 0..<needs.stateCount { states.append(try region(trained)) }
         self.states = states
         gradients = needs.keepsGradients ? try region(trained) : nil
+        // Running statistics are averaged too.
         averages = needs.hasAverage ? try region(end) : nil
         byteCount = behind
     }
@@ -111,7 +112,7 @@ public struct ParameterStore {
 
     public subscript(id: Graph.ParameterID) -> Entry { entries[id.index] }
 
-    /// Everything that is kept of the parameters.
+    /// Everything that is kept of a parameter, or of some.
     public var parts: [Part] {
         [.value] + states.indices.map { .state($0) } + (averages == nil ? [] : [.average])
     }

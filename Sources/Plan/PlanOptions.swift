@@ -2,34 +2,68 @@ public import Kernels
 public import Tensor
 
 /// What the model's output is compared with, and how.
-public struct LossKind: Hashable, Sendable {
-    public var function: Loss.Function
-    /// One label for each position of the output, or as many floats as the output has.
-    public var target: Loss.Target
-
-    public init(_ function: Loss.Function, target: Loss.Target = .labels()) {
-        self.function = function
-        self.target = target
-    }
-
-    /// Softmax cross-entropy against class labels.
-    public static func crossEntropy(labelSmoothing: Float = 0) -> LossKind {
-        LossKind(.crossEntropy(labelSmoothing: labelSmoothing))
-    }
-
+public enum LossKind: Hashable, Sendable {
+    /// Softmax cross-entropy against class labels, one for each position of the output.
+    case crossEntropy(labelSmoothing: Float)
+    /// Softmax cross-entropy against shares of the classes.
+    case softCrossEntropy(labelSmoothing: Float)
     /// Mean squared error against one-hot class labels, or against float targets.
-    public static func meanSquaredError(oneHot: Bool) -> LossKind {
-        LossKind(.squaredError, target: oneHot ? .labels() : .values)
-    }
+    case meanSquaredError(oneHot: Bool)
+    /// Mean absolute error, likewise.
+    case meanAbsoluteError(oneHot: Bool)
+    /// Squared error for differences up to `delta` and absolute error beyond (Huber, 1964), likewise.
+    case huber(delta: Float, oneHot: Bool)
+    /// Binary cross-entropy of every output on its own, likewise.
+    case binaryCrossEntropy(oneHot: Bool)
+    /// Kullback-Leibler divergence of the softmax from the target, likewise.
+    case klDivergence(oneHot: Bool)
 
     /// Bytes of one sample's target for an output of `positions` rows of `width`.
     public func targetByteCount(positions: Int, width: Int) -> Int {
-        target == .values ? 4 * positions * width : 4 * positions
+        takesLabels ? 4 * positions : 4 * positions * width
+    }
+
+    /// Whether targets are Int32 labels, one a position, instead of floats.
+    public var takesLabels: Bool {
+        switch self {
+        case .crossEntropy: true
+        case .softCrossEntropy: false
+        case .meanSquaredError(let oneHot), .meanAbsoluteError(let oneHot), .huber(_, let oneHot),
+            .binaryCrossEntropy(let oneHot), .klDivergence(let oneHot):
+            oneHot
+        }
+    }
+
+    /// The same loss against float targets.
+    public var againstValues: LossKind {
+        switch self {
+        case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
+            .softCrossEntropy(labelSmoothing: smoothing)
+        case .meanSquaredError: .meanSquaredError(oneHot: false)
+        case .meanAbsoluteError: .meanAbsoluteError(oneHot: false)
+        case .huber(let delta, _): .huber(delta: delta, oneHot: false)
+        case .binaryCrossEntropy: .binaryCrossEntropy(oneHot: false)
+        case .klDivergence: .klDivergence(oneHot: false)
+        }
+    }
+
+    /// What one row of outputs costs.
+    var function: Loss.Function {
+        switch self {
+        case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
+            .crossEntropy(labelSmoothing: smoothing)
+        case .meanSquaredError: .squaredError
+        case .meanAbsoluteError: .absoluteError
+        case .huber(let delta, _): .huber(delta: delta)
+        case .binaryCrossEntropy: .binaryCrossEntropy
+        case .klDivergence: .klDivergence
+        }
     }
 }
 
 /// How parameters change; the learning rate comes with each step.
 public struct OptimizerOptions: Hashable, Sendable {
+    /// The update rule.
     public typealias Rule = OptimizerUpdates.Rule
 
     public var rule: Rule
@@ -66,14 +100,14 @@ public struct OptimizerOptions: Hashable, Sendable {
     }
 
     /// Whether every gradient has to be there before the first update.
-    public var keepsGradients: Bool { clipNorm != nil || accumulates }
+    var keepsGradients: Bool { clipNorm != nil || accumulates }
 }
 
 /// What one run of a plan does.
 public enum PlanMode: Hashable, Sendable {
     /// Forward, loss, backward, update.
     case training(LossKind, OptimizerOptions)
-    /// Forward, loss, backward; the gradients are stored, or added to those of the step's earlier batches.
+    /// Forward, loss, backward; the gradients of a step's first micro-batch are stored, the others' added.
     case accumulation(LossKind)
     /// The update by the gradients that have been summed.
     case update(OptimizerOptions)

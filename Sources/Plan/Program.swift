@@ -10,6 +10,8 @@ public final class Program {
     /// What to compile.
     public struct Options: Sendable {
         public var loss: LossKind
+        /// The loss of evaluations where it is another, as when training mixes its labels.
+        public var evaluationLoss: LossKind?
         public var optimizer: OptimizerOptions
         /// Batch sizes to train with; the first decides the weights' layouts.
         public var trainingBatches: [Int]
@@ -34,14 +36,17 @@ public final class Program {
     /// Bytes of the arena: parameters, optimiser state, and the largest plan's activations.
     public private(set) var byteCount: Int
     private let training: [Int: ExecutionPlan]
+    /// The plans that gather the gradients of micro-batches.
     private let accumulation: [Int: ExecutionPlan]
     private let update: ExecutionPlan?
     private let evaluation: [Int: ExecutionPlan]
+    private let isClipping: Bool
     public private(set) var arena: Arena?
 
     public init(_ graph: Graph, _ options: Options, on engine: DNNEngine) throws(PlanError) {
         self.graph = graph
         self.engine = engine
+        isClipping = options.optimizer.clipNorm != nil
         let size = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
         let layouts = try ParameterLayouts.choose(
             for: graph, batch: size, training: !options.trainingBatches.isEmpty,
@@ -60,7 +65,8 @@ public final class Program {
             }
             return plans
         }
-        evaluation = try plans(options.evaluationBatches, .evaluation(options.loss))
+        evaluation = try plans(
+            options.evaluationBatches, .evaluation(options.evaluationLoss ?? options.loss))
         if options.optimizer.accumulates {
             training = [:]
             accumulation = try plans(options.trainingBatches, .accumulation(options.loss))
@@ -93,8 +99,7 @@ public final class Program {
     /// The plan that trains on a batch of this size; nil where gradients are accumulated.
     public func trainingPlan(batch: Int) -> ExecutionPlan? { training[batch] }
 
-    /// The plan that stores the gradients of a batch of this size, or adds them to those of the step's
-    /// earlier ones (`StepState.microBatch`).
+    /// The plan that gathers the gradients of micro-batches of this size; nil where there is but one.
     public func accumulationPlan(batch: Int) -> ExecutionPlan? { accumulation[batch] }
 
     /// The plan that updates the parameters by the accumulated gradients.
@@ -117,6 +122,23 @@ public final class Program {
         do { arena = try Arena(byteCount: plan.end) } catch { throw .noMemory(byteCount: plan.end) }
         try plan.bind(to: arena)
         return (plan, store, arena)
+    }
+
+    /// The size of all gradients of the last update, where gradients are clipped.
+    public var gradientNorm: GradientNorm? {
+        guard let arena, isClipping else { return nil }
+        return GradientNorm.load(from: store.norm, in: arena)
+    }
+
+    /// Exchanges all parameters with their averages; does nothing where there are none.
+    public func swapAverages() {
+        guard let arena else { preconditionFailure("the program has no arena yet") }
+        for id in graph.parameterIDs {
+            guard let average = store.slot(id, .average) else { continue }
+            let values = arena.read(store[id].value, as: Float.self)
+            arena.write(arena.read(average, as: Float.self), to: store[id].value)
+            arena.write(values, to: average)
+        }
     }
 
     /// Reads a part of a parameter in PyTorch's order; nothing where it is not kept.

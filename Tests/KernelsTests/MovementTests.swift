@@ -25,7 +25,7 @@ import Testing
                 let found = try SequenceKernelTests.run(
                     { Movement.permute(extents: extents, axes: axes, element: element) },
                     [stored(input, as: element)], reading: 1, as: element)
-                let expected = (0..<count).map { position in
+                let expected = (0..<count).map { (position: Int) -> Float in
                     var (rest, source) = (position, 0)
                     for axis in axes.reversed() {
                         source += rest % extents[axis] * extents[(axis + 1)...].reduce(1, *)
@@ -45,7 +45,10 @@ import Testing
         let found = try SequenceKernelTests.run(
             { Movement.permute(extents: [rows, columns], axes: [1, 0], element: element) },
             [stored(input, as: element)], reading: 1, as: element)
-        #expect(found == (0..<rows * columns).map { input[$0 % rows * columns + $0 / rows] })
+        let expected = (0..<rows * columns).map { (index: Int) -> Float in
+            input[index % rows * columns + index / rows]
+        }
+        #expect(found == expected)
     }
 
     @Test("slices, their gradients and insertions keep to their columns", arguments: [0..<1, 3..<11, 0..<11])
@@ -57,13 +60,14 @@ import Testing
             let sliced = try SequenceKernelTests.run(
                 { Movement.slice(rows: rows, width: width, range: range, element: element) },
                 [stored(whole, as: element)], reading: 1, as: element)
-            #expect(
-                sliced
-                    == (0..<rows * size).map { whole[$0 / size * width + range.lowerBound + $0 % size] })
+            let expected = (0..<rows * size).map { (index: Int) -> Float in
+                whole[index / size * width + range.lowerBound + index % size]
+            }
+            #expect(sliced == expected)
             func merged(_ rest: (Int) -> Float) -> [Float] {
-                (0..<rows * width).map {
-                    range.contains($0 % width)
-                        ? part[$0 / width * size + $0 % width - range.lowerBound] : rest($0)
+                (0..<rows * width).map { (index: Int) -> Float in
+                    let (row, column) = (index / width, index % width)
+                    return range.contains(column) ? part[row * size + column - range.lowerBound] : rest(index)
                 }
             }
             let back = try SequenceKernelTests.run(
@@ -87,8 +91,10 @@ import Testing
                 { Movement.prependToken(batch: batch, tokens: tokens, width: width, element: element) },
                 [.floats(token), stored(input, as: element)], reading: 2, as: element)
             let head = rounded(token, to: element)
-            let expected = (0..<batch).flatMap {
-                head + input[$0 * tokens * width..<($0 + 1) * tokens * width]
+            var expected: [Float] = []
+            for sample in 0..<batch {
+                expected += head
+                expected += input[sample * tokens * width..<(sample + 1) * tokens * width]
             }
             #expect(found == expected)
             let sum = try SequenceKernelTests.run(
@@ -112,17 +118,17 @@ import Testing
             let found = try SequenceKernelTests.run(
                 { Broadcast.addToBatch(batch: batch, count: count, element: element) },
                 [stored(input, as: element), .floats(table)], reading: 2, as: element)
-            #expect(found == rounded(input.indices.map { input[$0] + table[$0 % count] }, to: element))
+            let expected = input.enumerated().map { (index, value) -> Float in value + table[index % count] }
+            #expect(found == rounded(expected, to: element))
             let sum = try SequenceKernelTests.run(
                 {
                     Broadcast.sumOverBatch(
                         batch: batch, count: count, stride: count, offset: 0, element: element)
                 }, [stored(input, as: element)], reading: 1, as: .float32)
             // float32 sums in ascending order of the samples are exactly these.
-            let expected = (0..<count).map { i in
-                (0..<batch).reduce(Float(0)) { $0 + input[$1 * count + i] }
-            }
-            #expect(sum == expected)
+            var sums = [Float](repeating: 0, count: count)
+            for (index, value) in input.enumerated() { sums[index % count] += value }
+            #expect(sum == sums)
         }
     }
 
@@ -162,12 +168,14 @@ import Testing
             let scale = rounded(randomFloats(batch * channels, seed: 13), to: element)
             let upstream = rounded(randomFloats(input.count, seed: 14), to: element)
             func channel(_ index: Int) -> Int { index / (area * channels) * channels + index % channels }
+            let scaled = input.enumerated().map { (index, value) -> Float in value * scale[channel(index)] }
+            let back = upstream.enumerated().map { (index, value) -> Float in value * scale[channel(index)] }
             let given = [stored(input, as: element), stored(scale, as: element)]
             let found = try SequenceKernelTests.run(
                 {
                     Broadcast.scaleChannels(batch: batch, area: area, channels: channels, element: element)
                 }, given, reading: 2, as: element)
-            #expect(found == rounded(input.indices.map { input[$0] * scale[channel($0)] }, to: element))
+            #expect(found == rounded(scaled, to: element))
 
             let backward = {
                 Broadcast.scaleChannelsBackward(
@@ -175,7 +183,7 @@ import Testing
             }
             let gradients = given + [stored(upstream, as: element)]
             let data = try SequenceKernelTests.run(backward, gradients, reading: 3, as: element)
-            #expect(data == rounded(input.indices.map { upstream[$0] * scale[channel($0)] }, to: element))
+            #expect(data == rounded(back, to: element))
             let sums = try SequenceKernelTests.run(backward, gradients, reading: 4, as: element)
             var expected = [Double](repeating: 0, count: scale.count)
             for index in input.indices {
@@ -211,8 +219,8 @@ import Testing
                 {
                     Broadcast.areaMeanBackward(batch: batch, area: area, channels: channels, element: element)
                 }, [stored(upstream, as: element)], reading: 1, as: element)
-            let spread = input.indices.map {
-                upstream[$0 / (area * channels) * channels + $0 % channels] * (1 / Float(area))
+            let spread = input.indices.map { (index: Int) -> Float in
+                upstream[index / (area * channels) * channels + index % channels] * (1 / Float(area))
             }
             #expect(back == rounded(spread, to: element))
         }

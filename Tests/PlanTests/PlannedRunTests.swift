@@ -76,7 +76,8 @@ import Testing
     @Test("a training step is a gradient step and SGD, a short batch's too", arguments: optimizers)
     func trainingStep(optimizer: OptimizerOptions) throws {
         let rate: Float = 0.1
-        guard case .sgd(let momentum, let nesterov) = optimizer.rule else { return }
+        guard case .sgd(let weight, let nesterov) = optimizer.rule else { return }
+        let momentum = Float(weight)
         let first = try Self.subject(batch: 4)
         let program = try Self.program(first, optimizer, training: [4, 3])
         var parameters = first.reference.parameters.map { $0.map { Float($0) } }
@@ -91,10 +92,10 @@ import Testing
                 let decay = optimizer.decaysBiasAndNorm || role == .weight ? optimizer.weightDecay : 0
                 for place in gradient.indices {
                     let slope = gradient[place] + decay * parameters[index][place]
-                    velocities[index][place] = Float(momentum) * velocities[index][place] + slope
+                    velocities[index][place] = momentum * velocities[index][place] + slope
                     let velocity = velocities[index][place]
                     parameters[index][place] -=
-                        rate * (nesterov ? slope + Float(momentum) * velocity : velocity)
+                        rate * (nesterov ? slope + momentum * velocity : velocity)
                 }
             }
         }
@@ -102,6 +103,8 @@ import Testing
             let found = try program.read(id)
             let error = zip(found, parameters[index]).map { abs($0 - $1) }.max() ?? 0
             #expect(error < 64 * Float.ulpOfOne, "\(first.graph[id].name)")
+            // The gradient of a bias before a batch normalisation is zero but for rounding.
+            guard first.graph[id].role == .weight else { continue }
             #expect(found != first.reference.parameters[index].map { Float($0) }, "it did not learn")
         }
     }

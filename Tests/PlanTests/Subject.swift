@@ -77,7 +77,7 @@ struct Subject {
         let value = graph[graph.input]
         let elements = memoryOrder(input, of: value, batch: batch)
         let end = (elements.count * 4 + 63) / 64 * 64
-        let targetCount = loss.target == .values ? shares.count : labels.count
+        let targetCount = !loss.takesLabels ? shares.count : labels.count
         let arena = try Arena(byteCount: end + targetCount * 4)
         let slots = (
             Slot(offset: 0, byteCount: elements.count * 4), Slot(offset: end, byteCount: targetCount * 4)
@@ -87,7 +87,7 @@ struct Subject {
         } else {
             arena.write(elements.map { Float($0) }, to: slots.0)
         }
-        if loss.target == .values {
+        if !loss.takesLabels {
             let order = memoryOrder(shares, of: graph[graph.output], batch: batch)
             arena.write(order.map { Float($0) }, to: slots.1)
         } else {
@@ -109,7 +109,7 @@ struct Subject {
 
     /// What the reference compares with.
     private func target(_ kind: LossKind) -> ReferenceTarget {
-        kind.target == .values ? .numbers(shares) : .labels(labels)
+        !kind.takesLabels ? .numbers(shares) : .labels(labels)
     }
 
     /// The loss with parameters moved from where the reference has them.
@@ -128,12 +128,13 @@ struct Subject {
 extension LossKind {
     /// The same loss in the double-precision model.
     var reference: ReferenceLoss {
-        switch function {
-        case .crossEntropy(let smoothing): .crossEntropy(smoothing: Double(smoothing))
+        switch self {
+        case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
+            .crossEntropy(smoothing: Double(smoothing))
         case .klDivergence: .divergence
-        case .squaredError: .squaredError
-        case .absoluteError: .absoluteError
-        case .huber(let delta): .huber(delta: Double(delta))
+        case .meanSquaredError: .squaredError
+        case .meanAbsoluteError: .absoluteError
+        case .huber(let delta, _): .huber(delta: Double(delta))
         case .binaryCrossEntropy: .binaryCrossEntropy
         }
     }
