@@ -198,11 +198,11 @@ extension ModelCase {
     static let transformers = [
         attention(#""heads": 2"#), attention(#""heads": 1, "causal": true"#, tokens: 7, width: 6),
         attention(#""heads": 4, "causal": true, "bias": false"#, tokens: 17, width: 16),
-        attention(#""heads": 2, "rotary": true, "causal": true"#),
+        attention(#""heads": 2, "rotary": 10000, "causal": true"#),
         attention(#""heads": 2, "rotary": 100"#, tokens: 9, width: 12),
         attention(#""heads": 3"#, tokens: 1, width: 9),
         blocks(#""causal": true"#), blocks(#""causal": false, "bias": false, "activation": "relu""#),
-        blocks(#""norm": "rms_norm", "rotary": true, "causal": true, "mlp_ratio": 3"#),
+        blocks(#""norm": "rms_norm", "rotary": 10000, "causal": true, "mlp_ratio": 3"#),
         blocks(#""pre_norm": false"#),
         ModelCase(
             "a small vision transformer", "[3, 6, 4]",

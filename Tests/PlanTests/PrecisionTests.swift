@@ -15,7 +15,8 @@ import Testing
     /// That is an error of 2^-9 of its size and of random sign; those of the layers that a gradient passes add
     /// like independent errors. What is measured
     /// against is at least the typical size of the model's gradients: where a gradient is a difference of
-    /// larger numbers (a bias in front of a normalisation), its error is theirs.
+    /// larger numbers (a bias in front of a normalisation), its error is theirs. The factor of 8 is what a
+    /// layer that enlarges its input's errors may add, and a pooling that finds another of two near winners.
     @Test("are float32's up to the rounding of what is stored", arguments: GradientTests.cases)
     func agreeWithFloat32(subject: ModelCase) throws {
         var half = LoweringOptions()
@@ -31,7 +32,7 @@ import Testing
             let other = try #require(rounded.gradients[id])
             let error = Self.length(zip(gradient, other).map { $0 - $1 })
             let size = max(Self.length(gradient), typical * Double(gradient.count).squareRoot())
-            #expect(error <= 4 * roundings * size, "\(probe.graph[id].name): \(error) of \(size)")
+            #expect(error <= 8 * roundings * size, "\(probe.graph[id].name): \(error) of \(size)")
         }
     }
 }
