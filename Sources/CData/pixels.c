@@ -39,3 +39,7 @@ void cdata_look_up_view(const uint8_t *restrict image, const cdata_view *view,
         }
     }
 }
+
+void cdata_mix(const float *restrict other, size_t count, float share, float *restrict image) {
+    for (size_t i = 0; i < count; i++) image[i] = share * image[i] + (1 - share) * other[i];
+}

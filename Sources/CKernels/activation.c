@@ -1,6 +1,7 @@
 #include "activation.h"
 
-/// Calls `body(arguments, begin, end, KIND, TYPE)` with both constant, so that each pair is a loop of its own.
+/// Calls `body(arguments, begin, end, KIND, TYPE)` with both constant, so that each pair is a loop of its
+/// own.
 #define EACH_KIND(body)                                                                                      \
     switch (a->kind) {                                                                                       \
         ONE_KIND(body, CK_ACTIVATION_RELU)                                                                   \

@@ -1,13 +1,14 @@
 #pragma once
 #include "vector_math.h"
 
-/// x times a probability: the sigmoid of u = 2 sqrt(2 / pi) (x + 0.044715 x^3), that is (1 + tanh(u / 2)) / 2.
+/// x times a probability: the sigmoid of u = 2 sqrt(2 / pi) (x + 0.044715 x^3), that is (1 + tanh(u / 2)) /
+/// 2.
 CK_INLINE float ck_gelu_tanh_share(float x) { return ck_sigmoid(x * (x * x * 0.07135481f + 1.59576912f)); }
 
 /// P(normal variate < x).
 CK_INLINE float ck_normal_share(float x) { return ck_erf(x * 0.70710678f) * 0.5f + 0.5f; }
 
-/// The activation of one element; comparisons are written so that NaN, for which all are false, passes through.
+/// The activation of one element; written so that NaN, for which all comparisons are false, passes through.
 CK_INLINE float ck_activate(float x, const ck_activation kind, float slope) {
     switch (kind) {
     case CK_ACTIVATION_RELU: return x < 0 ? 0 : x;

@@ -8,7 +8,8 @@ CK_INLINE size_t past(size_t index, size_t count, size_t extent) {
     return ((index + 1) * extent + count - 1) / count;
 }
 
-CK_INLINE void add_scaled(float *sums, const void *values, size_t at, size_t count, float scale, ck_element type) {
+CK_INLINE void add_scaled(
+    float *sums, const void *values, size_t at, size_t count, float scale, ck_element type) {
     if (count == BLOCK)
         for (size_t c = 0; c < BLOCK; c++) sums[c] += scale * ck_load(values, at + c, type);
     else
@@ -27,9 +28,12 @@ CK_INLINE void forward(const ck_adaptive_average_arguments *a, size_t begin, siz
             size_t count = a->channels - c < BLOCK ? a->channels - c : BLOCK;
             float sums[BLOCK] = {0};
             for (size_t y = top; y < bottom; y++)
-                for (size_t x = left; x < right; x++)
-                    add_scaled(sums, a->input, ((n * a->height + y) * a->width + x) * a->channels + c, count, 1, type);
-            for (size_t i = 0; i < count; i++) ck_store(a->output, unit * a->channels + c + i, sums[i] * scale, type);
+                for (size_t x = left; x < right; x++) {
+                    size_t at = ((n * a->height + y) * a->width + x) * a->channels + c;
+                    add_scaled(sums, a->input, at, count, 1, type);
+                }
+            size_t to = unit * a->channels + c;
+            for (size_t i = 0; i < count; i++) ck_store(a->output, to + i, sums[i] * scale, type);
         }
     }
 }

@@ -1,17 +1,19 @@
 // What the forward and the backward pass of attention share. One thread works on one head at a time; a head's
-// queries, keys and values are packed into that thread's scratch as float32, rows padded with zeros to `padded`.
+// queries, keys and values are packed into that thread's scratch as float32, rows padded with zeros to
+// `padded`.
 #pragma once
 #include "lane_values.h"
 #include "philox.h"
 #include "products.h"
 
-/// Rows of a small product with causal limits: one vector of columns, so that strip and limit meet at the diagonal.
+/// Rows of a small product with causal limits: one vector of columns, so that strip and limit meet at the
+/// diagonal.
 enum { CK_ATTENTION_STRIP = 16 };
 
-/// Copies `count` rows of `width` elements that lie `stride` apart, times `scale`, into rows of `padded` floats
-/// (a multiple of 16); rows from `count` to `rows` become 0.
-CK_INLINE void ck_pack_rows(float *to, size_t padded, size_t rows, const void *from, size_t offset, size_t stride,
-                            size_t count, size_t width, float scale, const ck_element type) {
+/// Copies `count` rows of `width` elements that lie `stride` apart, times `scale`, into rows of `padded`
+/// floats (a multiple of 16); rows from `count` to `rows` become 0.
+CK_INLINE void ck_pack_rows(float *to, size_t padded, size_t rows, const void *from, size_t offset,
+                            size_t stride, size_t count, size_t width, float scale, const ck_element type) {
     const size_t whole = width / CK_LANES * CK_LANES;
     for (size_t row = 0; row < count; row++) {
         size_t start = offset + row * stride;
@@ -23,7 +25,8 @@ CK_INLINE void ck_pack_rows(float *to, size_t padded, size_t rows, const void *f
             ck_write(line, whole, rest, CK_FLOAT32);
         }
     }
-    for (size_t i = count * padded; i < rows * padded; i += CK_LANES) ck_write(to, i, ck_splat(0), CK_FLOAT32);
+    for (size_t i = count * padded; i < rows * padded; i += CK_LANES)
+        ck_write(to, i, ck_splat(0), CK_FLOAT32);
 }
 
 /// Sixteen packed rows turned into one panel [padded, 16], whose lanes are the rows.
@@ -40,8 +43,8 @@ CK_INLINE void ck_pack_panel(float *panel, const float *rows, size_t padded) {
 }
 
 /// Writes packed rows times `scale` to rows that lie `stride` apart.
-CK_INLINE void ck_unpack_rows(void *to, size_t offset, size_t stride, const float *from, size_t padded, size_t count,
-                              size_t width, float scale, const ck_element type) {
+CK_INLINE void ck_unpack_rows(void *to, size_t offset, size_t stride, const float *from, size_t padded,
+                              size_t count, size_t width, float scale, const ck_element type) {
     const size_t whole = width / CK_LANES * CK_LANES;
     for (size_t row = 0; row < count; row++) {
         size_t start = offset + row * stride;
@@ -55,10 +58,12 @@ CK_INLINE void ck_unpack_rows(void *to, size_t offset, size_t stride, const floa
     }
 }
 
-/// Multiplies `vectors * 16` values of one row, from column `column` (a multiple of 64) on, by 0 or 1 / (1 - p).
+/// Multiplies `vectors * 16` values of one row, from column `column` (a multiple of 64) on, by the 0 or
+/// 1 / (1 - p) of each.
 ///
 /// Column c of row r takes word c % 64 / 16 of block 16 (r * ceil(tokens / 64) + c / 64) + c % 16.
-CK_INLINE void ck_drop_row(float *values, size_t vectors, size_t row, size_t column, const ck_attention_arguments *a) {
+CK_INLINE void ck_drop_row(float *values, size_t vectors, size_t row, size_t column,
+    const ck_attention_arguments *a) {
     const float scale = 1.0f / (1.0f - a->probability);
     const uint64_t step = a->state->step;
     const ck_bit_lanes threshold = (ck_bit_lanes)ck_drop_threshold(a->probability);
@@ -66,7 +71,8 @@ CK_INLINE void ck_drop_row(float *values, size_t vectors, size_t row, size_t col
     for (size_t v = 0; v < vectors; v++) {
         if (v % 4 == 0) {
             size_t unit = row * ((a->tokens + 63) / 64) + column / 64 + v / 4;
-            ck_philox((uint32_t)(unit * CK_PHILOX_BLOCKS), (uint32_t)step, a->layer, ck_philox_high(step, a->purpose),
+            ck_philox((uint32_t)(unit * CK_PHILOX_BLOCKS), (uint32_t)step, a->layer,
+                      ck_philox_high(step, a->purpose),
                       a->state->seed, words);
         }
         ck_bit_lanes word;

@@ -66,25 +66,31 @@ CK_INLINE head_place place_of(const ck_attention_arguments *a, size_t head) {
     return (head_place){head, token * 3 * width + column, 3 * width, token * width + column, width};
 }
 
-/// Packs the queries and the output's gradient; overlap_i = sum over d of output_gradient_i,d output_i,d, which
-/// equals the sum over the keys of probability times its gradient.
+/// Packs the queries and the output's gradient; overlap_i = sum over d of output_gradient_i,d output_i,d,
+/// which equals the sum over the keys of probability times its gradient.
 CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w, head_place at,
                             const ck_element type) {
-    const size_t rows = padded_rows(a->tokens), padded = w->padded, whole = a->head_width / CK_LANES * CK_LANES;
-    ck_pack_rows(w->query, padded, rows, a->qkv, at.query, at.query_stride, a->tokens, a->head_width, a->scale,
-                 type);
+    const size_t rows = padded_rows(a->tokens), padded = w->padded,
+        whole = a->head_width / CK_LANES * CK_LANES;
+    ck_pack_rows(w->query, padded, rows, a->qkv, at.query, at.query_stride, a->tokens, a->head_width,
+                 a->scale, type);
     ck_pack_rows(w->output_gradient, padded, rows, a->output_gradient, at.output, at.output_stride, a->tokens,
                  a->head_width, 1, type);
-    for (size_t row = 0; row < a->tokens; row++) {
-        const float *gradient = w->output_gradient + row * padded;
-        const size_t start = at.output + row * at.output_stride;
-        ck_lanes sum = ck_splat(0);
-        for (size_t d = 0; d < whole; d += CK_LANES)
-            sum += ck_read(gradient, d, CK_FLOAT32) * ck_read(a->output, start + d, type);
-        if (whole < padded)
-            sum += ck_read(gradient, whole, CK_FLOAT32) *
-                   ck_read_some(a->output, start + whole, a->head_width - whole, type);
-        w->overlap[row] = ck_sum_values(sum);
+    for (size_t first = 0; first < a->tokens; first += CK_LANES) {
+        ck_lanes sums[CK_LANES];
+        for (size_t i = 0; i < CK_LANES; i++) {
+            const size_t row = first + i;
+            sums[i] = ck_splat(0);
+            if (row >= a->tokens) continue;
+            const float *gradient = w->output_gradient + row * padded;
+            const size_t start = at.output + row * at.output_stride;
+            for (size_t d = 0; d < whole; d += CK_LANES)
+                sums[i] += ck_read(gradient, d, CK_FLOAT32) * ck_read(a->output, start + d, type);
+            if (whole < padded)
+                sums[i] += ck_read(gradient, whole, CK_FLOAT32) *
+                           ck_read_some(a->output, start + whole, a->head_width - whole, type);
+        }
+        ck_write(w->overlap, first, ck_sum_rows(sums), CK_FLOAT32);
     }
 }
 
@@ -96,18 +102,19 @@ CK_INLINE void pack_keys(const ck_attention_arguments *a, const workspace *w, he
         const size_t start = at.query + (key + row) * at.query_stride;
         float *line = w->keys + row * padded;
         // The values' rows are only needed until they are a panel: they pass through the keys' place.
-        ck_pack_rows(line, padded, CK_LANES, a->qkv, start + 2 * width, at.query_stride, rows, a->head_width, 1,
-                     type);
+        ck_pack_rows(line, padded, CK_LANES, a->qkv, start + 2 * width, at.query_stride, rows, a->head_width,
+                     1, type);
         ck_pack_panel(w->value_panels + row * padded, line, padded);
-        ck_pack_rows(line, padded, CK_LANES, a->qkv, start + width, at.query_stride, rows, a->head_width, 1, type);
+        ck_pack_rows(line, padded, CK_LANES, a->qkv, start + width, at.query_stride, rows, a->head_width, 1,
+            type);
         ck_pack_panel(w->key_panels + row * padded, line, padded);
     }
 }
 
 /// p = exp(score - logsumexp), the dropped p' as the forward pass had it, and
 /// gradient of score = p' (gradient of p') - p overlap; 0 in columns that are masked or beyond the keys.
-CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w, size_t head, size_t first_row,
-                             size_t line, size_t rows, size_t key, size_t columns) {
+CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w, size_t head,
+                             size_t first_row, size_t line, size_t rows, size_t key, size_t columns) {
     for (size_t i = line; i < line + rows; i++) {
         const size_t row = first_row + i, visible = a->causal ? row + 1 - key : columns;
         const size_t limit = visible < columns ? visible : columns;
@@ -140,15 +147,17 @@ CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w
     }
 }
 
-/// Scores and their gradients of one block, and its part of the queries' gradient; strip by strip, so that causal
-/// attention computes nothing right of the diagonal's strip.
+/// Scores and their gradients of one block, and its part of the queries' gradient; strip by strip, so that
+/// causal attention computes nothing right of the diagonal's strip.
 CK_INLINE void recompute(const ck_attention_arguments *a, const workspace *w, size_t head, size_t first_row,
                          size_t rows, size_t key, size_t columns) {
     const size_t padded = w->padded;
     for (size_t line = 0; line < rows; line += STRIP) {
         const size_t strip = rows - line < STRIP ? rows - line : STRIP, row = first_row + line;
-        const size_t visible = a->causal ? row + strip - key : columns, used = visible < columns ? visible : columns;
-        const size_t product_rows = ck_round_up(strip, CK_PRODUCT_ROWS), vectors = (used + CK_LANES - 1) / CK_LANES;
+        const size_t visible = a->causal ? row + strip - key : columns,
+            used = visible < columns ? visible : columns;
+        const size_t product_rows = ck_round_up(strip, CK_PRODUCT_ROWS),
+            vectors = (used + CK_LANES - 1) / CK_LANES;
         ck_product product = {.rows = product_rows, .vectors = vectors, .depth = a->head_width,
                               .a = w->query + row * padded, .a_row = padded, .a_depth = 1, .b = w->key_panels,
                               .b_depth = CK_LANES, .b_vector = padded * CK_LANES,
@@ -160,7 +169,8 @@ CK_INLINE void recompute(const ck_attention_arguments *a, const workspace *w, si
         ck_multiply(&product);
         differentiate(a, w, head, first_row, line, strip, key, used);
         product = (ck_product){.rows = product_rows, .vectors = padded / CK_LANES, .depth = used,
-                               .a = w->gradients + line * SCORE_ROW, .a_row = SCORE_ROW, .a_depth = 1, .b = w->keys,
+                               .a = w->gradients + line * SCORE_ROW, .a_row = SCORE_ROW, .a_depth = 1,
+                               .b = w->keys,
                                .b_depth = padded, .b_vector = CK_LANES, .c = w->query_gradient + row * padded,
                                .c_row = padded, .adds = key > 0};
         ck_multiply(&product);
@@ -176,7 +186,8 @@ CK_INLINE void accumulate(const ck_attention_arguments *a, const workspace *w, s
         const size_t skipped = a->causal && key + column > first_row ? key + column - first_row : 0;
         if (skipped >= rows) continue;
         ck_product product = {.rows = ck_round_up(strip, CK_PRODUCT_ROWS), .vectors = padded / CK_LANES,
-                              .depth = rows - skipped, .a = w->gradients + skipped * SCORE_ROW + column, .a_row = 1,
+                              .depth = rows - skipped, .a = w->gradients + skipped * SCORE_ROW + column,
+                              .a_row = 1,
                               .a_depth = SCORE_ROW, .b = w->query + (first_row + skipped) * padded,
                               .b_depth = padded, .b_vector = CK_LANES, .c = w->key_gradient + column * padded,
                               .c_row = padded, .adds = 1};
@@ -209,11 +220,11 @@ CK_INLINE void backward_head(const ck_attention_arguments *a, const workspace *w
         const size_t start = at.query + key * at.query_stride;
         ck_unpack_rows(a->qkv_gradient, start + width, at.query_stride, w->key_gradient, padded, columns,
                        a->head_width, 1, type);
-        ck_unpack_rows(a->qkv_gradient, start + 2 * width, at.query_stride, w->value_gradient, padded, columns,
-                       a->head_width, 1, type);
+        ck_unpack_rows(a->qkv_gradient, start + 2 * width, at.query_stride, w->value_gradient, padded,
+                       columns, a->head_width, 1, type);
     }
-    ck_unpack_rows(a->qkv_gradient, at.query, at.query_stride, w->query_gradient, padded, a->tokens, a->head_width,
-                   a->scale, type);
+    ck_unpack_rows(a->qkv_gradient, at.query, at.query_stride, w->query_gradient, padded, a->tokens,
+                   a->head_width, a->scale, type);
 }
 
 CK_CLONES

@@ -1,6 +1,6 @@
 #include "attention.h"
 
-/// Keys of one step of the online softmax: a strip of scores and a block of values stay in the nearest caches.
+/// Keys of one step of the online softmax: a strip of scores and a block of values stay in near caches.
 enum { STRIP = CK_ATTENTION_STRIP, KEYS = 256, SCORE_ROW = KEYS + CK_LANES };
 
 /// A thread's scratch, in floats.
@@ -41,52 +41,66 @@ typedef struct {
     float sum[STRIP];
 } progress;
 
+/// How many of `columns` keys from `key` on a row sees.
+CK_INLINE size_t visible(const ck_attention_arguments *a, size_t row, size_t key, size_t columns) {
+    const size_t count = a->causal ? row + 1 - key : columns;
+    return count < columns ? count : columns;
+}
+
+/// The largest score of each of `rows` rows.
+CK_INLINE ck_lanes largest(const ck_attention_arguments *a, const workspace *w, size_t first_row, size_t rows,
+                           size_t key, size_t columns) {
+    ck_lanes tops[STRIP];
+    for (size_t i = 0; i < STRIP; i++) tops[i] = ck_splat(-INFINITY);
+    for (size_t i = 0; i < rows; i++) {
+        const size_t limit = visible(a, first_row + i, key, columns), whole = limit / CK_LANES * CK_LANES;
+        const float *score = w->scores + i * SCORE_ROW;
+        ck_lanes top = ck_splat(-INFINITY);
+        for (size_t c = 0; c < whole; c += CK_LANES) {
+            const ck_lanes value = ck_read(score, c, CK_FLOAT32);
+            top = value > top ? value : top;
+        }
+        if (limit > whole) {
+            const ck_lanes value = ck_read(score, whole, CK_FLOAT32), none = ck_splat(-INFINITY);
+            const ck_lanes kept = ck_keep_first(value, (int32_t)(limit - whole), none);
+            top = kept > top ? kept : top;
+        }
+        tops[i] = top;
+    }
+    return ck_max_rows(tops);
+}
+
 /// Scores of `columns` keys from `key` on become exp(score - maximum so far); masked columns become 0.
 CK_INLINE void exponentiate(const ck_attention_arguments *a, const workspace *w, progress *state, size_t head,
                             size_t first_row, size_t rows, size_t key, size_t columns) {
-    const size_t vectors = (columns + CK_LANES - 1) / CK_LANES;
-    size_t limits[STRIP];
-    float maximum[STRIP];
-    for (size_t i = 0; i < STRIP; i++) maximum[i] = state->maximum[i];
+    const ck_lanes before = ck_read(state->maximum, 0, CK_FLOAT32);
+    const ck_lanes here = largest(a, w, first_row, rows, key, columns);
+    ck_write(state->maximum, 0, here > before ? here : before, CK_FLOAT32);
+    ck_lanes totals[STRIP];
+    for (size_t i = 0; i < STRIP; i++) totals[i] = ck_splat(0);
     for (size_t i = 0; i < rows; i++) {
-        size_t visible = a->causal ? first_row + i + 1 - key : columns;
-        limits[i] = visible < columns ? visible : columns;
-        float *score = w->scores + i * SCORE_ROW;
-        ck_lanes top = ck_splat(-INFINITY);
-        for (size_t v = 0; v < limits[i] / CK_LANES; v++) {
-            ck_lanes value = ck_read(score, v * CK_LANES, CK_FLOAT32);
-            top = value > top ? value : top;
-        }
-        if (limits[i] % CK_LANES) {
-            size_t start = limits[i] / CK_LANES * CK_LANES;
-            ck_lanes value = ck_read(score, start, CK_FLOAT32);
-            value = ck_keep_first(value, (int32_t)(limits[i] - start), ck_splat(-INFINITY));
-            top = value > top ? value : top;
-        }
-        float largest = ck_max_lanes(top);
-        if (largest > maximum[i]) maximum[i] = largest;
-    }
-    ck_lanes before = ck_read(state->maximum, 0, CK_FLOAT32), now = ck_read(maximum, 0, CK_FLOAT32);
-    float shrink[STRIP];
-    ck_write(shrink, 0, ck_exp_values(before - now), CK_FLOAT32);
-    for (size_t i = 0; i < rows; i++) {
+        const size_t limit = visible(a, first_row + i, key, columns);
+        const ck_lanes maximum = ck_splat(state->maximum[i]);
         float *score = w->scores + i * SCORE_ROW;
         ck_lanes total = ck_splat(0);
-        for (size_t v = 0; v < vectors; v++) {
-            ck_lanes value = ck_exp_values(ck_read(score, v * CK_LANES, CK_FLOAT32) - ck_splat(maximum[i]));
-            if ((v + 1) * CK_LANES > limits[i])
-                value = ck_keep_first(value, (int32_t)limits[i] - (int32_t)(v * CK_LANES), ck_splat(0));
+        for (size_t c = 0; c < columns; c += CK_LANES) {
+            ck_lanes value = ck_exp_values(ck_read(score, c, CK_FLOAT32) - maximum);
+            if (c + CK_LANES > limit) value = ck_keep_first(value, (int32_t)limit - (int32_t)c, ck_splat(0));
             total += value;
-            ck_write(score, v * CK_LANES, value, CK_FLOAT32);
+            ck_write(score, c, value, CK_FLOAT32);
         }
-        if (a->probability > 0) ck_drop_row(score, vectors, head * a->tokens + first_row + i, key, a);
-        float sum = ck_sum_values(total);
-        state->maximum[i] = maximum[i];
-        if (key == 0) {
-            state->sum[i] = sum;
-            continue;
-        }
-        state->sum[i] = state->sum[i] * shrink[i] + sum;
+        totals[i] = total;
+        if (a->probability > 0)
+            ck_drop_row(score, (columns + CK_LANES - 1) / CK_LANES, head * a->tokens + first_row + i, key, a);
+    }
+    const ck_lanes sum = ck_sum_rows(totals);
+    if (key == 0) {
+        ck_write(state->sum, 0, sum, CK_FLOAT32);
+        return;
+    }
+    const ck_lanes shrink = ck_exp_values(before - ck_read(state->maximum, 0, CK_FLOAT32));
+    ck_write(state->sum, 0, ck_read(state->sum, 0, CK_FLOAT32) * shrink + sum, CK_FLOAT32);
+    for (size_t i = 0; i < rows; i++) {
         float *output = w->output + i * w->padded;
         for (size_t d = 0; d < w->padded; d += CK_LANES)
             ck_write(output, d, ck_read(output, d, CK_FLOAT32) * ck_splat(shrink[i]), CK_FLOAT32);
@@ -102,7 +116,7 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
     ck_pack_rows(w->query, padded, product_rows, a->qkv, first_token * 3 * width + column, 3 * width, rows,
                  a->head_width, a->scale, type);
     progress state;
-    for (size_t i = 0; i < STRIP; i++) state.maximum[i] = -INFINITY, state.sum[i] = 1;
+    for (size_t i = 0; i < STRIP; i++) state.maximum[i] = -INFINITY, state.sum[i] = 0;
     const size_t key_end = a->causal ? first_row + rows : a->tokens;
     for (size_t key = 0; key < key_end; key += KEYS) {
         const size_t columns = key_end - key < KEYS ? key_end - key : KEYS;
@@ -112,18 +126,20 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
                               .c = w->scores, .c_row = SCORE_ROW};
         ck_multiply(&product);
         exponentiate(a, w, &state, head, first_row, rows, key, columns);
-        product = (ck_product){.rows = product_rows, .vectors = padded / CK_LANES, .depth = columns, .a = w->scores,
-                               .a_row = SCORE_ROW, .a_depth = 1, .b = w->values + key * padded, .b_depth = padded,
+        product = (ck_product){.rows = product_rows, .vectors = padded / CK_LANES, .depth = columns,
+                               .a = w->scores, .a_row = SCORE_ROW, .a_depth = 1,
+                               .b = w->values + key * padded, .b_depth = padded,
                                .b_vector = CK_LANES, .c = w->output, .c_row = padded, .adds = key > 0};
         ck_multiply(&product);
     }
-    float logsumexp[STRIP];
+    float logsumexp[STRIP], inverse[STRIP];
     ck_lanes sum = ck_read(state.sum, 0, CK_FLOAT32), maximum = ck_read(state.maximum, 0, CK_FLOAT32);
     ck_write(logsumexp, 0, maximum + ck_log_values(sum), CK_FLOAT32);
+    ck_write(inverse, 0, ck_splat(1) / sum, CK_FLOAT32);
     for (size_t i = 0; i < rows; i++) {
         a->logsumexp[head * a->tokens + first_row + i] = logsumexp[i];
-        ck_unpack_rows(a->output, (first_token + i) * width + column, width, w->output + i * padded, padded, 1,
-                       a->head_width, 1.0f / state.sum[i], type);
+        ck_unpack_rows(a->output, (first_token + i) * width + column, width, w->output + i * padded, padded,
+                       1, a->head_width, inverse[i], type);
     }
 }
 
@@ -157,4 +173,6 @@ static void forward_body(void *pointer, int thread, int threads) {
     else forward_heads(a, &w, range, CK_FLOAT32);
 }
 
-void ck_attention(const ck_attention_arguments *arguments) { ck_team_run(forward_body, (void *)(uintptr_t)arguments); }
+void ck_attention(const ck_attention_arguments *arguments) {
+    ck_team_run(forward_body, (void *)(uintptr_t)arguments);
+}

@@ -1,6 +1,7 @@
 #include "lane_values.h"
 
-CK_INLINE void add_to_batch(const ck_add_to_batch_arguments *a, size_t begin, size_t end, const ck_element type) {
+CK_INLINE void add_to_batch(const ck_add_to_batch_arguments *a, size_t begin, size_t end,
+    const ck_element type) {
     for (size_t b = begin; b < end; b++) {
         const size_t start = b * a->count;
         size_t i = 0;

@@ -1,7 +1,8 @@
 #include "lane_values.h"
 
 /// Lanes of a row of channels from `c` on; beyond its end they are 0.
-CK_INLINE ck_lanes load_channels(const void *elements, size_t row, size_t c, size_t channels, const ck_element type) {
+CK_INLINE ck_lanes load_channels(const void *elements, size_t row, size_t c, size_t channels,
+    const ck_element type) {
     if (c + CK_LANES <= channels) return ck_read(elements, row + c, type);
     return ck_read_some(elements, row + c, channels - c, type);
 }
@@ -37,8 +38,8 @@ void ck_scale_channels(const ck_scale_channels_arguments *arguments) {
 }
 
 /// One unit is one sample. Sums run over the area in ascending order, four vectors of channels at a time.
-CK_INLINE void scale_channels_backward(const ck_scale_channels_backward_arguments *a, size_t begin, size_t end,
-                                       const ck_element type) {
+CK_INLINE void scale_channels_backward(const ck_scale_channels_backward_arguments *a, size_t begin,
+                                       size_t end, const ck_element type) {
     enum { WIDE = 4 };
     const size_t channels = a->channels;
     for (size_t b = begin; b < end; b++) {
@@ -73,7 +74,8 @@ static void scale_channels_backward_range(const void *pointer, size_t begin, siz
 }
 
 void ck_scale_channels_backward(const ck_scale_channels_backward_arguments *arguments) {
-    ck_for_units(scale_channels_backward_range, arguments, arguments->batch, arguments->area * arguments->channels);
+    ck_for_units(scale_channels_backward_range, arguments, arguments->batch,
+        arguments->area * arguments->channels);
 }
 
 /// One unit is one sample.
@@ -120,5 +122,6 @@ static void area_mean_backward_range(const void *pointer, size_t begin, size_t e
 }
 
 void ck_area_mean_backward(const ck_area_mean_backward_arguments *arguments) {
-    ck_for_units(area_mean_backward_range, arguments, arguments->batch * arguments->area, arguments->channels);
+    ck_for_units(area_mean_backward_range, arguments, arguments->batch * arguments->area,
+        arguments->channels);
 }

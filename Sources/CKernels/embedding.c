@@ -27,9 +27,10 @@ void ck_embedding(const ck_embedding_arguments *arguments) {
     ck_for_units(embedding_range, arguments, arguments->rows, arguments->width);
 }
 
-/// Columns `begin` to `end` of every row: split this way, no row of the table belongs to two threads' sums, and
-/// the order of a sum is that of the rows.
-CK_INLINE void scatter(const ck_embedding_backward_arguments *a, size_t begin, size_t end, const ck_element type) {
+/// Columns `begin` to `end` of every row: split this way, no row of the table belongs to two threads' sums,
+/// and the order of a sum is that of the rows.
+CK_INLINE void scatter(const ck_embedding_backward_arguments *a, size_t begin, size_t end,
+    const ck_element type) {
     if (!a->adds)
         for (size_t v = 0; v < a->vocabulary; v++)
             for (size_t i = begin; i < end; i++) a->table_gradient[v * a->width + i] = 0;
@@ -54,5 +55,6 @@ static void embedding_backward_range(const void *pointer, size_t begin, size_t e
 }
 
 void ck_embedding_backward(const ck_embedding_backward_arguments *arguments) {
-    ck_for_range(embedding_backward_range, arguments, arguments->width, arguments->rows + arguments->vocabulary);
+    ck_for_range(embedding_backward_range, arguments, arguments->width,
+        arguments->rows + arguments->vocabulary);
 }

@@ -9,7 +9,9 @@ typedef float ck_unaligned_lanes __attribute__((ext_vector_type(CK_LANES), align
 
 CK_INLINE ck_lanes ck_splat(float value) { return (ck_lanes)value; }
 
-CK_INLINE size_t ck_round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+CK_INLINE size_t ck_round_up(size_t count, size_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
 
 CK_INLINE ck_lanes ck_read(const void *elements, size_t index, const ck_element type) {
     ck_lanes value;
@@ -28,7 +30,8 @@ CK_INLINE void ck_write(void *elements, size_t index, ck_lanes value, const ck_e
     ck_store_lanes(elements, index, CK_LANES, &value, type);
 }
 
-CK_INLINE void ck_write_some(void *elements, size_t index, size_t count, ck_lanes value, const ck_element type) {
+CK_INLINE void ck_write_some(void *elements, size_t index, size_t count, ck_lanes value,
+    const ck_element type) {
     ck_store_lanes(elements, index, count, &value, type);
 }
 
@@ -37,9 +40,6 @@ CK_INLINE ck_lanes ck_keep_first(ck_lanes value, int32_t count, ck_lanes other) 
     const ck_int_lanes lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return lane < (ck_int_lanes)count ? value : other;
 }
-
-/// The largest lane; lanes that are NaN do not count.
-CK_INLINE float ck_max_lanes(ck_lanes value) { return __builtin_reduce_max(value); }
 
 CK_INLINE float ck_sum_values(ck_lanes value) { return ck_sum_lanes(&value); }
 
@@ -90,4 +90,24 @@ CK_INLINE void ck_transpose_lanes(ck_lanes row[CK_LANES]) {
             (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #undef CK_ORDER
 #undef CK_SWAP
+}
+
+/// Lane i becomes the sum of row i, always in the same order. Cheaper than sixteen sums of lanes.
+CK_INLINE ck_lanes ck_sum_rows(ck_lanes row[CK_LANES]) {
+    ck_transpose_lanes(row);
+#pragma clang loop unroll(full)
+    for (int half = CK_LANES / 2; half > 0; half /= 2)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < half; i++) row[i] += row[i + half];
+    return row[0];
+}
+
+/// Lane i becomes the largest element of row i; NaN does not count.
+CK_INLINE ck_lanes ck_max_rows(ck_lanes row[CK_LANES]) {
+    ck_transpose_lanes(row);
+#pragma clang loop unroll(full)
+    for (int half = CK_LANES / 2; half > 0; half /= 2)
+#pragma clang loop unroll(full)
+        for (int i = 0; i < half; i++) row[i] = row[i] > row[i + half] ? row[i] : row[i + half];
+    return row[0];
 }

@@ -42,7 +42,8 @@ CK_INLINE void transpose_tile(const void *from, size_t start, size_t from_stride
 }
 
 /// One unit is one index of the three other axes, and one stripe of 16 along the input's contiguous axis.
-CK_INLINE void transpose_stripes(const ck_permute_arguments *a, size_t begin, size_t end, const ck_element type) {
+CK_INLINE void transpose_stripes(const ck_permute_arguments *a, size_t begin, size_t end,
+    const ck_element type) {
     const int inner = input_axis(a);
     const size_t *extents = a->extents, stripes = (extents[inner] + CK_LANES - 1) / CK_LANES;
     size_t output_strides[CK_PERMUTE_RANK];
@@ -81,7 +82,8 @@ void ck_permute(const ck_permute_arguments *a) {
         return;
     }
     const size_t inner = a->extents[input_axis(a)];
-    ck_for_units(transpose_range, a, outer / inner * ((inner + CK_LANES - 1) / CK_LANES), a->extents[4] * CK_LANES);
+    ck_for_units(transpose_range, a, outer / inner * ((inner + CK_LANES - 1) / CK_LANES),
+        a->extents[4] * CK_LANES);
 }
 
 static void copy_columns_range(const void *pointer, size_t begin, size_t end) {

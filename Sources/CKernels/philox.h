@@ -5,7 +5,8 @@ enum { CK_PHILOX_BLOCKS = 16 };
 
 /// Sixteen consecutive Philox4x32-10 blocks; word w of block b goes to words[w][b].
 CK_INLINE void ck_philox(
-    uint32_t first_block, uint32_t step, uint32_t layer, uint32_t high, uint64_t seed, uint32_t words[4][CK_PHILOX_BLOCKS]) {
+    uint32_t first_block, uint32_t step, uint32_t layer, uint32_t high, uint64_t seed,
+    uint32_t words[4][CK_PHILOX_BLOCKS]) {
     for (int lane = 0; lane < CK_PHILOX_BLOCKS; lane++) {
         uint32_t c0 = first_block + (uint32_t)lane, c1 = step, c2 = layer, c3 = high;
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
@@ -27,7 +28,9 @@ CK_INLINE void ck_philox(
 }
 
 /// The fourth word of the counter: the step's high half and the generator's purpose share it.
-CK_INLINE uint32_t ck_philox_high(uint64_t step, uint32_t purpose) { return purpose + ((uint32_t)(step >> 32) << 8); }
+CK_INLINE uint32_t ck_philox_high(uint64_t step, uint32_t purpose) {
+    return purpose + ((uint32_t)(step >> 32) << 8);
+}
 
 /// An element is kept when the upper 24 bits of its word, as a uniform number, are not below the probability.
 CK_INLINE uint32_t ck_drop_threshold(float probability) { return (uint32_t)(probability * 0x1p24f + 0.5f); }

@@ -1,7 +1,7 @@
 #include "products.h"
 #include "lane_values.h"
 
-/// One tile of 8 rows and `wide` vectors: at most 24 sums, which AVX-512's 32 registers hold beside a row of b.
+/// One tile of 8 rows and `wide` vectors: at most 24 sums, which AVX-512's 32 registers hold beside b's row.
 CK_INLINE void multiply_tile(const ck_product *p, size_t row, size_t vector, const int wide) {
     const float *a = p->a + row * p->a_row;
     const float *b = p->b + vector * p->b_vector;
@@ -12,7 +12,8 @@ CK_INLINE void multiply_tile(const ck_product *p, size_t row, size_t vector, con
     for (int i = 0; i < CK_PRODUCT_ROWS; i++)
 #pragma clang loop unroll(full)
         for (int v = 0; v < wide; v++)
-            sum[i][v] = p->adds ? *(const ck_unaligned_lanes *)(c + (size_t)i * p->c_row + v * CK_LANES) : ck_splat(0);
+            sum[i][v] = p->adds ? *(const ck_unaligned_lanes *)(c + (size_t)i * p->c_row + v * CK_LANES)
+                : ck_splat(0);
     for (size_t k = 0; k < p->depth; k++) {
         ck_lanes line[3];
 #pragma clang loop unroll(full)
@@ -29,7 +30,8 @@ CK_INLINE void multiply_tile(const ck_product *p, size_t row, size_t vector, con
 #pragma clang loop unroll(full)
     for (int i = 0; i < CK_PRODUCT_ROWS; i++)
 #pragma clang loop unroll(full)
-        for (int v = 0; v < wide; v++) *(ck_unaligned_lanes *)(c + (size_t)i * p->c_row + v * CK_LANES) = sum[i][v];
+        for (int v = 0; v < wide; v++)
+            *(ck_unaligned_lanes *)(c + (size_t)i * p->c_row + v * CK_LANES) = sum[i][v];
 }
 
 CK_CLONES

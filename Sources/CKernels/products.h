@@ -3,7 +3,7 @@
 
 enum { CK_PRODUCT_ROWS = 8 };
 
-/// c[i, n] = sum over k of a[i, k] * b[k, n], for blocks that stay in one core's caches. Strides are in floats.
+/// c[i, n] = sum over k of a[i, k] * b[k, n], for blocks in one core's caches. Strides are in floats.
 typedef struct {
     /// A multiple of CK_PRODUCT_ROWS.
     size_t rows;

@@ -9,7 +9,8 @@ CK_INLINE void turn(ck_lanes *x, ck_lanes *y, ck_lanes cosine, ck_lanes sine) {
 
 /// One unit is one token of one sequence.
 CK_INLINE void rotate(const ck_rotary_arguments *a, size_t begin, size_t end, const ck_element type) {
-    const size_t width = a->heads * a->head_width, half = a->head_width / 2, whole = half / CK_LANES * CK_LANES;
+    const size_t width = a->heads * a->head_width, half = a->head_width / 2,
+        whole = half / CK_LANES * CK_LANES;
     const float direction = a->inverse ? -1.0f : 1.0f;
     for (size_t unit = begin; unit < end; unit++) {
         const float *cosines = a->table + unit % a->tokens * a->head_width, *sines = cosines + half;

@@ -1,12 +1,18 @@
 #include "lane_values.h"
 
+/// The largest lane; lanes that are NaN do not count.
+CK_INLINE float max_lanes(ck_lanes value) { return __builtin_reduce_max(value); }
+
 /// Lanes of a row from `i` on; beyond its end they are `rest`.
-CK_INLINE ck_lanes load_row(const void *elements, size_t row, size_t i, size_t width, float rest, const ck_element type) {
+CK_INLINE ck_lanes load_row(const void *elements, size_t row, size_t i, size_t width, float rest,
+    const ck_element type) {
     if (i + CK_LANES <= width) return ck_read(elements, row + i, type);
-    return ck_keep_first(ck_read_some(elements, row + i, width - i, type), (int32_t)(width - i), ck_splat(rest));
+    return ck_keep_first(ck_read_some(elements, row + i, width - i, type), (int32_t)(width - i),
+        ck_splat(rest));
 }
 
-CK_INLINE void store_row(void *elements, size_t row, size_t i, size_t width, ck_lanes value, const ck_element type) {
+CK_INLINE void store_row(void *elements, size_t row, size_t i, size_t width, ck_lanes value,
+    const ck_element type) {
     if (i + CK_LANES <= width) ck_write(elements, row + i, value, type);
     else ck_write_some(elements, row + i, width - i, value, type);
 }
@@ -20,7 +26,7 @@ CK_INLINE void normalise(const ck_softmax_arguments *a, size_t begin, size_t end
             ck_lanes value = load_row(a->input, row, i, a->width, -INFINITY, type);
             top = value > top ? value : top;
         }
-        const ck_lanes maximum = ck_splat(ck_max_lanes(top));
+        const ck_lanes maximum = ck_splat(max_lanes(top));
         for (size_t i = 0; i < a->width; i += CK_LANES) {
             ck_lanes value = ck_exp_values(load_row(a->input, row, i, a->width, 0, type) - maximum);
             size_t left = a->width - i;

@@ -118,11 +118,17 @@ public struct Batcher: Sendable {
     ) -> (train: [UInt32], validation: [UInt32]) {
         precondition(fraction >= 0 && fraction < 1, "a validation fraction of \(fraction)")
         let all = (0..<UInt32(sampleCount)).map { $0 }
-        guard fraction > 0, sampleCount > 1 else { return (all, []) }
-        let count = min(max(Int((Double(sampleCount) * fraction).rounded()), 1), sampleCount - 1)
+        let count = setAsideCount(fraction, of: sampleCount)
+        guard count > 0 else { return (all, []) }
         var random = CounterRandom(seed: seed, purpose: .split)
         let mixed = shuffled(all, with: &random)
         return (mixed[count...].sorted(), mixed[..<count].sorted())
+    }
+
+    /// How many samples `setAside` takes.
+    static func setAsideCount(_ fraction: Double, of sampleCount: Int) -> Int {
+        guard fraction > 0, sampleCount > 1 else { return 0 }
+        return min(max(Int((Double(sampleCount) * fraction).rounded()), 1), sampleCount - 1)
     }
 
     /// A Fisher-Yates shuffle, so that all orders are equally likely.

@@ -6,6 +6,8 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
     case file(FileError)
     /// A file is not what its format or its siblings say it must be.
     case malformed(file: String, expected: String, found: String)
+    /// A line of a text file, counted from 1, is not what its format says it must be.
+    case malformedLine(file: String, line: Int, expected: String, found: String)
     /// No dataset has this name or id; `known` are those that are there.
     case unknownDataset(String, known: [String])
     /// A folder lacks one of the files of a dataset; `tried` are the names looked for.
@@ -14,8 +16,12 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
     case nameTaken(String)
     /// The name breaks the rule for names.
     case badName(String)
+    /// A setting of an import is out of range.
+    case badSetting(String, found: String)
     /// The files changed after the dataset was registered.
     case changed(name: String, expected: String, found: String)
+    /// A split has too few tokens for samples of the model's length.
+    case tooShort(split: String, tokens: Int, needed: Int)
     /// A thread or its memory could not be had.
     case outOfResources(String)
 
@@ -25,6 +31,8 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
         case .file(let error): return error.description
         case .malformed(let file, let expected, let found):
             return "\(file): expected \(expected), found \(found)."
+        case .malformedLine(let file, let line, let expected, let found):
+            return "\(file), line \(line): expected \(expected), found \(found)."
         case .unknownDataset(let name, let known):
             let list = known.isEmpty ? "none" : known.joined(separator: ", ")
             return "There is no dataset \"\(name)\"; known: \(list)."
@@ -34,8 +42,11 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
         case .badName(let name):
             return "\"\(name)\" is not a dataset's name: expected 1 to 64 of a-z, 0-9, '-', '_' and '.', "
                 + "starting with a letter or digit."
+        case .badSetting(let expected, let found): return "Expected \(expected), found \(found)."
         case .changed(let name, let expected, let found):
             return "The files of dataset \"\(name)\" changed: expected SHA-256 \(expected), found \(found)."
+        case .tooShort(let split, let tokens, let needed):
+            return "The \(split) text has \(tokens) tokens, and the model's context needs \(needed)."
         case .outOfResources(let what): return "The system refused \(what)."
         }
     }

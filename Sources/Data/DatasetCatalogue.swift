@@ -14,7 +14,7 @@ public final class DatasetCatalogue: Sendable {
     private static let descriptionName = "dataset.json"
 
     private struct Shared {
-        weak var dataset: ImageDataset?
+        weak var dataset: Dataset?
     }
 
     /// Reads datasets below two folders.
@@ -42,17 +42,16 @@ public final class DatasetCatalogue: Sendable {
     /// Takes about half a second for 70,000 small images; see `startLoading(_:)`.
     ///
     /// - Throws: `DataError.changed` when the files are no longer those that were registered.
-    public func load(_ nameOrID: String) throws(DataError) -> ImageDataset {
+    public func load(_ nameOrID: String) throws(DataError) -> Dataset {
         let entry = try entry(nameOrID)
         return try decoded.withLock { (cache) throws(DataError) in
             if let dataset = cache[entry.info.id]?.dataset, dataset.info == entry.info { return dataset }
-            let files = try DatasetFiles(in: entry.folder)
-            let content = try DatasetDecoder.decode(files, keepingImages: true)
+            let files = try DatasetFiles(in: entry.folder, of: entry.info.kind)
+            let content = try files.decode(keepingContent: true)
             guard content.sha256 == entry.info.sha256 else {
                 throw .changed(name: entry.info.name, expected: entry.info.sha256, found: content.sha256)
             }
-            let dataset = ImageDataset(
-                info: entry.info, train: content.train, validation: content.validation, test: content.test)
+            let dataset = Dataset(info: entry.info, content)
             cache[entry.info.id] = Shared(dataset: dataset)
             return dataset
         }
@@ -69,19 +68,18 @@ public final class DatasetCatalogue: Sendable {
         return pending
     }
 
-    /// Copies a folder of IDX files into the catalogue, checks and measures it, and publishes it at once.
+    /// Copies files into the catalogue, checks and measures them, and publishes the dataset at once.
     ///
     /// - Parameters:
     ///   - name: How jobs will call it; unique.
-    ///   - source: A folder with `train-images-idx3-ubyte` and its three companions, plain or `.gz`,
-    ///     optionally with `validation-...` files.
+    ///   - source: Where the files are.
+    ///   - format: How they are read.
     ///   - id: A new `dst_...` id.
-    ///   - classNames: One per class; numbers are used when their count does not fit.
     ///   - now: Unix seconds.
     /// - Returns: The new dataset.
     /// - Throws: `DataError`; then the catalogue is as before.
-    public func importIDX(
-        _ name: String, from source: String, id: String, classNames: [String] = [], now: Double
+    public func add(
+        _ name: String, from source: String, as format: DatasetFormat, id: String, now: Double
     ) throws(DataError) -> DatasetInfo {
         guard Self.isName(name) else { throw .badName(name) }
         guard Self.isName(id) else { throw .badName(id) }
@@ -90,10 +88,10 @@ public final class DatasetCatalogue: Sendable {
                 throw .nameTaken(name)
             }
             let staging = "\(folder)/\(Self.stagingPrefix)\(id)"
-            let files = try DatasetFiles(in: source)
+            let files = try DatasetFiles(at: source, as: format)
             do throws(DataError) {
-                let info = try Self.stage(files, in: staging) { (content) throws(DataError) in
-                    DatasetInfo(content, id: id, name: name, classNames: classNames, createdAt: now)
+                let info = try Self.stage(files, as: format, in: staging) { content in
+                    DatasetInfo(content, id: id, name: name, createdAt: now)
                 }
                 try DataError.translating { () throws(FileError) in
                     try Folder.synchronize(staging)
@@ -121,18 +119,17 @@ public final class DatasetCatalogue: Sendable {
     private static let stagingPrefix = ".import-"
 
     private static func stage(
-        _ files: DatasetFiles, in staging: String,
-        _ describe: (DatasetDecoder.Content) throws(DataError) -> DatasetInfo
+        _ files: DatasetFiles, as format: DatasetFormat, in staging: String,
+        _ describe: (DecodedDataset) -> DatasetInfo
     ) throws(DataError) -> DatasetInfo {
         try DataError.translating { () throws(FileError) in
             try Folder.make(staging)
-            for path in files.pairs.flatMap({ [$0.images, $0.labels] }) {
-                let name = path.split(separator: "/").last.map(String.init) ?? path
-                try AtomicFile.copy(path, to: "\(staging)/\(name)")
-            }
+            for (path, copy) in files.paths { try AtomicFile.copy(path, to: "\(staging)/\(copy)") }
         }
-        let copies = try DatasetFiles(in: staging)
-        let info = try describe(try DatasetDecoder.decode(copies, keepingImages: false))
+        let copies = try DatasetFiles(at: staging, as: format)
+        var content = try copies.decode(keepingContent: false)
+        if case .idx(let classNames) = format { content = content.naming(classNames) }
+        let info = describe(content)
         try info.write(to: "\(staging)/\(descriptionName)", stamp: copies.stamp())
         return info
     }

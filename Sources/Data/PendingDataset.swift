@@ -1,13 +1,13 @@
 /// A dataset that a background thread is decoding.
 public final class PendingDataset: Sendable {
-    private let outcome = Monitor<Result<ImageDataset, DataError>?>(nil)
+    private let outcome = Monitor<Result<Dataset, DataError>?>(nil)
 
     init() {}
 
     /// Waits until it is decoded.
     ///
     /// - Throws: What decoding threw.
-    public func wait() throws(DataError) -> ImageDataset { try outcome.wait { $0 }.value.get() }
+    public func wait() throws(DataError) -> Dataset { try outcome.wait { $0 }.value.get() }
 
-    func finish(_ result: Result<ImageDataset, DataError>) { outcome.update { $0 = result } }
+    func finish(_ result: Result<Dataset, DataError>) { outcome.update { $0 = result } }
 }

@@ -97,6 +97,33 @@ struct PixelTable: Sendable {
     }
 }
 
+extension PixelTable {
+    /// Gives a rectangle of the image at elements `start...` the mean colour, which is 0.
+    func clear(_ hole: PixelHole, in images: inout MutableSpan<Float>, at start: Int) {
+        precondition(start >= 0 && start + shape.elementCount <= images.count, "no image at \(start)")
+        let width = hole.columns.count * shape.channels
+        for row in hole.rows {
+            let first = start + (row * shape.width + hole.columns.lowerBound) * shape.channels
+            for element in first..<first + width { images[element] = 0 }
+        }
+    }
+}
+
+/// Makes the image at elements `start...` a mixture: `share` of itself, the rest of `other`.
+func mix(_ other: [Float], into images: inout MutableSpan<Float>, at start: Int, share: Float) {
+    precondition(start >= 0 && start + other.count <= images.count, "no image at \(start)")
+    unsafe images.withUnsafeMutableBufferPointer { target in
+        guard let first = target.baseAddress else { return }
+        unsafe cdata_mix(other, other.count, share, first + start)
+    }
+}
+
+/// A rectangle of an image, in pixels; never empty.
+struct PixelHole: Equatable, Sendable {
+    var rows: Range<Int>
+    var columns: Range<Int>
+}
+
 /// How an augmented image is taken from the original: shifted, then mirrored.
 struct PixelView: Equatable, Sendable {
     /// Rows the window is moved down; rows outside the original are black.

@@ -80,4 +80,23 @@ public struct Batch: ~Copyable {
     /// Where in `arena` the target lies, aligned to 64 bytes: `[capacity, targetWidth]`, behind `count`
     /// ignored labels, or zeros where it is floats.
     public var targetSlot: Slot { ring.buffers(slot).target }
+
+    /// Where the input of some of the samples lies; aligned only where they begin at the first.
+    public func inputSlot(_ samples: Range<Int>) -> Slot {
+        inputSlot.part(samples, stride: layout.inputWidth * layout.input.byteCount)
+    }
+
+    /// Where the targets of some of the samples lie, likewise.
+    public func targetSlot(_ samples: Range<Int>) -> Slot {
+        targetSlot.part(samples, stride: layout.targetWidth * layout.target.byteCount)
+    }
+}
+
+extension Slot {
+    /// The bytes of some of the samples of `stride` bytes each.
+    fileprivate func part(_ samples: Range<Int>, stride: Int) -> Slot {
+        let part = Slot(offset: offset + samples.lowerBound * stride, byteCount: samples.count * stride)
+        precondition(samples.lowerBound >= 0 && part.end <= end, "samples \(samples) of a smaller batch")
+        return part
+    }
 }

@@ -26,14 +26,14 @@ struct SystemDataset {
     /// - Returns: The description; its age is that of the training images.
     /// - Throws: `DataError` when the files are unfit or the description cannot be kept.
     func describe(in path: String, rememberedIn memory: String) throws(DataError) -> DatasetInfo {
-        let files = try DatasetFiles(in: path)
+        let files = DatasetFiles.idx(try IDXFiles(in: path))
         let stamp = files.stamp()
         let description = "\(memory)/.\(id).json"
         if let stored = try DatasetInfo.read(description), stored.stamp == stamp { return stored.info }
-        let content = try DatasetDecoder.decode(files, keepingImages: false)
-        let age = Folder.status(of: files.train.images, followingLinks: true)?.modifiedNanoseconds ?? 0
-        let info = DatasetInfo(
-            content, id: id, name: name, classNames: classNames, createdAt: Double(age) / 1e9)
+        let content = try files.decode(keepingContent: false).naming(classNames)
+        let age =
+            files.first.flatMap { Folder.status(of: $0, followingLinks: true)?.modifiedNanoseconds } ?? 0
+        let info = DatasetInfo(content, id: id, name: name, createdAt: Double(age) / 1e9)
         try DataError.translating { () throws(FileError) in try Folder.make(memory) }
         try info.write(to: description, stamp: stamp)
         return info

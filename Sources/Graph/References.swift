@@ -18,6 +18,8 @@ struct References {
 
     let log: ViolationLog
     private var frames: [Frame] = []
+    /// Whether a name was wrong: the layer that it meant would seem unread.
+    private var hasUnknownNames = false
 
     init(log: ViolationLog) { self.log = log }
 
@@ -80,7 +82,7 @@ struct References {
         }
     }
 
-    private func checkTie(to owner: String, at place: Place) {
+    private mutating func checkTie(to owner: String, at place: Place) {
         let at = place.member("tied_to")
         guard let (depth, index) = find(owner) else { return complain(of: owner, at: at) }
         switch frames[depth].layers[index]?.kind {
@@ -97,7 +99,8 @@ struct References {
         return nil
     }
 
-    private func complain(of name: String, at place: Place) {
+    private mutating func complain(of name: String, at place: Place) {
+        hasUnknownNames = true
         if frames.contains(where: { $0.layers.contains { $0?.name == name } }) {
             place.add("unknown_layer", "\"\(name)\" is not complete before this layer", log)
         } else if !frames.contains(where: { $0.layers.contains { $0 == nil } }) {
@@ -112,7 +115,7 @@ struct References {
     }
 
     private func checkAllRead(_ frame: Frame, _ place: Place) {
-        guard !frame.layers.contains(where: { $0 == nil }) else { return }
+        guard !hasUnknownNames, !frame.layers.contains(where: { $0 == nil }) else { return }
         for (index, layer) in frame.layers.enumerated().dropLast() where !frame.isRead[index] {
             place.element(index).add(
                 "unused_layer", "nothing reads \"\(layer?.name ?? "")\" and it is not the last", log)

@@ -11,8 +11,8 @@ struct ShapeInference {
     static let macsMax = 1 << 44
     /// More operations are refused.
     static let nodeCountMax = 20_000
-    /// More learned numbers are refused.
-    static let parameterCountMax = 1 << 40
+    /// More learned numbers are refused; one tensor of them may have 2^40.
+    static let parameterCountMax = 1 << 41
 
     /// One layer at its place.
     struct Site {
@@ -171,7 +171,7 @@ struct ShapeInference {
     ) throws(InvalidInput) -> Graph.ParameterID {
         let shape = try checkedShape(dimensions, what, place)
         guard shape.elementCount <= Self.parameterCountMax - parameterCount else {
-            throw place.refusal("too_large", "up to the \(what) there are more than 2^40 learned numbers")
+            throw place.refusal("too_large", "up to the \(what) there are more than 2^41 learned numbers")
         }
         parameterCount += shape.elementCount
         return graph.addParameter(

@@ -59,67 +59,102 @@ public enum Convolution {
     /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        fusing: [PostOperation] = [], training: Bool = true, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let descriptor = try forwardDescriptor(
-            shape, element, weights: weights, fusing: fusing, training: training, on: engine)
-        return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
+        fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
+        on engine: DNNEngine
+    ) throws(KernelError) -> any LayerKernel {
+        let isReading = fusing.contains(.addToDestination)
+        return try choose(shape, element, isReading ? .direct : algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.forward(shape, element, weights: weights, fusing: fusing)
+            }
+            let descriptor = try forwardDescriptor(
+                shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
+            return try Primitive(
+                descriptor, Primitive.forwardUses(fusing: fusing),
+                outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
+        }
     }
 
     /// The gradient of the input from that of the output.
     public static func backwardData(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
-        let geometry = Geometry(shape)
-        try unsafe KernelError.check(
-            dnnl_dilated_convolution_backward_data_desc_init(
-                &operation, dnnl_convolution_direct, &layouts.source, &layouts.weight, &layouts.destination,
-                geometry.strides,
-                geometry.dilations, geometry.padding, geometry.padding),
-            "describe the data gradient of a convolution")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the data gradient of a convolution", hint: hint, on: engine)
-        return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+        algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
+    ) throws(KernelError) -> any LayerKernel {
+        try choose(shape, element, algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.backwardData(shape, element, weights: weights)
+            }
+            let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
+            var operation = dnnl_convolution_desc_t()
+            var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
+            let geometry = Geometry(shape)
+            try unsafe KernelError.check(
+                dnnl_dilated_convolution_backward_data_desc_init(
+                    &operation, how.kind, &layouts.source, &layouts.weight, &layouts.destination,
+                    geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
+                "describe the data gradient of a convolution")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the data gradient of a convolution", hint: hint, on: engine)
+            return try Primitive(
+                descriptor, Primitive.backwardDataUses,
+                outer: how.outer(DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+        }
     }
 
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, element, weights: weights, weightElement: .float32)
-        let geometry = Geometry(shape)
-        try unsafe KernelError.check(
-            dnnl_dilated_convolution_backward_weights_desc_init(
-                &operation, dnnl_convolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
-                &layouts.destination, geometry.strides,
-                geometry.dilations, geometry.padding, geometry.padding),
-            "describe the weight gradient of a convolution")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
-        return try Primitive(
-            descriptor,
-            Primitive.backwardWeightsUses, on: engine)
+        algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
+    ) throws(KernelError) -> any LayerKernel {
+        try choose(shape, element, algorithm) { how throws(KernelError) in
+            if how == .depthwise {
+                return try DepthwiseConvolution.backwardWeights(shape, element, weights: weights)
+            }
+            let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
+            var operation = dnnl_convolution_desc_t()
+            var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
+            let geometry = Geometry(shape)
+            try unsafe KernelError.check(
+                dnnl_dilated_convolution_backward_weights_desc_init(
+                    &operation, how.kind, &layouts.source, &layouts.weight, &layouts.bias,
+                    &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
+                    geometry.padding),
+                "describe the weight gradient of a convolution")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
+            return try Primitive(
+                descriptor, Primitive.backwardWeightsUses,
+                outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+        }
+    }
+
+    /// Makes a pass by the algorithm asked for, or by the one that the shape suggests.
+    ///
+    /// A suggested algorithm may not be there: for an operation fused behind it, for weights in another
+    /// layout, or, Winograd's, on a processor without AVX-512. The direct one does all of it.
+    private static func choose(
+        _ shape: ConvolutionShape, _ element: ElementType, _ algorithm: ConvolutionAlgorithm?,
+        _ make: (ConvolutionAlgorithm) throws(KernelError) -> any LayerKernel
+    ) throws(KernelError) -> any LayerKernel {
+        if let algorithm { return try make(algorithm) }
+        let suggested = ConvolutionAlgorithm.suggested(for: shape, element)
+        if suggested != .direct, let kernel = try? make(suggested) { return kernel }
+        return try make(.direct)
     }
 
     private static func forwardDescriptor(
-        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout? = nil,
-        fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
+        _ shape: ConvolutionShape, _ element: ElementType, _ how: ConvolutionAlgorithm,
+        weights: TensorLayout? = nil, fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_convolution_desc_t()
-        var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
+        var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
         let geometry = Geometry(shape)
+        // For inference Winograd would keep the weights transformed, a layout that cannot be read back.
+        let isTraining = training || how == .winograd
         try unsafe KernelError.check(
             dnnl_dilated_convolution_forward_desc_init(
-                &operation, training ? dnnl_forward_training : dnnl_forward_inference,
-                dnnl_convolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
-                &layouts.destination, geometry.strides,
+                &operation, isTraining ? dnnl_forward_training : dnnl_forward_inference, how.kind,
+                &layouts.source, &layouts.weight, &layouts.bias, &layouts.destination, geometry.strides,
                 geometry.dilations, geometry.padding, geometry.padding), "describe a convolution")
         // With few input channels the batch-reduce kernel starves: 5x5 on one channel took 290 us where the
         // direct kernel took 150 (batch 64, 28x28, two threads).
@@ -127,6 +162,18 @@ public enum Convolution {
         return try unsafe PrimitiveDescriptor.find(
             &operation, "find a convolution", attributes: PrimitiveAttributes(fusing: fusing), on: engine
         ) { name in !fewChannels || name.hasPrefix("jit") }
+    }
+}
+
+extension ConvolutionShape {
+    func sourceLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
+        try .channelsLast(
+            batch: batch, channels: inChannels, height: inHeight, width: inWidth, element: element)
+    }
+
+    func destinationLayout(_ element: ElementType) throws(KernelError) -> TensorLayout {
+        try .channelsLast(
+            batch: batch, channels: outChannels, height: outHeight, width: outWidth, element: element)
     }
 }
 
@@ -152,21 +199,26 @@ private struct Layouts {
     var destination: dnnl_memory_desc_t
 
     init(
-        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, weightElement: ElementType
+        _ shape: ConvolutionShape, _ element: ElementType, _ how: ConvolutionAlgorithm,
+        weights: TensorLayout?, weightElement: ElementType
     ) throws(KernelError) {
-        source = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.inChannels, height: shape.inHeight, width: shape.inWidth,
-            element: element
-        ).descriptor
+        switch how {
+        case .direct, .depthwise:
+            source = try shape.sourceLayout(element).descriptor
+            destination = try shape.destinationLayout(element).descriptor
+        case .winograd:
+            source = try TensorLayout.any(
+                [shape.batch, shape.inChannels, shape.inHeight, shape.inWidth], element: element
+            ).descriptor
+            destination = try TensorLayout.any(
+                [shape.batch, shape.outChannels, shape.outHeight, shape.outWidth], element: element
+            ).descriptor
+        }
         if let weights {
             weight = weights.descriptor
         } else {
             weight = try TensorLayout.any(shape.weightExtents, element: weightElement).descriptor
         }
         bias = (shape.hasBias ? try TensorLayout.rowMajor([shape.outChannels]) : .absent).descriptor
-        destination = try TensorLayout.channelsLast(
-            batch: shape.batch, channels: shape.outChannels, height: shape.outHeight, width: shape.outWidth,
-            element: element
-        ).descriptor
     }
 }

@@ -54,6 +54,17 @@ public struct LossResult: BitwiseCopyable, Sendable, Equatable {
     /// Rows whose label is not the ignored one: what a mean is taken over.
     public var counted: Int64
 
+    /// Of no rows.
+    public init() { (lossSum, correct, rows, counted) = (0, 0, 0, 0) }
+
+    /// Adds another part of the same batch.
+    public mutating func add(_ other: LossResult) {
+        lossSum += other.lossSum
+        correct += other.correct
+        rows += other.rows
+        counted += other.counted
+    }
+
     /// Bytes in the arena.
     public static let byteCount = MemoryLayout<ck_loss_result>.size
 

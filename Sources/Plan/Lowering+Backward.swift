@@ -64,6 +64,7 @@ extension Lowering {
     ) throws(PlanError) -> [BufferID?] {
         let node = graph[id]
         let gradient = added(entry, of: node.output)
+        if let owner = normOwners[id] { return backwardAbsorbed(node, by: owner, gradient, needs: needs) }
         switch node.operation {
         case .convolution, .linear, .transposedConvolution:
             return [try backwardWeighted(node, gradient, needs[0])]
@@ -71,7 +72,11 @@ extension Lowering {
         case .dropout(let probability): return [backwardDropout(node, probability, gradient)]
         case .pooling(let pool): return [try backwardPooling(node, pool, gradient)]
         case .adaptiveAveragePooling: return [backwardAdaptivePooling(node, gradient)]
-        case .batchNorm(let norm): return [try backwardBatchNorm(node, norm, gradient, needs[0])]
+        case .batchNorm: return [try backwardBatchNorm(node, gradient, needs[0])]
+        case .layerNorm(let epsilon): return [try backwardRowNorm(node, .layer, epsilon: epsilon, gradient)]
+        case .rmsNorm(let epsilon): return [try backwardRowNorm(node, .rms, epsilon: epsilon, gradient)]
+        case .groupNorm(let groups, let epsilon):
+            return [try backwardGroupNorm(node, groups: groups, epsilon: epsilon, gradient)]
         case .view: return [gradient]
         case .permute(let axes): return [try backwardPermute(node, axes, gradient)]
         case .add: return needs.map { $0 ? gradient : nil }
@@ -90,7 +95,6 @@ extension Lowering {
         case .rotary(let heads, let base):
             return [try backwardRotary(node, heads: heads, base: base, gradient)]
         case .attention(let attention): return [backwardAttention(node, attention, gradient)]
-        default: preconditionFailure("\(node.name)")
         }
     }
 

@@ -31,7 +31,10 @@ extension Lowering {
         case .dropout(let probability): forwardDropout(node, probability)
         case .pooling(let pool): try forwardPooling(node, pool)
         case .adaptiveAveragePooling: forwardAdaptivePooling(node)
-        case .batchNorm(let norm): try forwardBatchNorm(node, norm)
+        case .batchNorm(let norm): forwardBatchNorm(node, norm)
+        case .layerNorm(let epsilon): forwardRowNorm(node, .layer, epsilon: epsilon)
+        case .rmsNorm(let epsilon): forwardRowNorm(node, .rms, epsilon: epsilon)
+        case .groupNorm(let groups, let epsilon): forwardGroupNorm(node, groups: groups, epsilon: epsilon)
         case .view: place(node.output, in: activation(node.inputs[0]))
         case .permute(let axes): try forwardPermute(node, axes)
         case .add: forwardAdd(node)
@@ -45,7 +48,6 @@ extension Lowering {
         case .selectToken(let index): forwardSelectToken(node, index)
         case .rotary(let heads, let base): try forwardRotary(node, heads: heads, base: base)
         case .attention(let attention): forwardAttention(node, attention)
-        default: preconditionFailure("\(node.name)")
         }
     }
 }

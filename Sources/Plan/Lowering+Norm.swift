@@ -2,56 +2,80 @@ internal import Graph
 internal import Kernels
 internal import Tensor
 
-/// Normalisation.
+/// Normalisation of rows and of groups.
 extension Lowering {
-    mutating func forwardBatchNorm(_ node: Graph.Node, _ norm: Operation.BatchNorm) throws(PlanError) {
-        let shape = shapes.batchNormalization(norm, node)
-        let parameters = node.parameters.map { parameterBuffer($0) }
+    mutating func forwardRowNorm(_ node: Graph.Node, _ kind: RowNorm.Kind, epsilon: Double) {
+        let norm = rowNorm(node, kind, epsilon)
         let input = activation(node.inputs[0])
-        let output = addOutput(of: node)
-        guard mode.isTraining else {
-            let primitive = try kernels { () throws(KernelError) in
-                try BatchNormalization.inference(shape, on: engine)
-            }
-            emit("\(node.name) forward", primitive, [input] + parameters + [output])
-            return
-        }
-        let primitive = try kernels { () throws(KernelError) in
-            try BatchNormalization.training(shape, on: engine)
-        }
-        let mean = addBuffer("\(node.name) mean", floats: shape.channels)
-        let variance = addBuffer("\(node.name) variance", floats: shape.channels)
-        saved[current] = [mean, variance]
-        emit(
-            "\(node.name) forward", primitive, [input, parameters[0], parameters[1], mean, variance, output])
-        guard mode.learns, !isRecomputing else { return }
-        emit(
-            "\(node.name) running statistics",
-            BatchNormalization.runningStatistics(shape, momentum: Float(norm.momentum)),
-            [mean, variance, parameters[2], parameters[3]])
+        let statistics = addBuffer("\(node.name) statistics")
+        saved[current] = [statistics]
+        let operands =
+            [input] + node.parameters.map { parameterBuffer($0) } + [addOutput(of: node), statistics]
+        emit("\(node.name) forward", norm.forward(), operands)
     }
 
-    mutating func backwardBatchNorm(
-        _ node: Graph.Node, _ norm: Operation.BatchNorm, _ gradient: BufferID, _ needsInput: Bool
-    ) throws(PlanError) -> BufferID? {
-        guard let saved = saved[current], let scale = graph.parameter(.scale, of: node),
-            let shift = graph.parameter(.shift, of: node)
-        else { return nil }
-        let shape = shapes.batchNormalization(norm, node)
-        let primitive = try kernels { () throws(KernelError) in
-            try BatchNormalization.backward(shape, on: engine)
+    mutating func backwardRowNorm(
+        _ node: Graph.Node, _ kind: RowNorm.Kind, epsilon: Double, _ gradient: BufferID
+    ) throws(PlanError) -> BufferID {
+        let norm = rowNorm(node, kind, epsilon)
+        var operands = [activation(node.inputs[0])] + (saved[current] ?? [])
+        if let scale = graph.parameter(.scale, of: node) { operands.append(parameterBuffer(scale)) }
+        let result = replacing(gradient, node)
+        operands += [gradient, result]
+        let gradients = node.parameters.map { addBuffer("\(graph[$0].name) gradient") }
+        operands += gradients
+        if !gradients.isEmpty { operands.append(addBuffer("\(node.name) scratch")) }
+        emit("\(node.name) backward", norm.backward(), operands)
+        for (parameter, gradient) in zip(node.parameters, gradients) {
+            try finish(parameter, gradient, store[parameter].layout)
         }
-        let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
-        let scaleGradient = addBuffer("\(graph[scale].name) gradient", floats: shape.channels)
-        let shiftGradient = addBuffer("\(graph[shift].name) gradient", floats: shape.channels)
-        emit(
-            "\(node.name) backward", primitive,
-            [activation(node.inputs[0])] + saved + [
-                gradient, parameterBuffer(scale), parameterBuffer(shift), result, scaleGradient,
-                shiftGradient,
-            ])
-        try finish(scale, scaleGradient, store[scale].layout)
-        try finish(shift, shiftGradient, store[shift].layout)
-        return needsInput ? result : nil
+        return result
+    }
+
+    private func rowNorm(_ node: Graph.Node, _ kind: RowNorm.Kind, _ epsilon: Double) -> RowNorm {
+        let value = graph[node.output]
+        var norm = RowNorm(
+            kind, rows: batch * value.positions, width: value.channels, epsilon: Float(epsilon))
+        norm.affine = [.none, .scale, .scaleAndShift][min(node.parameters.count, 2)]
+        norm.type = element(node.output)
+        return norm
+    }
+
+    mutating func forwardGroupNorm(_ node: Graph.Node, groups: Int, epsilon: Double) {
+        let norm = groupNorm(node, groups, epsilon)
+        let input = activation(node.inputs[0])
+        let statistics = addBuffer("\(node.name) statistics")
+        saved[current] = [statistics]
+        let operands =
+            [input] + node.parameters.map { parameterBuffer($0) }
+            + [addOutput(of: node), statistics, addBuffer("\(node.name) scratch")]
+        emit("\(node.name) forward", norm.forward(), operands)
+    }
+
+    mutating func backwardGroupNorm(
+        _ node: Graph.Node, groups: Int, epsilon: Double, _ gradient: BufferID
+    ) throws(PlanError) -> BufferID {
+        let norm = groupNorm(node, groups, epsilon)
+        var operands = [activation(node.inputs[0])] + (saved[current] ?? [])
+        if let scale = graph.parameter(.scale, of: node) { operands.append(parameterBuffer(scale)) }
+        let result = replacing(gradient, node)
+        operands += [gradient, result]
+        let gradients = node.parameters.map { addBuffer("\(graph[$0].name) gradient") }
+        operands += gradients + [addBuffer("\(node.name) scratch")]
+        emit("\(node.name) backward", norm.backward(), operands)
+        for (parameter, gradient) in zip(node.parameters, gradients) {
+            try finish(parameter, gradient, store[parameter].layout)
+        }
+        return result
+    }
+
+    private func groupNorm(_ node: Graph.Node, _ groups: Int, _ epsilon: Double) -> GroupNorm {
+        let value = graph[node.output]
+        var norm = GroupNorm(
+            batch: batch, area: value.positions, channels: value.channels, groups: groups,
+            epsilon: Float(epsilon))
+        norm.isAffine = !node.parameters.isEmpty
+        norm.type = element(node.output)
+        return norm
     }
 }

@@ -88,8 +88,8 @@ extension Lowering {
 
     /// Makes a primitive over the parameter's own layout, or over any where that one has only plain loops.
     private func preferringStored(
-        _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> Primitive
-    ) throws(PlanError) -> Primitive {
+        _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
+    ) throws(PlanError) -> any LayerKernel {
         try kernels { () throws(KernelError) in
             if options.precision == .float32, let stored = try? make(store[id].layout),
                 !stored.isReference

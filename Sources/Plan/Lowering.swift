@@ -25,6 +25,9 @@ struct Lowering {
     var saved: [Graph.NodeID: [BufferID]] = [:]
     /// Nodes that run inside an earlier one.
     var absorbed: Set<Graph.NodeID> = []
+    /// What runs inside each batch normalisation, and inside which one a node runs.
+    var normFusions: [Graph.NodeID: NormFusion] = [:]
+    var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     /// What a repeated forward pass starts from: never written over.

@@ -81,7 +81,7 @@ extension NodeShapes {
     func forward(
         _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation], training: Bool,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window):
             try Convolution.forward(
@@ -100,7 +100,7 @@ extension NodeShapes {
 
     func backwardData(
         _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window):
             try Convolution.backwardData(
@@ -117,7 +117,7 @@ extension NodeShapes {
 
     func backwardWeights(
         _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window):
             try Convolution.backwardWeights(

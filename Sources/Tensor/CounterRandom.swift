@@ -7,6 +7,7 @@ public enum RandomPurpose: UInt32, Sendable {
     case dropout = 5
     case test = 6
     case window = 7
+    case mixing = 8
 }
 
 /// A counter-based generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

@@ -33,7 +33,7 @@ extension Trainer {
             ])
     }
 
-    /// Stores the model alone, with PyTorch's names and order.
+    /// Stores the model alone, with PyTorch's names and order; the averages where weights are averaged.
     ///
     /// `description` goes into the file's metadata beside the architecture: classes, normalisation.
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
@@ -41,6 +41,8 @@ extension Trainer {
     {
         var metadata = ["format": "pt", Key.model: task.model.json.encoded()]
         for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        program.swapAverages()
+        defer { program.swapAverages() }
         return try write(path, parts: [.value], metadata: metadata)
     }
 
@@ -89,11 +91,11 @@ extension Trainer {
         state = restored
     }
 
-    /// Takes over the parameters alone, as from the best checkpoint of the run; throws as `restore` does.
+    /// Takes over the parameters and their averages alone, as from the best checkpoint of the run; throws as `restore` does.
     public func restoreParameters(from path: String, sha256: String?) throws(TrainingError) {
         try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
-        try load(reader, [.value])
+        try load(reader, program.store.parts.filter { $0 == .value || $0 == .average })
     }
 
     private func verify(_ path: String, _ sha256: String?) throws(TrainingError) {

@@ -18,16 +18,18 @@ extension Trainer {
 
     /// Runs the model in evaluation mode over a split; changes nothing.
     ///
+    /// Where weights are averaged, it is the averages that are measured.
+    ///
     /// - Returns: nil when the observer asked to stop half way.
     public func evaluate(
         _ split: Split, observer: (any TrainingObserver)? = nil
     ) throws(TrainingError) -> EvaluationResult? {
-        let source = split == .test ? task.whole(task.dataset.test) : task.sources.validation
-        let batcher = Batcher(
-            indices: source.indices, batchSize: TrainingTask.evaluationBatch(task.options), order: .stored)
-        let filler = ImageFiller(source.split, of: task.dataset.info)
+        program.swapAverages()
+        defer { program.swapAverages() }
+        let (dataset, reading) = (task.dataset, task.reading)
+        let feed = split == .test ? dataset.testFeed(reading) : dataset.validationFeed(reading)
         let prefetcher: Prefetcher
-        do { prefetcher = try Prefetcher(batcher, filler: filler, epochs: 1) } catch { throw .data(error) }
+        do { prefetcher = try feed.prefetcher(epochs: 1) } catch { throw .data(error) }
         var tally = TrainingState.Tally()
         while let batch = prefetcher.next() {
             if observer?.stopReason != nil { return nil }
@@ -39,7 +41,7 @@ extension Trainer {
                 return try plan.run(
                     StepState(seed: task.seed, step: 0, learningRate: 0, inverseCount: 1))
             }
-            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: batch.count)
+            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: Int(result.counted))
         }
         return EvaluationResult(loss: tally.loss, accuracy: tally.accuracy, samples: tally.samples)
     }

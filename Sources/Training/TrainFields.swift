@@ -7,16 +7,34 @@ internal import Plan
 public enum TrainFields {
     static let epochs = Field.integer(
         "epochs", default: 10, in: 1...100_000, "Passes over the training split.")
+    static let steps = Field.optionalInteger(
+        "steps", in: 1...100_000_000, "Steps of the whole run; takes the place of epochs.")
+    static let evaluationSteps = Field.optionalInteger(
+        "eval_every_steps", in: 1...100_000_000, "Steps between evaluations; null evaluates after each epoch."
+    )
     static let batchSize = Field.automaticInteger(
         "batch_size", default: .value(64), in: 1...65_536,
         "Samples per step; \"auto\" is 64, or the largest power of two below that the memory budget holds.")
+    static let microBatchSize = Field.optionalInteger(
+        "micro_batch_size", in: 1...65_536,
+        "Samples in memory at once: a step's gradient is gathered from parts of this size, weighted by their "
+            + "samples. null takes the whole batch. Batch normalisation sees the parts.")
     static let precision = Field.choice(
-        "precision", of: TrainOptions.Precision.self, default: .fp32, "Arithmetic of a step.")
+        "precision", of: TrainOptions.Precision.self, default: .fp32,
+        "What activations are stored as: fp32, or bf16 with parameters, statistics and losses in fp32.")
     static let loss = Field.choice(
         "loss", of: TrainOptions.LossName.self, default: .crossEntropy,
-        "cross_entropy on class labels, or mse against one-hot labels.")
+        "cross_entropy on class labels; mse, l1, huber, bce and kl against one-hot labels.")
     static let labelSmoothing = Field.number(
         "label_smoothing", default: 0, in: 0...0.99, "Share of the target that is spread over all classes.")
+    static let huberDelta = Field.number(
+        "huber_delta", default: 1, in: 1e-6...1e6, "Difference from which on the huber loss is linear.")
+    static let clipNorm = Field.optionalNumber(
+        "clip_grad_norm", in: 0...1e9, exclusiveMinimum: true,
+        "Largest norm of all gradients together; larger ones are scaled down.")
+    static let averageDecay = Field.optionalNumber(
+        "ema_decay", in: 0...1, exclusiveMaximum: true,
+        "Decay of an average of the weights, which then is what is evaluated and stored.")
     static let validationFraction = Field.number(
         "validation_fraction", default: 0, in: 0...0.9,
         "Part of the training split set aside for val_* when the dataset has no validation split; 0 uses the "
@@ -25,52 +43,43 @@ public enum TrainFields {
         "checkpoint_every_seconds", default: 30, in: 1...3600, "Longest time between checkpoints.")
     static let keep = Field.choice(
         "keep", of: TrainOptions.Keep.self, default: .last,
-        "Whose weights become the model: the last epoch's, or those of the best val_accuracy.")
+        "Whose weights become the model: the last, or those of the best evaluation by val_accuracy, or by "
+            + "early_stopping's metric.")
 
-    static let optimizerName = Field.choice(
-        "name", of: TrainOptions.OptimizerName.self, default: .sgd, "The update rule.")
-    static let learningRate = Field.number("lr", default: 0.1, in: 0...1e3, "Learning rate.")
-    static let momentum = Field.number(
-        "momentum", default: 0, in: 0...0.9999, "Weight of the past gradients.")
-    static let nesterov = Field.bool("nesterov", default: false, "Whether momentum looks ahead.")
-    static let weightDecay = Field.number(
-        "weight_decay", default: 0, in: 0...10, "Decay of the weights (L2).")
-    static let decaysAll = Field.bool(
-        "decay_bias_and_norm", default: false,
-        "Whether biases and normalisation parameters decay too, as in PyTorch.")
-    static let optimizerSchema = ObjectSchema(
-        "optimizer", "How parameters change.",
-        fields: [optimizerName, learningRate, momentum, nesterov, weightDecay, decaysAll])
-    static let optimizer = Field.object("optimizer", optimizerSchema, "How parameters change.")
-
-    static let scheduleName = Field.choice(
-        "name", of: TrainOptions.ScheduleName.self, default: .constant, "The learning rate's curve.")
-    static let warmupSteps = Field.integer(
-        "warmup_steps", default: 0, in: 0...100_000_000, "Steps over which the rate rises to lr.")
-    static let minRatio = Field.number(
-        "min_lr_ratio", default: 0, in: 0...1, "Where linear and cosine end, as a part of lr.")
-    static let stepSize = Field.integer(
-        "step_size", default: 1, in: 1...100_000, "Epochs between the drops of step.")
-    static let gamma = Field.number("gamma", default: 0.1, in: 0...1, "Factor of each drop of step.")
-    static let scheduleSchema = ObjectSchema(
-        "lr_schedule", "The learning rate's curve.",
-        fields: [scheduleName, warmupSteps, minRatio, stepSize, gamma])
-    static let schedule = Field.object("lr_schedule", scheduleSchema, "The learning rate's curve.")
+    static let patience = Field.integer(
+        "patience", default: 3, in: 1...100_000, "Evaluations in a row without a better one.")
+    static let minDelta = Field.number(
+        "min_delta", default: 0, in: 0...1e9, "By how much an evaluation must be better.")
+    static let metric = Field.choice(
+        "metric", of: TrainOptions.Metric.self, default: .loss, "What evaluations are judged by.")
+    static let earlyStoppingSchema = ObjectSchema(
+        "early_stopping", "Stops when nothing gets better, and keeps the best weights.",
+        fields: [patience, minDelta, metric])
+    static let earlyStopping = Field.object(
+        "early_stopping", earlyStoppingSchema, "Stops when nothing gets better, and keeps the best weights.")
 
     static let randomCrop = Field.integer(
         "random_crop", default: 0, in: 0...64, "Padding out of which a window is cut at random; 0 is off.")
     static let horizontalFlip = Field.bool(
         "horizontal_flip", default: false, "Whether half of the images are mirrored.")
+    static let cutout = Field.integer(
+        "cutout", default: 0, in: 0...4096,
+        "Side in pixels of a square at a random place that is blanked; 0 is off.")
+    static let mixup = Field.number(
+        "mixup", default: 0, in: 0...100,
+        "Images and labels of a batch are mixed in the ratio of a draw from Beta(mixup, mixup); 0 is off.")
     static let augmentSchema = ObjectSchema(
-        "augment", "Random changes of the training images.", fields: [randomCrop, horizontalFlip])
+        "augment", "Random changes of the training images.",
+        fields: [randomCrop, horizontalFlip, cutout, mixup])
     static let augment = Field.object("augment", augmentSchema, "Random changes of the training images.")
 
     /// The whole object.
     public static let schema = ObjectSchema(
         "train", "How the model is trained.",
         fields: [
-            epochs, batchSize, precision, loss, labelSmoothing, optimizer, schedule, validationFraction,
-            augment, checkpointSeconds, keep,
+            epochs, steps, evaluationSteps, batchSize, microBatchSize, precision, loss, labelSmoothing,
+            huberDelta, OptimizerFields.object, ScheduleFields.object, clipNorm, averageDecay,
+            validationFraction, augment, checkpointSeconds, keep, earlyStopping,
         ])
 }
 
@@ -81,49 +90,52 @@ extension TrainOptions {
     public static func read(_ reader: inout ObjectReader) -> (options: TrainOptions, choosesBatchSize: Bool) {
         var options = TrainOptions()
         options.epochs = reader.read(TrainFields.epochs)
+        options.steps = reader.read(TrainFields.steps)
+        options.evaluationSteps = reader.read(TrainFields.evaluationSteps)
         let batchSize = reader.read(TrainFields.batchSize)
         options.batchSize = batchSize.resolved(64)
-        _ = reader.read(TrainFields.precision)
-        let loss = reader.read(TrainFields.loss)
-        let smoothing = reader.read(TrainFields.labelSmoothing)
-        options.loss =
-            loss == .mse ? .meanSquaredError(oneHot: true) : .crossEntropy(labelSmoothing: Float(smoothing))
-        if loss == .mse, smoothing > 0 {
-            reader.log.add(
-                reader.pointer(to: "label_smoothing"), "invalid_value", "mse takes no label smoothing")
-        }
+        options.microBatchSize = reader.read(TrainFields.microBatchSize)
+        options.precision = reader.read(TrainFields.precision)
+        options.readLoss(&reader)
         options.validationFraction = reader.read(TrainFields.validationFraction)
         options.checkpointSeconds = reader.read(TrainFields.checkpointSeconds)
         options.keep = reader.read(TrainFields.keep)
-        _ = reader.readObject(TrainFields.optimizer, assumesEmpty: true) { options.readOptimizer(&$0) }
-        _ = reader.readObject(TrainFields.schedule, assumesEmpty: true) { options.readSchedule(&$0) }
+        _ = reader.readObject(OptimizerFields.object, assumesEmpty: true) { options.readOptimizer(&$0) }
+        options.optimizer.clipNorm = reader.read(TrainFields.clipNorm)
+        options.optimizer.averageDecay = reader.read(TrainFields.averageDecay)
+        _ = reader.readObject(ScheduleFields.object, assumesEmpty: true) { options.readSchedule(&$0) }
         _ = reader.readObject(TrainFields.augment, assumesEmpty: true) { nested in
             options.augmentation = Augmentation(
                 cropPadding: nested.read(TrainFields.randomCrop),
-                flipsHorizontally: nested.read(TrainFields.horizontalFlip))
+                flipsHorizontally: nested.read(TrainFields.horizontalFlip),
+                cutoutSide: nested.read(TrainFields.cutout), mixupAlpha: nested.read(TrainFields.mixup))
         }
+        options.earlyStopping = reader.readObject(TrainFields.earlyStopping) { nested in
+            EarlyStopping(
+                patience: nested.read(TrainFields.patience), minDelta: nested.read(TrainFields.minDelta),
+                metric: nested.read(TrainFields.metric))
+        }
+        if options.earlyStopping != nil { options.keep = .best }
         return (options, batchSize == .automatic)
     }
 
-    private mutating func readOptimizer(_ reader: inout ObjectReader) {
-        _ = reader.read(TrainFields.optimizerName)
-        learningRate = reader.read(TrainFields.learningRate)
-        let momentum = reader.read(TrainFields.momentum)
-        let nesterov = reader.read(TrainFields.nesterov)
-        optimizer.rule = .sgd(momentum: momentum, nesterov: nesterov)
-        optimizer.weightDecay = Float(reader.read(TrainFields.weightDecay))
-        optimizer.decaysBiasAndNorm = reader.read(TrainFields.decaysAll)
-        if nesterov, momentum == 0 {
+    private mutating func readLoss(_ reader: inout ObjectReader) {
+        let name = reader.read(TrainFields.loss)
+        let smoothing = reader.read(TrainFields.labelSmoothing)
+        let delta = reader.read(TrainFields.huberDelta)
+        loss =
+            switch name {
+            case .crossEntropy: .crossEntropy(labelSmoothing: Float(smoothing))
+            case .mse: .meanSquaredError(oneHot: true)
+            case .l1: .meanAbsoluteError(oneHot: true)
+            case .huber: .huber(delta: Float(delta), oneHot: true)
+            case .bce: .binaryCrossEntropy(oneHot: true)
+            case .kl: .klDivergence(oneHot: true)
+            }
+        if name != .crossEntropy, smoothing > 0 {
             reader.log.add(
-                reader.pointer(to: "nesterov"), "invalid_value", "Nesterov momentum needs a momentum above 0")
+                reader.pointer(to: "label_smoothing"), "invalid_value",
+                "\(name.rawValue) takes no label smoothing")
         }
-    }
-
-    private mutating func readSchedule(_ reader: inout ObjectReader) {
-        schedule = reader.read(TrainFields.scheduleName)
-        warmupSteps = reader.read(TrainFields.warmupSteps)
-        minRatio = reader.read(TrainFields.minRatio)
-        stepSize = reader.read(TrainFields.stepSize)
-        gamma = reader.read(TrainFields.gamma)
     }
 }

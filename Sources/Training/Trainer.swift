@@ -12,12 +12,14 @@ public final class Trainer {
     public let task: TrainingTask
     public let program: Program
     public internal(set) var state = TrainingState()
+    /// Steps of the whole run.
+    public let steps: Int
     /// Steps of an epoch.
     public let stepsPerEpoch: Int
     /// Steps that one point of the curves stands for, so that a long run's curve stays within `pointsMax`.
     public let stepsPerPoint: Int
-    private let source: TrainingTask.Source
-    private let rates: LearningRateSchedule
+    private let feed: BatchFeed
+    private var rates: LearningRateSchedule
 
     /// Points of one curve at the most.
     public static let pointsMax = 20_000
@@ -25,12 +27,13 @@ public final class Trainer {
     /// Compiles and allocates the program and draws the parameters.
     public init(_ task: TrainingTask) throws(TrainingError) {
         self.task = task
-        source = task.sources.train
-        stepsPerEpoch = (source.indices.count + task.options.batchSize - 1) / task.options.batchSize
-        let steps = task.options.epochs * stepsPerEpoch
+        do { try task.dataset.info.check(task.reading) } catch { throw .data(error) }
+        feed = task.dataset.trainingFeed(task.reading)
+        stepsPerEpoch = feed.batcher.batchCount
+        steps = task.options.totalSteps(stepsPerEpoch: stepsPerEpoch)
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
-        let options = TrainingTask.programOptions(task.dataset.info, task.options)
+        let options = TrainingTask.programOptions(task.dataset.info, task.model, task.options)
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
@@ -41,15 +44,22 @@ public final class Trainer {
         for (index, id) in program.graph.parameterIDs.enumerated() {
             let values = Initializer.values(
                 of: program.graph[id], index: index, rule: task.model.initialization, seed: task.seed)
-            try planning { () throws(PlanError) in try program.write(values, to: id) }
+            for part in [ParameterStore.Part.value, .average] {
+                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
+            }
         }
     }
 
-    public var steps: Int { task.options.epochs * stepsPerEpoch }
-
     /// Bytes of the arena and of the prefetched batches.
     public var byteCount: Int {
-        program.byteCount + TrainingTask.inputByteCount(task.dataset.info, task.options)
+        program.byteCount
+            + (TrainingTask.inputByteCount(task.dataset.info, task.model, task.options) ?? 0)
+    }
+
+    /// Whether training has stopped because nothing got better any more.
+    public var hasStoppedEarly: Bool {
+        guard let stopping = task.options.earlyStopping else { return false }
+        return state.evaluationsSinceBest >= stopping.patience
     }
 
     /// Trains to the end, or until the observer asks to stop.
@@ -57,31 +67,41 @@ public final class Trainer {
     /// - Returns: nil at the end; the reason otherwise. Before a pause or a drain the observer has been asked
     ///   to store a checkpoint.
     public func run(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
-        let batcher = Batcher(
-            indices: source.indices, batchSize: task.options.batchSize, order: .shuffled(seed: task.seed))
-        let filler = ImageFiller(
-            source.split, of: task.dataset.info, augmentation: task.options.augmentation, seed: task.seed)
-        let prefetcher: Prefetcher
-        do {
-            prefetcher = try Prefetcher(
-                batcher, filler: filler, from: state.position, epochs: task.options.epochs)
-        } catch { throw .data(error) }
+        if task.options.findsLearningRate {
+            if state.foundRate == nil, try !findLearningRate(observer) { return try stop(observer) }
+            rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch, base: state.foundRate)
+        }
+        let prefetcher = try prefetch(from: state.position)
         var pending = Pending()
-        while state.position.epoch < task.options.epochs {
-            if state.position.batch < stepsPerEpoch {
+        while isUnfinished {
+            if !isEvaluationDue {
                 guard let batch = prefetcher.next() else { break }
-                try step(batch, &pending)
+                try train(on: batch, &pending)
                 if state.step % stepsPerPoint == 0 || state.step == steps {
                     report(prefetcher, observer, &pending)
                 }
             }
-            if state.position.batch >= stepsPerEpoch, try !finishEpoch(observer) {
-                return try stop(observer)
-            }
+            if isEvaluationDue, try !evaluate(observer) { return try stop(observer) }
             if observer.stopReason != nil { return try stop(observer) }
             if observer.isCheckpointDue { try observer.storeCheckpoint(of: self, isBest: false) }
         }
         return nil
+    }
+
+    private var isUnfinished: Bool { isEvaluationDue || (state.step < steps && !hasStoppedEarly) }
+
+    /// Whether the state is to be evaluated before the next step.
+    private var isEvaluationDue: Bool {
+        guard state.step > state.evaluatedStep else { return false }
+        return state.step == steps || state.step % (task.options.evaluationSteps ?? stepsPerEpoch) == 0
+    }
+
+    /// The training batches from a position on.
+    func prefetch(from position: BatchPosition) throws(TrainingError) -> Prefetcher {
+        let epochs = (steps + stepsPerEpoch - 1) / stepsPerEpoch
+        do {
+            return try feed.prefetcher(from: position, epochs: epochs)
+        } catch { throw .data(error) }
     }
 
     /// What has been done since the last point, besides what the state keeps.
@@ -91,29 +111,66 @@ public final class Trainer {
         var waited: Int64 = 0
     }
 
-    private func step(_ batch: borrowing Batch, _ pending: inout Pending) throws(TrainingError) {
-        guard let plan = program.trainingPlan(batch: batch.count) else {
-            preconditionFailure("no plan trains on \(batch.count) samples")
-        }
+    private func train(on batch: borrowing Batch, _ pending: inout Pending) throws(TrainingError) {
         let count = batch.count
-        let (arena, input, target) = (batch.arena, batch.inputSlot, batch.targetSlot)
-        let step = StepState(
-            seed: task.seed, step: UInt64(state.step), learningRate: Float(rates.rate(at: state.step)),
-            inverseCount: 1 / Float(count))
-        let result = try planning { () throws(PlanError) in
-            try plan.bindBatch(input: input, target: target, in: arena)
-            return try plan.run(step)
-        }
+        let (result, macs) = try step(batch, number: state.step, rate: rates.rate(at: state.step))
         state.step += 1
-        let loss = result.lossSum / Double(count)
+        let loss = result.lossSum / Double(max(result.counted, 1))
         guard loss.isFinite else {
             throw .nonFiniteLoss(step: state.step, epoch: state.position.epoch, loss: loss)
         }
         state.position.batch += 1
-        state.window.add(lossSum: result.lossSum, correct: Int(result.correct), samples: count)
-        state.epoch.add(lossSum: result.lossSum, correct: Int(result.correct), samples: count)
+        if state.position.batch == stepsPerEpoch {
+            state.position = BatchPosition(epoch: state.position.epoch + 1, batch: 0)
+        }
+        let (correct, counted) = (Int(result.correct), Int(result.counted))
+        state.window.add(lossSum: result.lossSum, correct: correct, samples: counted)
+        state.epoch.add(lossSum: result.lossSum, correct: correct, samples: counted)
         pending.samples += count
-        pending.macs += plan.macs
+        pending.macs += macs
+    }
+
+    /// Updates the parameters once by a batch, in parts where it does not run as a whole.
+    ///
+    /// - Parameters:
+    ///   - batch: The samples.
+    ///   - number: The step's, counted from 0; decides dropout and the optimiser's corrections.
+    ///   - rate: The learning rate.
+    /// - Returns: The loss over the batch, and the multiply-accumulates that it took.
+    /// - Throws: `TrainingError.plan` when a call fails.
+    func step(
+        _ batch: borrowing Batch, number: Int, rate: Double
+    ) throws(TrainingError) -> (result: LossResult, macs: Int) {
+        var step = StepState(
+            seed: task.seed, step: 0, learningRate: Float(rate),
+            inverseCount: 1 / Float(max(batch.targetCount, 1)))
+        step.correctBias(of: task.options.optimizer.rule, update: number + 1)
+        let parts = task.options.parts(of: batch.count)
+        let partsMax = task.options.parts(of: task.options.batchSize).count
+        var (first, macs) = (0, 0)
+        var sum = LossResult()
+        for (index, part) in parts.enumerated() {
+            guard
+                let plan = program.trainingPlan(batch: part) ?? program.accumulationPlan(batch: part)
+            else { preconditionFailure("no plan trains on \(part) samples") }
+            let (arena, input, target) = (
+                batch.arena, batch.inputSlot(first..<first + part), batch.targetSlot(first..<first + part)
+            )
+            // Parts draw random numbers of their own.
+            step.step = UInt64(number * partsMax + index)
+            step.microBatch = UInt32(index)
+            let result = try planning { () throws(PlanError) in
+                try plan.bindBatch(input: input, target: target, in: arena)
+                return try plan.run(step)
+            }
+            sum.add(result)
+            macs += plan.macs
+            first += part
+        }
+        if let update = program.updatePlan {
+            _ = try planning { () throws(PlanError) in try update.run(step) }
+        }
+        return (sum, macs)
     }
 
     private func report(
@@ -122,26 +179,24 @@ public final class Trainer {
         let waited = prefetcher.waitNanoseconds
         observer.didStep(
             StepReport(
-                step: state.step, steps: steps, epoch: state.position.epoch, epochs: task.options.epochs,
-                loss: state.window.loss, learningRate: rates.rate(at: state.step - 1),
+                step: state.step, steps: steps, epoch: (state.step - 1) / stepsPerEpoch,
+                epochs: (steps + stepsPerEpoch - 1) / stepsPerEpoch, loss: state.window.loss,
+                learningRate: rates.rate(at: state.step - 1), gradientNorm: program.gradientNorm?.norm,
                 samples: pending.samples, macs: pending.macs, waitNanoseconds: waited - pending.waited))
         state.window = TrainingState.Tally()
         pending = Pending(waited: waited)
     }
 
-    /// Evaluates at the end of an epoch; false when the observer stopped it half way.
-    private func finishEpoch(_ observer: any TrainingObserver) throws(TrainingError) -> Bool {
+    /// Evaluates what the last steps led to; false when the observer stopped it half way.
+    private func evaluate(_ observer: any TrainingObserver) throws(TrainingError) -> Bool {
         observer.willEvaluate(step: state.step)
         guard let validation = try evaluate(.validation, observer: observer) else { return false }
-        let isBest = validation.accuracy > state.bestAccuracy ?? -1
-        if isBest { (state.bestAccuracy, state.bestStep) = (validation.accuracy, state.step) }
+        let isBest = state.judge(validation, task.options)
         observer.didFinishEpoch(
             EpochReport(
-                epoch: state.position.epoch, step: state.step, trainLoss: state.epoch.loss,
+                epoch: (state.step - 1) / stepsPerEpoch, step: state.step, trainLoss: state.epoch.loss,
                 trainAccuracy: state.epoch.accuracy, validation: validation, isBest: isBest))
         state.epoch = TrainingState.Tally()
-        state.position.epoch += 1
-        state.position.batch = 0
         if isBest { try observer.storeCheckpoint(of: self, isBest: true) }
         return true
     }
@@ -150,5 +205,20 @@ public final class Trainer {
         let reason = observer.stopReason
         if reason == .pause || reason == .drain { try observer.storeCheckpoint(of: self, isBest: false) }
         return reason
+    }
+}
+
+extension TrainingState {
+    /// Takes note of an evaluation at the present step.
+    ///
+    /// - Returns: Whether it is the best so far.
+    mutating func judge(_ validation: EvaluationResult, _ options: TrainOptions) -> Bool {
+        let found = options.metric == .accuracy ? validation.accuracy : -validation.loss
+        let isBest = best.map { found > $0 + (options.earlyStopping?.minDelta ?? 0) } ?? !found.isNaN
+        if isBest { (best, bestStep) = (found, step) }
+        evaluationsSinceBest = isBest ? 0 : evaluationsSinceBest + 1
+        bestAccuracy = max(bestAccuracy ?? 0, validation.accuracy)
+        evaluatedStep = step
+        return isBest
     }
 }

@@ -12,6 +12,8 @@ public struct StepReport: Sendable {
     /// Mean over the steps since the last report.
     public let loss: Double
     public let learningRate: Double
+    /// The size of all gradients together at the last step, where they are clipped.
+    public let gradientNorm: Double?
     /// Samples since the last report.
     public let samples: Int
     /// Multiply-accumulates since the last report.
@@ -20,7 +22,15 @@ public struct StepReport: Sendable {
     public let waitNanoseconds: Int64
 }
 
-/// The end of an epoch.
+/// A sweep over learning rates, before training.
+public struct LearningRateReport: Sendable {
+    /// The rates that were tried, rising, and the smoothed loss that each led to.
+    public let points: [(rate: Double, loss: Double)]
+    /// The rate that training goes on with.
+    public let rate: Double
+}
+
+/// The end of an epoch, or of the steps between two evaluations.
 public struct EpochReport: Sendable {
     /// Counted from 0.
     public let epoch: Int
@@ -28,7 +38,7 @@ public struct EpochReport: Sendable {
     public let trainLoss: Double
     public let trainAccuracy: Double
     public let validation: EvaluationResult
-    /// Whether the validation accuracy is the best so far.
+    /// Whether it is the best evaluation so far.
     public let isBest: Bool
 }
 
@@ -38,8 +48,10 @@ public protocol TrainingObserver: AnyObject {
     var stopReason: StopReason? { get }
     /// Read between steps: whether it is time for a checkpoint.
     var isCheckpointDue: Bool { get }
+    /// A learning rate has been found; not called when a run is resumed.
+    func didFindLearningRate(_ report: LearningRateReport)
     func didStep(_ report: StepReport)
-    /// The epoch's last step is done and its evaluation begins.
+    /// An evaluation begins.
     func willEvaluate(step: Int)
     func didFinishEpoch(_ report: EpochReport)
     /// Asked to store the run's state, by `Trainer.save`.

@@ -5,19 +5,26 @@ internal import JSON
 public struct TrainingState: Sendable, Equatable {
     /// Steps done.
     public var step = 0
-    /// The next batch; behind an epoch's last batch the epoch's evaluation is next.
+    /// The next batch.
     public var position = BatchPosition()
     /// Loss, hits and samples since the last point of the curves.
     public var window = Tally()
     /// The same since the epoch began.
     public var epoch = Tally()
-    /// The best validation accuracy so far and the step it was reached at.
+    /// The best validation accuracy so far.
     public var bestAccuracy: Double?
+    /// What the best evaluation reached, by the metric that decides, and at which step.
+    public var best: Double?
     public var bestStep = 0
+    /// The step that was evaluated last, and the evaluations since the best one.
+    public var evaluatedStep = 0
+    public var evaluationsSinceBest = 0
+    /// The learning rate that a sweep found.
+    public var foundRate: Double?
 
     public init() {}
 
-    /// Sums over samples.
+    /// Sums over samples, or over tokens where each has a label.
     public struct Tally: Sendable, Equatable {
         public var lossSum = 0.0
         public var correct = 0
@@ -41,6 +48,9 @@ public struct TrainingState: Sendable, Equatable {
             "step": JSONValue(step), "epoch": JSONValue(position.epoch), "batch": JSONValue(position.batch),
             "window": window.json, "epoch_tally": self.epoch.json,
             "best_accuracy": bestAccuracy.map { .number($0) } ?? .null, "best_step": JSONValue(bestStep),
+            "best": best.map { .number($0) } ?? .null, "evaluated_step": JSONValue(evaluatedStep),
+            "evaluations_since_best": JSONValue(evaluationsSinceBest),
+            "found_rate": foundRate.map { .number($0) } ?? .null,
         ]
     }
 
@@ -48,11 +58,15 @@ public struct TrainingState: Sendable, Equatable {
         guard let step = json["step"]?.intValue, let epoch = json["epoch"]?.intValue,
             let batch = json["batch"]?.intValue, let window = json["window"].flatMap(Tally.init),
             let tally = json["epoch_tally"].flatMap(Tally.init), let bestStep = json["best_step"]?.intValue,
-            step >= 0, epoch >= 0, batch >= 0
+            let evaluated = json["evaluated_step"]?.intValue,
+            let since = json["evaluations_since_best"]?.intValue, step >= 0, epoch >= 0, batch >= 0
         else { return nil }
         (self.step, position) = (step, BatchPosition(epoch: epoch, batch: batch))
         (self.window, self.epoch, self.bestStep) = (window, tally, bestStep)
+        (evaluatedStep, evaluationsSinceBest) = (evaluated, since)
         bestAccuracy = json["best_accuracy"]?.doubleValue
+        best = json["best"]?.doubleValue
+        foundRate = json["found_rate"]?.doubleValue
     }
 }
 

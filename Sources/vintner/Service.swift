@@ -95,12 +95,14 @@ final class Service: Sendable {
     private func register(_ info: DatasetInfo) throws(JobError) {
         guard let id = DatasetID(info.id) else { return }
         let record = DatasetRecord(
-            id: id, name: info.name, format: "idx", isReady: true, path: "datasets/\(info.id)",
+            id: id, name: info.name, format: info.format, isReady: true, path: "datasets/\(info.id)",
             sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
             details: info.json)
         do throws(JobError) {
             let known = try jobs.repositories.datasets.dataset(info.id)
-            if known.sha256 != record.sha256 { try jobs.repositories.datasets.update(record) }
+            if known.sha256 != record.sha256 || known.details != record.details {
+                try jobs.repositories.datasets.update(record)
+            }
         } catch {
             guard case .datasetNotFound = error else { throw error }
             try jobs.repositories.datasets.add(record)

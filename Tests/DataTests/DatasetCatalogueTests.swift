@@ -18,8 +18,8 @@ import Testing
     @Test("an imported dataset is described, listed and loaded")
     func importing() throws {
         try source.putDataset()
-        let info = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 1700)
-        #expect(info.shape == ImageShape(height: 4, width: 3, channels: 1))
+        let info = try catalogue.add("small", from: source.path, as: .idx(), id: "dst_1", now: 1700)
+        #expect(info.images?.shape == ImageShape(height: 4, width: 3, channels: 1))
         #expect(info.trainCount == 13 && info.validationCount == 0 && info.testCount == 5)
         #expect(info.classNames == ["0", "1", "2"] && info.createdAt == 1700)
         #expect(info.byteCount == 18 * 13)
@@ -27,22 +27,22 @@ import Testing
         #expect(try again.list() == [info], "the description survives, bit for bit")
         let dataset = try again.load("small")
         #expect(
-            dataset.train.images
+            dataset.train.images?.images
                 == Array(try readFile(source.path + "/train-images-idx3-ubyte", limit: 999)[16...]))
-        #expect(dataset.test.labels == [0, 1, 2, 0, 1])
+        #expect(dataset.test.images?.labels == [0, 1, 2, 0, 1])
         #expect(dataset.validation == nil)
     }
 
     @Test("compressed and plain files have one hash, other content another")
     func hashes() throws {
         try source.putDataset()
-        let plain = try catalogue.importIDX("plain", from: source.path, id: "dst_1", now: 0)
+        let plain = try catalogue.add("plain", from: source.path, as: .idx(), id: "dst_1", now: 0)
         try source.gzip("train-images-idx3-ubyte")
         try source.gzip("t10k-labels-idx1-ubyte")
-        let packed = try catalogue.importIDX("packed", from: source.path, id: "dst_2", now: 0)
-        #expect(plain.sha256 == packed.sha256 && plain.mean == packed.mean)
+        let packed = try catalogue.add("packed", from: source.path, as: .idx(), id: "dst_2", now: 0)
+        #expect(plain.sha256 == packed.sha256 && plain.images?.mean == packed.images?.mean)
         try source.put(IDXFolder.bytes([5], [0, 1, 2, 0, 2]), as: "t10k-labels-idx1-ubyte")
-        let other = try catalogue.importIDX("other", from: source.path, id: "dst_3", now: 0)
+        let other = try catalogue.add("other", from: source.path, as: .idx(), id: "dst_3", now: 0)
         #expect(other.sha256 != plain.sha256)
         #expect(try catalogue.list().map(\.name) == ["plain", "packed", "other"])
     }
@@ -53,18 +53,18 @@ import Testing
         try source.put(
             IDXFolder.bytes([1, 4, 3, 3], Array(repeating: 9, count: 36)), as: "validation-images.idx4-ubyte")
         try source.put(IDXFolder.bytes([1], [2]), as: "validation-labels.idx1-ubyte")
-        let info = try catalogue.importIDX(
-            "colour", from: source.path, id: "dst_1", classNames: ["a", "b", "c"], now: 0)
-        #expect(info.shape.channels == 3 && info.mean.count == 3 && info.validationCount == 1)
+        let info = try catalogue.add(
+            "colour", from: source.path, as: .idx(classNames: ["a", "b", "c"]), id: "dst_1", now: 0)
+        #expect(info.images?.shape.channels == 3 && info.images?.mean.count == 3 && info.validationCount == 1)
         #expect(info.classNames == ["a", "b", "c"])
-        #expect(try catalogue.load("dst_1").validation?.labels == [2])
+        #expect(try catalogue.load("dst_1").validation?.images?.labels == [2])
     }
 
     @Test("one decoded dataset is shared and freed with its last user")
     func sharing() throws {
         try source.putDataset()
-        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
-        var first: ImageDataset? = try catalogue.load("small")
+        _ = try catalogue.add("small", from: source.path, as: .idx(), id: "dst_1", now: 0)
+        var first: Dataset? = try catalogue.load("small")
         #expect(try catalogue.load("dst_1") === first)
         weak let watched = first
         first = nil
@@ -77,7 +77,7 @@ import Testing
     func failures() throws {
         func message(_ name: String) throws -> String {
             let error = try #require(throws: DataError.self) {
-                try catalogue.importIDX(name, from: source.path, id: "dst_1", now: 0)
+                try catalogue.add(name, from: source.path, as: .idx(), id: "dst_1", now: 0)
             }
             return error.description
         }
@@ -99,14 +99,14 @@ import Testing
         let unknown = try #require(throws: DataError.self) { try catalogue.load("cifar") }
         #expect(unknown.description == "There is no dataset \"cifar\"; known: none.")
         try source.putDataset()
-        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
+        _ = try catalogue.add("small", from: source.path, as: .idx(), id: "dst_1", now: 0)
         #expect(try message("small") == "A dataset named \"small\" exists already.")
     }
 
     @Test("files that changed after the import are noticed")
     func changed() throws {
         try source.putDataset()
-        _ = try catalogue.importIDX("small", from: source.path, id: "dst_1", now: 0)
+        _ = try catalogue.add("small", from: source.path, as: .idx(), id: "dst_1", now: 0)
         let path = home.path + "/datasets/dst_1/t10k-labels-idx1-ubyte"
         try AtomicFile.write(IDXFolder.bytes([5], [2, 2, 2, 2, 2]), to: path)
         let error = try #require(throws: DataError.self) { try catalogue.load("small") }
@@ -145,9 +145,10 @@ import Testing
         let dataset = try catalogue.startLoading("fashion-mnist").wait()
         let info = dataset.info
         #expect(info.trainCount == 60_000 && info.testCount == 10_000 && info.classCount == 10)
-        #expect(dataset.train.images.count == 60_000 * 784)
+        #expect(dataset.train.images?.images.count == 60_000 * 784)
         // The mean and deviation that are printed with the dataset everywhere: 0.2860, 0.3530.
-        #expect(abs(info.mean[0] - 0.2860) < 5e-5 && abs(info.standardDeviation[0] - 0.3530) < 5e-5)
-        #expect(Set(dataset.train.labels).count == 10)
+        let images = try #require(info.images)
+        #expect(abs(images.mean[0] - 0.2860) < 5e-5 && abs(images.standardDeviation[0] - 0.3530) < 5e-5)
+        #expect(dataset.train.images.map { Set($0.labels).count } == 10)
     }
 }

@@ -5,19 +5,17 @@ import Testing
 
 /// A dataset in memory, made from a seed.
 struct TestImages {
-    let info: DatasetInfo
+    let info: ImageInfo
     let split: ImageSplit
 
     init(count: Int, shape: ImageShape, seed: UInt64 = 3) {
         var random = CounterRandom(seed: seed, purpose: .test)
         let images = (0..<count * shape.elementCount).map { _ in UInt8(random.below(256)) }
         split = ImageSplit(images: images, labels: (0..<count).map { UInt8($0 % 10) })
-        info = DatasetInfo(
-            id: "dst_test", name: "test", shape: shape, classNames: (0..<10).map(String.init),
-            trainCount: count, validationCount: 0, testCount: 0,
+        info = ImageInfo(
+            shape: shape, classNames: (0..<10).map(String.init),
             mean: (0..<shape.channels).map { 0.3 + 0.1 * Double($0) },
-            standardDeviation: (0..<shape.channels).map { 0.2 + 0.05 * Double($0) },
-            sha256: "", byteCount: images.count, createdAt: 0)
+            standardDeviation: (0..<shape.channels).map { 0.2 + 0.05 * Double($0) })
     }
 }
 

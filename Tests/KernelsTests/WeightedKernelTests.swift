@@ -30,9 +30,9 @@ private struct Weighted {
 
 /// The three primitives of a convolution or product.
 private struct Passes {
-    let forward: Primitive
-    let backwardData: Primitive
-    let backwardWeights: Primitive
+    let forward: any LayerKernel
+    let backwardData: any LayerKernel
+    let backwardWeights: any LayerKernel
     /// Row-major, PyTorch's order.
     let plain: TensorLayout
     let engine: DNNEngine
@@ -45,7 +45,7 @@ private struct Passes {
     }
 
     func run(_ given: Weighted) throws -> Results {
-        func stored(_ primitive: Primitive) throws -> Given {
+        func stored(_ primitive: any LayerKernel) throws -> Given {
             .floats(try Reorder.convert(given.weight, from: plain, to: primitive.layouts[1], on: engine))
         }
         let bias = given.bias.map { [Given.floats($0)] } ?? []

@@ -52,12 +52,6 @@ struct Subject {
         )
         try log.throwIfAny()
         guard let spec else { throw InvalidInput([]) }
-        for node in spec.graph.nodes {  // TEMPORARY
-            switch node.operation {
-            case .layerNorm, .rmsNorm, .groupNorm: throw InvalidInput([])
-            default: break
-            }
-        }
         self.init(spec.graph, batch: batch, seed: seed)
     }
 

@@ -86,6 +86,44 @@ import Training
         #expect(try Outcome(trainer, follower, toy) == expected)
     }
 
+    /// Every rule with its states, averages, clipping, micro-batches, mixed images, a found rate.
+    static let methods: [TrainOptions] = [
+        .sgd(momentum: 0.9, nesterov: true), .adam(beta1: 0.9, beta2: 0.99, epsilon: 1e-8),
+        .adamW(beta1: 0.9, beta2: 0.99, epsilon: 1e-8), .lion(beta1: 0.9, beta2: 0.99),
+        .rmsProp(alpha: 0.9, epsilon: 1e-8, momentum: 0.9),
+    ].enumerated().map { (index: Int, rule: OptimizerOptions.Rule) in
+        var options = Toy.options
+        options.learningRate = 0.003
+        options.optimizer = OptimizerOptions(rule, weightDecay: 0.01)
+        if index != 1 { options.optimizer.averageDecay = 0.7 }
+        if index != 2 { options.optimizer.clipNorm = 0.5 }
+        if index > 1 { options.microBatchSize = 2 }
+        if index == 3 { options.augmentation = Augmentation(cutoutSide: 2, mixupAlpha: 0.4) }
+        if index == 4 { (options.steps, options.evaluationSteps) = (11, 5) }
+        if index == 0 { options.findsLearningRate = true }
+        if index == 1 { options.earlyStopping = .init(patience: 1, metric: .loss) }
+        return options
+    }
+
+    @Test("so it is with every method of training", arguments: methods.indices)
+    func pausedWithMethods(index: Int) throws {
+        let toy = try Toy()
+        let options = Self.methods[index]
+        let (expected, whole) = try Self.undisturbed(toy, options)
+        let polls = whole.polls
+        // Some early, some in the middle, the last: beyond the first hundred they are those of the sweep.
+        for poll in [1, 2, polls / 3, polls / 2, polls - 3, polls - 1, polls] {
+            let interrupted = Follower(toy)
+            interrupted.stopsAtPoll = poll
+            #expect(try toy.trainer(options).run(interrupted) == .pause, "poll \(poll)")
+            interrupted.restart(stoppingAt: nil)
+            let trainer = try toy.trainer(options)
+            try trainer.restore(from: interrupted.last, sha256: nil)
+            #expect(try trainer.run(interrupted) == nil)
+            #expect(try Outcome(trainer, interrupted, toy) == expected, "poll \(poll)")
+        }
+    }
+
     @Test("a checkpoint taken on the way changes nothing and can be resumed from")
     func checkpointOnTheWay() throws {
         let toy = try Toy()

@@ -38,6 +38,36 @@ import Training
         }
     }
 
+    /// PyTorch's one-cycle schedule takes its phases' ends as floats, its exponential multiplies step by step.
+    @Test("gives PyTorch's rates", arguments: ["one_cycle", "one_cycle_short", "exponential"])
+    func agreesToo(name: String) throws {
+        let fixture = try Fixture("more_schedules")
+        let parameters = try #require(fixture.cases[name])
+        func number(_ key: String) -> Double { parameters[key]?.doubleValue ?? 0 }
+        let curve: LearningRateSchedule.Curve =
+            name == "exponential"
+            ? .exponential(stepSize: 1, gamma: number("gamma"))
+            : .oneCycle(
+                rise: number("pct_start"), startDivisor: number("div_factor"),
+                endDivisor: number("final_div_factor"))
+        let schedule = LearningRateSchedule(
+            base: number("base_lr"), curve: curve, totalSteps: try #require(parameters["total"]?.intValue))
+        let expected = try fixture.doubles(name)
+        #expect(expected.count == schedule.totalSteps)
+        for (step, rate) in expected.enumerated() {
+            #expect(abs(schedule.rate(at: step) - rate) < 1e-14, "step \(step)")
+        }
+    }
+
+    @Test("warms up, stays and falls to its end")
+    func warmupStableDecay() {
+        let schedule = LearningRateSchedule(
+            base: 2, curve: .warmupStableDecay(fall: 0.25, minRatio: 0.5), warmupSteps: 3, totalSteps: 20)
+        #expect((0..<4).map { schedule.rate(at: $0) } == [0.5, 1, 1.5, 2])
+        #expect((4...15).allSatisfy { schedule.rate(at: $0) == 2 })
+        #expect((15...20).map { schedule.rate(at: $0) } == [2, 1.8, 1.6, 1.4, 1.2, 1])
+    }
+
     @Test("stays finite where there is nothing left to schedule")
     func degenerate() {
         let schedule = LearningRateSchedule(

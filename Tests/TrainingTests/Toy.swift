@@ -11,7 +11,7 @@ import Training
 /// A small dataset in a folder that disappears with it.
 final class Toy {
     let path: String
-    let dataset: ImageDataset
+    let dataset: Dataset
 
     /// Images of 6x5 whose class shows as a brighter pattern, with noise.
     init(train: Int = 23, test: Int = 9, classes: Int = 3) throws {
@@ -28,7 +28,7 @@ final class Toy {
             try Self.write([count], labels, to: "\(source)/\(prefix)-labels-idx1-ubyte")
         }
         let catalogue = DatasetCatalogue(folder: "\(path)/datasets", systemFolder: "\(path)/none")
-        _ = try catalogue.importIDX("toy", from: source, id: "dst_toy", now: 0)
+        _ = try catalogue.add("toy", from: source, as: .idx(), id: "dst_toy", now: 0)
         dataset = try catalogue.load("toy")
     }
 
@@ -101,6 +101,9 @@ final class Follower: TrainingObserver {
 
     func restart(stoppingAt poll: Int?) { (polls, stopsAtPoll) = (0, poll) }
 
+    private(set) var finding: LearningRateReport?
+
+    func didFindLearningRate(_ report: LearningRateReport) { finding = report }
     func didStep(_ report: StepReport) { steps.append(report) }
     func willEvaluate(step: Int) {}
 

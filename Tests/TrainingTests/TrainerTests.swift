@@ -91,6 +91,9 @@ import Testing
         (state.window, state.epoch) = (tally(), tally())
         state.bestAccuracy = random.below(4) == 0 ? nil : Double(random.uniform()) / 3
         state.bestStep = Int(random.below(10_000))
+        state.best = random.below(4) == 0 ? nil : real()
+        state.foundRate = random.below(4) == 0 ? nil : real()
+        (state.evaluatedStep, state.evaluationsSinceBest) = (Int(random.below(99)), Int(random.below(9)))
         let text = state.json.encodedBytes()
         let read = try #require(TrainingState(JSONValue(parsing: text)))
         #expect(read == state)
@@ -101,7 +104,11 @@ import Testing
     func badState() throws {
         let good = TrainingState().json
         #expect(TrainingState(good) != nil)
-        for key in ["step", "epoch", "batch", "window", "epoch_tally", "best_step"] {
+        let keys = [
+            "step", "epoch", "batch", "window", "epoch_tally", "best_step", "evaluated_step",
+            "evaluations_since_best",
+        ]
+        for key in keys {
             var object = try #require(good.objectValue)
             object[key] = "x"
             #expect(TrainingState(.object(object)) == nil, "\(key)")

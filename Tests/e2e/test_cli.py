@@ -49,6 +49,35 @@ def test_a_dataset_added_beside_the_server_is_there_at_once(binary, kept):
         assert tiny["name"] == "tiny" and tiny in service.get("/v1/datasets").json["data"], tiny
 
 
+def test_text_and_tables_become_datasets_that_last(binary, kept):
+    with Service(binary) as service, tempfile.TemporaryDirectory() as folder:
+        files = {"play.txt": "To be, or not to be: that is the question.\n" * 20,
+                 "mail.csv": "text,label\n" + "cheap pills now,spam\nsee you at noon,ham\n" * 10,
+                 "names.csv": "token,label\n" + "Ada,PER\nsleeps,O\n\n" * 10,
+                 "open.csv": "text,label\na,b\n\"never closed,c\n"}
+        for name, text in files.items():
+            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+        for name, words, kind in (("play", ["play.txt", "--tokens", "char"], "text"),
+                                  ("mail", ["mail.csv", "--validation-fraction", "0.2"], "text_classification"),
+                                  ("names", ["names.csv", "--format", "csv"], "token_classification")):
+            code, out, error = vintner(
+                binary, "datasets", "add", name, f"{folder}/{words[0]}", *words[1:], data=service.data)
+            assert code == OK, (out, error)
+            assert service.get(f"/v1/datasets/{name}").json["kind"] == kind
+        code, _, error = vintner(binary, "datasets", "add", "open", f"{folder}/open.csv", data=service.data)
+        assert code == FAILED and "line 3: expected a quote that ends the field" in error, (code, error)
+        play, mail = (service.get(f"/v1/datasets/{name}").json for name in ("play", "mail"))
+        assert play["tokens"]["vocabulary_size"] == 18 and play["train_count"] == 774, play
+        assert play["preview"][0]["text"].startswith("To be, or not"), play
+        assert mail["class_names"] == ["ham", "spam"] and mail["validation_count"] == 4, mail
+        service.terminate()
+        service.start()
+        assert service.get("/v1/datasets/play").json == play
+        code, out, _ = vintner(binary, "datasets", "list", data=service.data)
+        assert code == OK and "play  774 + 86 tokens, 18 different" in out, out
+
+
 def test_a_blank_token_stops_the_start(binary, kept):
     for content in ("", "\n", " secret\n"):
         with tempfile.TemporaryDirectory() as data:

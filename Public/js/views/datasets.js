@@ -34,5 +34,5 @@ function datasetCard(dataset) {
 function nothing() {
   const text = "Install Debian's package dataset-fashion-mnist, or add one on the server's host:";
   return empty("No datasets", text,
-    h("pre", { class: "code" }, "vintner datasets add NAME FOLDER"));
+    h("pre", { class: "code" }, "vintner datasets add NAME PATH"));
 }

@@ -14,6 +14,9 @@ uint8_t cdata_largest(const uint8_t *bytes, size_t count);
 /// Computes output[i] = table[i mod channels][pixels[i]]. `table` is [channels][256].
 void cdata_look_up(const uint8_t *pixels, size_t count, size_t channels, const float *table, float *output);
 
+/// Computes image[i] = share * image[i] + (1 - share) * other[i].
+void cdata_mix(const float *other, size_t count, float share, float *image);
+
 /// Where an augmented image takes its pixels from; all extents and offsets in pixels.
 typedef struct {
     size_t height, width, channels;
@@ -25,3 +28,18 @@ typedef struct {
 
 /// Like cdata_look_up() for one image [height, width, channels], shifted and flipped.
 void cdata_look_up_view(const uint8_t *image, const cdata_view *view, const float *table, float *output);
+
+/// Where the first byte stands that no well-formed UTF-8 starts with; `count` when there is none.
+size_t cdata_utf8_fault(const uint8_t *bytes, size_t count);
+
+/// Sets seen[s] = 1 for each scalar s of well-formed UTF-8, and counts the scalars. `seen` is [0x110000].
+size_t cdata_mark_scalars(const uint8_t *bytes, size_t count, uint8_t *seen);
+
+/// Writes table[s] for each scalar s of well-formed UTF-8. `table` is [0x110000].
+void cdata_map_scalars(const uint8_t *bytes, size_t count, const uint16_t *table, uint16_t *tokens);
+
+/// Computes tokens[i] = first + bytes[i].
+void cdata_map_bytes(const uint8_t *bytes, size_t count, uint16_t first, uint16_t *tokens);
+
+/// Computes output[i] = tokens[i].
+void cdata_widen(const uint16_t *tokens, size_t count, int32_t *output);

@@ -18,3 +18,47 @@ typedef struct {
 void ck_adaptive_average(const ck_adaptive_average_arguments *arguments);
 /// Reads `output`, writes `input`.
 void ck_adaptive_average_backward(const ck_adaptive_average_arguments *arguments);
+
+// ---- depthwise.c, depthwise_backward.c
+
+/// A convolution of each channel with its own 3x3 kernel, padding 1, stride 1 or 2; at least 16 channels.
+typedef struct {
+    size_t batch, channels, height, width, stride;
+    /// (height - 1) / stride + 1, (width - 1) / stride + 1.
+    size_t out_height, out_width;
+    ck_element element;
+} ck_depthwise_shape;
+
+/// output = clamp(input * weights + bias, low, high); NaN stays NaN.
+typedef struct {
+    ck_depthwise_shape shape;
+    const void *input;
+    /// [3, 3, channels].
+    const float *weights;
+    /// [channels], or NULL.
+    const float *bias;
+    void *output;
+    float low, high;
+} ck_depthwise_arguments;
+void ck_depthwise(const ck_depthwise_arguments *arguments);
+
+typedef struct {
+    ck_depthwise_shape shape;
+    const void *gradient_out;
+    const float *weights;
+    void *gradient_in;
+} ck_depthwise_data_arguments;
+void ck_depthwise_backward_data(const ck_depthwise_data_arguments *arguments);
+
+typedef struct {
+    ck_depthwise_shape shape;
+    const void *input;
+    const void *gradient_out;
+    /// [3, 3, channels].
+    float *gradient_weights;
+    /// [channels], or NULL.
+    float *gradient_bias;
+    /// [threads, 10, channels]: each thread's sums, added in the order of the threads.
+    float *scratch;
+} ck_depthwise_weights_arguments;
+void ck_depthwise_backward_weights(const ck_depthwise_weights_arguments *arguments);

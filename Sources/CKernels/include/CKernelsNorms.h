@@ -45,8 +45,8 @@ void ck_activation_forward(const ck_activation_arguments *arguments);
 
 /// gradient_in = kind'(saved) * gradient_out; `gradient_in` may be either of the others.
 ///
-/// `saved` is the output for relu, relu6, sigmoid and tanh, either for leaky_relu of a positive slope, and the
-/// input for all others.
+/// `saved` is the output for relu, relu6, sigmoid and tanh, either for leaky_relu of a positive slope, and
+/// the input for all others.
 typedef struct {
     size_t count;
     const void *saved;
@@ -57,3 +57,167 @@ typedef struct {
     float slope;
 } ck_activation_backward_arguments;
 void ck_activation_backward(const ck_activation_backward_arguments *arguments);
+
+// ---- parts.c
+
+/// The parts that sums over `rows` rows of `width` are split into: fixed by the sizes alone, so that their
+/// bits do not depend on the number of threads.
+size_t ck_part_count(size_t rows, size_t width);
+
+// ---- batch_norm.c
+
+/// Batch normalisation of channels-last rows, [rows, channels]:
+/// output = activation(scale * (input - mean) / sqrt(variance + epsilon) + shift + residual).
+typedef struct {
+    size_t rows;
+    size_t channels;
+    /// ck_part_count(rows, channels)
+    size_t parts;
+    const void *input;
+    const float *scale;
+    const float *shift;
+    /// [rows, channels]; NULL without.
+    const void *residual;
+    /// May be `residual`, and in inference `input`.
+    void *output;
+    /// [3, channels]: the batch's mean, what it lost in rounding, 1 / sqrt(variance + epsilon).
+    float *saved;
+    /// Read in inference; in training (1 - momentum) * running + momentum * batch afterwards, the variance
+    /// with the n / (n - 1) correction.
+    float *running_mean;
+    float *running_variance;
+    /// [parts, 2, channels]
+    double *scratch;
+    float epsilon;
+    float momentum;
+    /// None, relu or relu6.
+    ck_activation activation;
+    ck_element type;
+} ck_batch_norm_arguments;
+void ck_batch_norm_training(const ck_batch_norm_arguments *arguments);
+void ck_batch_norm_inference(const ck_batch_norm_arguments *arguments);
+
+typedef struct {
+    size_t rows;
+    size_t channels;
+    size_t parts;
+    const void *input;
+    /// Of training.
+    const float *saved;
+    const float *scale;
+    const float *shift;
+    /// Of training; read only where a residual was added before an activation, else the sign is recomputed.
+    const void *output;
+    const void *gradient_out;
+    /// May be `gradient_out`.
+    void *gradient_in;
+    /// The residual's gradient, which is that behind the activation: wanted only where there are both. May be
+    /// `gradient_out`, but not `gradient_in`.
+    void *residual_gradient;
+    float *scale_gradient;
+    float *shift_gradient;
+    /// [parts, 2, channels]
+    double *scratch;
+    ck_activation activation;
+    ck_element type;
+} ck_batch_norm_backward_arguments;
+void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *arguments);
+
+// ---- row_norm.c
+
+/// Layer normalisation of rows, [rows, width]: output = (x - mean) / sqrt(variance + epsilon) * scale +
+/// shift, with x = input, or input + residual; RMS normalisation is the same with a mean of 0.
+typedef struct {
+    size_t rows;
+    size_t width;
+    const void *input;
+    /// NULL without.
+    const void *residual;
+    /// Takes input + residual, where there is one; may be either.
+    void *sum;
+    /// [width]; NULL without.
+    const float *scale;
+    /// [width]; NULL without, and only beside a scale.
+    const float *shift;
+    /// May be `input`.
+    void *output;
+    /// [rows] 1 / sqrt(variance + epsilon), then [rows] means when centered.
+    float *saved;
+    float epsilon;
+    /// Layer rather than RMS normalisation.
+    int32_t centered;
+    ck_element type;
+} ck_row_norm_arguments;
+void ck_row_norm(const ck_row_norm_arguments *arguments);
+
+typedef struct {
+    size_t rows;
+    size_t width;
+    /// ck_part_count(rows, width)
+    size_t parts;
+    /// What was normalised.
+    const void *input;
+    const float *saved;
+    /// NULL without.
+    const float *scale;
+    const void *gradient_out;
+    /// Another gradient of what was normalised, added in the same pass; NULL without. May be `gradient_in`.
+    const void *addend;
+    /// May be `gradient_out`.
+    void *gradient_in;
+    float *scale_gradient;
+    /// NULL where there is no shift.
+    float *shift_gradient;
+    /// [parts, 2, width], where there is a scale.
+    float *scratch;
+    int32_t centered;
+    ck_element type;
+} ck_row_norm_backward_arguments;
+void ck_row_norm_backward(const ck_row_norm_backward_arguments *arguments);
+
+// ---- group_norm.c
+
+/// Group normalisation of channels-last images, [batch, area, channels]: each sample's groups of neighbouring
+/// channels are normalised by their own mean and variance.
+typedef struct {
+    size_t batch;
+    size_t area;
+    size_t channels;
+    size_t groups;
+    /// ck_part_count(batch, area * channels)
+    size_t parts;
+    const void *input;
+    /// [channels] both, or NULL both.
+    const float *scale;
+    const float *shift;
+    /// May be `input`.
+    void *output;
+    /// [3, batch, groups]: as ck_batch_norm's.
+    float *saved;
+    /// [parts, 4, channels]
+    double *scratch;
+    float epsilon;
+    ck_element type;
+} ck_group_norm_arguments;
+void ck_group_norm(const ck_group_norm_arguments *arguments);
+
+typedef struct {
+    size_t batch;
+    size_t area;
+    size_t channels;
+    size_t groups;
+    size_t parts;
+    const void *input;
+    const float *saved;
+    /// NULL without.
+    const float *scale;
+    const void *gradient_out;
+    /// May be `gradient_out`.
+    void *gradient_in;
+    float *scale_gradient;
+    float *shift_gradient;
+    /// [parts, 4, channels]
+    double *scratch;
+    ck_element type;
+} ck_group_norm_backward_arguments;
+void ck_group_norm_backward(const ck_group_norm_backward_arguments *arguments);

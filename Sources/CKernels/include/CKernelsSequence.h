@@ -121,8 +121,8 @@ void ck_softmax_backward(const ck_softmax_backward_arguments *arguments);
 
 enum { CK_PERMUTE_RANK = 5 };
 
-/// output[i0, ..., i4] = input[sum of i * stride]; extents in the output's order, the outer ones 1 when there are
-/// fewer. Exactly one axis of an extent above 1 has stride 1.
+/// output[i0, ..., i4] = input[sum of i * stride]; extents in the output's order, the outer ones 1 when there
+/// are fewer. Exactly one axis of an extent above 1 has stride 1.
 typedef struct {
     size_t extents[CK_PERMUTE_RANK];
     /// In elements of the input.

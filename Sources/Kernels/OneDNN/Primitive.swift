@@ -1,6 +1,10 @@
 internal import COneDNN
+internal import Tensor
 
 /// A oneDNN primitive with its memory objects.
+///
+/// An operand may lie in another layout than the primitive wants: it is then copied from or to a part of the
+/// scratchpad, before or after the primitive itself runs.
 @safe public final class Primitive: PreparedKernel {
     public let implementation: String
     public let operands: [Operand]
@@ -10,23 +14,62 @@ internal import COneDNN
     public let scratchpad: Int?
     private let engine: DNNEngine
     private let primitive: dnnl_primitive_t
+    /// The layouts that the primitive itself sees, in the order of `arguments`.
+    private let inner: [TensorLayout]
     private let arguments: UnsafeMutableBufferPointer<dnnl_exec_arg_t>
+    private let adapters: [Adapter]
+
+    /// A copy between an operand and what the primitive sees of it.
+    private struct Adapter {
+        let operand: Int
+        let copy: Primitive
+        let isInput: Bool
+        /// Where the primitive's own version, then the copy's scratchpad, lie in ours.
+        let offset: Int
+        let copyOffset: Int
+    }
 
     /// Makes the primitive.
     ///
     /// `uses` are the execution arguments in operand order; those that the primitive does not have are left
-    /// out. A scratchpad, if any, comes last.
+    /// out. A scratchpad, if any, comes last. `outer` are the layouts of operands that differ from the
+    /// primitive's; none of them may be read and written.
     init(
-        _ descriptor: PrimitiveDescriptor, _ uses: [Use], on engine: DNNEngine
+        _ descriptor: PrimitiveDescriptor, _ uses: [Use], outer: [Int32: TensorLayout] = [:],
+        on engine: DNNEngine
     ) throws(KernelError) {
-        var arguments: [Int32] = []
-        var layouts: [TensorLayout] = []
+        var (arguments, inner, layouts) = ([Int32](), [TensorLayout](), [TensorLayout]())
         var operands: [Operand] = []
-        for use in uses + [(DNNL_ARG_SCRATCHPAD, .readWrite)] {
+        var adapters: [Adapter] = []
+        let own = descriptor.layout(of: DNNL_ARG_SCRATCHPAD)
+        var scratch = Self.aligned(own?.byteCount ?? 0)
+        for use in uses {
             guard let layout = descriptor.layout(of: use.argument) else { continue }
+            let shown = outer[use.argument] ?? layout
+            if shown != layout {
+                let isInput = use.access == .read
+                let copy = try Reorder.prepare(
+                    from: isInput ? shown : layout, to: isInput ? layout : shown, on: engine)
+                let copyOffset = scratch + Self.aligned(layout.byteCount)
+                adapters.append(
+                    Adapter(
+                        operand: operands.count, copy: copy, isInput: isInput, offset: scratch,
+                        copyOffset: copyOffset))
+                scratch = copyOffset + Self.aligned(copy.scratchpad.map { copy.operands[$0].byteCount } ?? 0)
+            }
             arguments.append(use.argument)
-            layouts.append(layout)
-            operands.append(Operand(layout.byteCount, use.access))
+            inner.append(layout)
+            layouts.append(shown)
+            operands.append(Operand(shown.byteCount, use.access))
+        }
+        scratchpad = scratch > 0 ? operands.count : nil
+        if scratch > 0 {
+            operands.append(Operand(scratch, .readWrite))
+            layouts.append(try .bytes(scratch))
+        }
+        if let own {
+            arguments.append(DNNL_ARG_SCRATCHPAD)
+            inner.append(own)
         }
         var primitive: dnnl_primitive_t?
         try unsafe KernelError.check(
@@ -38,7 +81,8 @@ internal import COneDNN
         implementation = descriptor.implementation
         self.operands = operands
         self.layouts = layouts
-        scratchpad = arguments.last == DNNL_ARG_SCRATCHPAD ? arguments.count - 1 : nil
+        self.inner = inner
+        self.adapters = adapters
         unsafe self.primitive = unsafe primitive
         unsafe self.arguments = .allocate(capacity: arguments.count)
         for (index, argument) in arguments.enumerated() {
@@ -59,22 +103,44 @@ internal import COneDNN
     public var isReference: Bool { implementation.hasPrefix("ref") }
 
     public func bind(_ operand: Int, to address: UnsafeMutableRawPointer) throws(KernelError) {
-        if let memory = unsafe arguments[operand].memory {
+        if operand == scratchpad {
+            for adapter in adapters {
+                try unsafe bindArgument(adapter.operand, to: address + adapter.offset)
+                try unsafe adapter.copy.bind(adapter.isInput ? 1 : 0, to: address + adapter.offset)
+                guard let needed = adapter.copy.scratchpad else { continue }
+                try unsafe adapter.copy.bind(needed, to: address + adapter.copyOffset)
+            }
+            guard operand < inner.count else { return }
+        } else if let adapter = adapters.first(where: { $0.operand == operand }) {
+            return try unsafe adapter.copy.bind(adapter.isInput ? 0 : 1, to: address)
+        }
+        try unsafe bindArgument(operand, to: address)
+    }
+
+    private func bindArgument(_ index: Int, to address: UnsafeMutableRawPointer) throws(KernelError) {
+        if let memory = unsafe arguments[index].memory {
             try unsafe KernelError.check(dnnl_memory_set_data_handle(memory, address), "move an operand")
             return
         }
-        var descriptor = layouts[operand].descriptor
+        var descriptor = inner[index].descriptor
         var memory: dnnl_memory_t?
         try unsafe KernelError.check(
             dnnl_memory_create(&memory, &descriptor, engine.engine, address), "bind an operand")
-        unsafe arguments[operand].memory = unsafe memory
+        unsafe arguments[index].memory = unsafe memory
     }
 
     public func run() throws(KernelError) {
+        for adapter in adapters where adapter.isInput { try adapter.copy.run() }
         try unsafe KernelError.check(
             dnnl_primitive_execute(
                 primitive, engine.stream, Int32(truncatingIfNeeded: arguments.count), arguments.baseAddress),
             "run \(implementation)")
+        for adapter in adapters where !adapter.isInput { try adapter.copy.run() }
+    }
+
+    /// The next offset at which a part of the scratchpad may begin.
+    private static func aligned(_ byteCount: Int) -> Int {
+        (byteCount + Arena.alignment - 1) / Arena.alignment * Arena.alignment
     }
 }
 

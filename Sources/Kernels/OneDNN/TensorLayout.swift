@@ -62,6 +62,13 @@ public struct TensorLayout: Equatable {
         try TensorLayout(extents, .float32, extents.count == 5 ? dnnl_acbde : dnnl_bacd)
     }
 
+    /// Depthwise weights with the channels side by side: `[height, width, channels]` in memory.
+    ///
+    /// `extents` are logical: `channels, 1, 1, height, width`.
+    static func channelsInnermost(_ extents: [Int]) throws(KernelError) -> TensorLayout {
+        try TensorLayout(extents, .float32, dnnl_decab)
+    }
+
     /// Whatever the primitive likes best; for weights alone.
     public static func any(
         _ extents: [Int], element: ElementType = .float32
@@ -78,6 +85,11 @@ public struct TensorLayout: Equatable {
 
     /// What the elements are; nil for a type that is none of ours (a scratchpad's).
     public var element: ElementType? { ElementType(descriptor.data_type) }
+
+    /// A scratchpad.
+    static func bytes(_ count: Int) throws(KernelError) -> TensorLayout {
+        try TensorLayout([count], .uint8, dnnl_a)
+    }
 
     /// An operand that is not there.
     static var absent: TensorLayout { TensorLayout(dnnl_memory_desc_t()) }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Data
 import Graph
 import Host
 import JSON
@@ -9,13 +8,15 @@ import Plan
 import Tensor
 import Training
 
-/// `vintner bench-step`: times training steps of a preset on made-up data, as a line of JSON.
+/// `vintner bench-step`: times training steps of a model on made-up data, as a line of JSON.
 struct BenchStepCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench-step", abstract: "Time training steps of a model on random data.")
 
-    @Argument(help: "mlp, lenet5_caffe, lenet_300_100 or linear.")
-    var preset: String
+    @Argument(help: "A preset, for 28x28 grey images of ten classes.")
+    var preset: String?
+    @Option(help: "A file with a model's JSON instead.")
+    var model: String?
     @Option(help: "Samples per step.")
     var batch = 64
     @Option(help: "Threads of the step.")
@@ -24,6 +25,16 @@ struct BenchStepCommand: ParsableCommand {
     var steps = 300
     @Option(help: "Steps before that.")
     var warmup = 50
+    @Option(help: "fp32 or bf16.")
+    var precision = BenchPrecision.fp32
+    @Option(help: "sgd (with momentum), or adamw (with decay).")
+    var optimizer = BenchOptimizer.sgd
+    @Option(help: "The largest norm of all gradients together; 0 for any.")
+    var clip = 0.0
+    @Option(help: "cross_entropy, or mse against random numbers.")
+    var loss = BenchLoss.crossEntropy
+    @Flag(help: "Run every operation by itself.")
+    var unfused = false
     @Flag(help: "Print each call of a step with its time instead.")
     var profile = false
 
@@ -31,40 +42,58 @@ struct BenchStepCommand: ParsableCommand {
         let time = SystemTime()
         let start = ProcessStart.monotonicNanoseconds ?? time.monotonicNanoseconds()
         ThreadTeam.use(threads)
-        let log = ViolationLog()
-        let model = ModelSpec.read(
-            ["preset": .string(preset)], at: "/model", datasetInput: try Shape([1, 28, 28]), classes: 10,
-            log: log)
-        guard let model else {
-            Terminal.complain(InvalidInput(log.violations).description)
-            throw Ending.usage.error
-        }
+        let spec = try readModel()
+        var lowering = LoweringOptions()
+        (lowering.precision, lowering.fuses) = (precision.element, !unfused)
+        var rule = optimizer.options
+        rule.clipNorm = clip > 0 ? clip : nil
         let program = try Program(
-            model.graph,
+            spec.graph,
             Program.Options(
-                loss: .crossEntropy(labelSmoothing: 0), optimizer: .sgd(momentum: 0.9),
-                trainingBatches: [batch], evaluationBatches: []), on: DNNEngine())
+                loss: loss.kind, optimizer: rule, trainingBatches: [batch],
+                evaluationBatches: [], lowering: lowering), on: DNNEngine())
         try program.allocate()
         guard let plan = program.trainingPlan(batch: batch) else { return }
-        for (index, id) in model.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(of: model.graph[id], index: index, rule: .default, seed: 0)
+        for (index, id) in spec.graph.parameterIDs.enumerated() {
+            let values = Initializer.values(
+                of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
             try program.write(values, to: id)
         }
-        let data = try randomBatch(784)
+        let data = try BenchBatch(spec.graph, batch: batch, loss: loss.kind)
         try plan.bindBatch(input: data.input, target: data.target, in: data.arena)
-        let state = StepState(seed: 0, step: 0, learningRate: 0.01, inverseCount: 1 / Float(batch))
+        var state = StepState(
+            seed: 0, step: 0, learningRate: 1e-4, inverseCount: 1 / Float(batch * data.rows))
+        state.correctBias(of: rule.rule, update: 1)
         _ = try plan.run(state)
         let firstStep = Double(time.monotonicNanoseconds() - start) * 1e-9
         for _ in 0..<warmup { _ = try plan.run(state) }
         if profile { return try printProfile(plan, state, time) }
         var durations: [Double] = []
-        for _ in 0..<steps {
+        for _ in 0..<max(steps, 1) {
             let begin = time.monotonicNanoseconds()
             _ = try plan.run(state)
             durations.append(Double(time.monotonicNanoseconds() - begin) * 1e-6)
         }
         durations.sort()
-        report(durations, firstStep, plan)
+        report(durations, firstStep, plan, spec.graph)
+    }
+
+    private func readModel() throws -> ModelSpec {
+        let log = ViolationLog()
+        let found: ModelSpec?
+        if let model {
+            let json = try readJSON(model)
+            found = ModelSpec.read(json, at: "/model", data: DataShape(), log: log)
+        } else {
+            found = ModelSpec.read(
+                ["preset": .string(preset ?? "mlp")], at: "/model", datasetInput: try Shape([1, 28, 28]),
+                classes: 10, log: log)
+        }
+        guard let found else {
+            Terminal.complain(InvalidInput(log.violations).description)
+            throw Ending.usage.error
+        }
+        return found
     }
 
     private func printProfile(_ plan: ExecutionPlan, _ state: StepState, _ time: SystemTime) throws {
@@ -74,27 +103,45 @@ struct BenchStepCommand: ParsableCommand {
         }
     }
 
-    private func report(_ durations: [Double], _ firstStep: Double, _ plan: ExecutionPlan) {
+    private func report(
+        _ durations: [Double], _ firstStep: Double, _ plan: ExecutionPlan, _ graph: Graph
+    ) {
         let median = durations[durations.count / 2]
+        let cost = CostModel(of: graph)
         let line: JSONValue = [
-            "name": .string(preset), "median_ms": .number(median),
+            "name": .string(model ?? preset ?? "mlp"), "median_ms": .number(median),
             "p10_ms": .number(durations[durations.count / 10]),
             "p90_ms": .number(durations[durations.count * 9 / 10]),
             "peak_rss_bytes": ProcessMemory().map { .integer($0.peakResidentBytes) } ?? .null,
             "first_step_seconds": .number(firstStep), "arena_bytes": JSONValue(plan.end),
+            "parameters": JSONValue(cost.parameters), "macs": JSONValue(plan.macs),
             "gflops": .number(2 * Double(plan.macs) / (median * 1e-3) * 1e-9), "threads": JSONValue(threads),
-            "batch": JSONValue(batch),
+            "batch": JSONValue(batch), "precision": .string(precision.rawValue),
         ]
         Terminal.say(line.encoded())
     }
+}
 
-    private func randomBatch(_ width: Int) throws -> (arena: Arena, input: Slot, target: Slot) {
-        var random = CounterRandom(seed: 1, purpose: .test)
-        let input = Slot(offset: 0, byteCount: batch * width * 4)
-        let target = Slot(offset: (input.byteCount + 63) / 64 * 64, byteCount: batch * 4)
-        let arena = try Arena(byteCount: target.end)
-        arena.write((0..<(batch * width)).map { _ in random.uniform() * 2 - 1 }, to: input)
-        arena.write((0..<batch).map { _ in Int32(random.below(10)) }, to: target)
-        return (arena, input, target)
+/// `vintner bench-peak`: the machine's matrix-product rate in both precisions, as a line of JSON.
+struct BenchPeakCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench-peak", abstract: "Measure the machine's matrix-product rate.")
+
+    @Option(help: "Threads of the product.")
+    var threads = 2
+
+    func run() throws {
+        let time = SystemTime()
+        ThreadTeam.use(threads)
+        func rate(_ element: ElementType) throws -> JSONValue {
+            guard DNNEngine.supports(element) != .none else { return .null }
+            let flops = try PeakMeasurement.flopsPerSecond(element) { time.monotonicNanoseconds() }
+            return .number(flops * 1e-9)
+        }
+        let line: JSONValue = [
+            "fp32_gflops": try rate(.float32), "bf16_gflops": try rate(.bfloat16),
+            "bf16": .string(DNNEngine.supports(.bfloat16).rawValue), "threads": JSONValue(threads),
+        ]
+        Terminal.say(line.encoded())
     }
 }

@@ -1,5 +1,5 @@
-import ArgumentParser
-import Data
+public import ArgumentParser
+public import Data
 import Files
 import Jobs
 
@@ -12,12 +12,27 @@ struct DatasetsCommand: ParsableCommand {
     /// `vintner datasets add NAME PATH`.
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Copy a folder of IDX files (train-images-idx3-ubyte and its companions, .gz too).")
+            abstract:
+                "Copy a dataset into a data folder: images (IDX), running text, or labelled text (CSV).",
+            discussion: """
+                idx is a folder with train-images-idx3-ubyte and its companions, plain or .gz. text is a \
+                UTF-8 file, of which a language model predicts the next token. csv is a file with the columns \
+                text and label, or with one token and its label a line, blank lines between sentences. Text \
+                and CSV may also be a folder with train, validation and test files.
+                """)
 
         @Argument(help: "How jobs will call it.")
         var name: String
-        @Argument(help: "The folder.")
+        @Argument(help: "The file or folder.")
         var path: String
+        @Option(help: "idx, text or csv; by default what the path looks like.")
+        var format: DatasetFormat.Name?
+        @Option(help: "byte, char or word: what a token is; char for text, word for csv by default.")
+        var tokens: TokenUnit?
+        @Option(help: "Part of the training file that validates, unless there is a file for that.")
+        var validationFraction = TextSettings().validationFraction
+        @Option(help: "The most tokens that a vocabulary of words may have.")
+        var vocabulary = TextSettings().vocabularyLimit
         @Option(help: "The data folder.")
         var data = "./vintner-data"
 
@@ -29,13 +44,25 @@ struct DatasetsCommand: ParsableCommand {
                 let catalogue = DatasetCatalogue(
                     folder: folder.datasets, systemFolder: Service.systemDatasets)
                 let id: DatasetID = IdentifierGenerator().next(at: time.now())
-                let info = try catalogue.importIDX(name, from: path, id: id.rawValue, now: time.now().seconds)
-                Terminal.say(
-                    "\(info.id)  \(info.name)  \(info.trainCount) + \(info.testCount) samples, "
-                        + "\(info.classCount) classes")
+                let info = try catalogue.add(
+                    name, from: path, as: chosenFormat, id: id.rawValue, now: time.now().seconds)
+                Terminal.say("\(info.id)  \(info.name)  \(DatasetsCommand.size(of: info))")
             } catch {
                 Terminal.complain("vintner: \(error)")
                 throw Ending.failed.error
+            }
+        }
+
+        private var chosenFormat: DatasetFormat {
+            func settings(_ unit: TokenUnit) -> TextSettings {
+                TextSettings(
+                    unit: tokens ?? unit, validationFraction: validationFraction,
+                    vocabularyLimit: vocabulary)
+            }
+            return switch format ?? DatasetFormat.Name(guessedFrom: path) {
+            case .idx: .idx()
+            case .text: .text(settings(.char))
+            case .csv: .csv(settings(.word))
             }
         }
     }
@@ -53,7 +80,7 @@ struct DatasetsCommand: ParsableCommand {
                 folder: DataFolder(path: data).datasets, systemFolder: Service.systemDatasets)
             do {
                 for info in try catalogue.list() {
-                    Terminal.say("\(info.id)  \(info.name)  \(info.trainCount) + \(info.testCount) samples")
+                    Terminal.say("\(info.id)  \(info.name)  \(DatasetsCommand.size(of: info))")
                 }
             } catch {
                 Terminal.complain("vintner: \(error)")
@@ -61,4 +88,19 @@ struct DatasetsCommand: ParsableCommand {
             }
         }
     }
+
+    /// How much there is, for people.
+    static func size(of info: DatasetInfo) -> String {
+        switch info.kind {
+        case .images: "\(info.trainCount) + \(info.testCount) samples, \(info.classCount) classes"
+        case .text(let text):
+            "\(info.trainCount) + \(info.validationCount) tokens, \(text.vocabularySize) different"
+        case .sequences(let sequences):
+            "\(info.trainCount) + \(info.validationCount) samples, \(info.classCount) classes, "
+                + "\(sequences.vocabularySize) different tokens"
+        }
+    }
 }
+
+extension DatasetFormat.Name: ExpressibleByArgument {}
+extension TokenUnit: ExpressibleByArgument {}

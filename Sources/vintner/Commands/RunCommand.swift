@@ -29,12 +29,7 @@ struct RunCommand: ParsableCommand {
         umask(0o077)
         let folder = data ?? "\(NSTemporaryDirectory())/vintner-\(ProcessInfo.processInfo.processIdentifier)"
         defer { if data == nil { _ = try? Folder.removeTree(folder) } }
-        let body = try asking { () throws -> JSONValue in
-            let bytes = try readInput(file)
-            do { return try JSONValue(parsing: bytes) } catch {
-                throw ClientError.unreadable(path: file, reason: "\(error)")
-            }
-        }
+        let body = try readJSON(file)
         let service: Service
         let job: Job
         do {
@@ -98,6 +93,16 @@ struct RunCommand: ParsableCommand {
         } catch {
             Terminal.complain("vintner: the model could not be written: \(error)")
             throw Ending.failed.error
+        }
+    }
+}
+
+/// A file's JSON, or that of the standard input for `-`.
+func readJSON(_ file: String) throws -> JSONValue {
+    try asking { () throws -> JSONValue in
+        let bytes = try readInput(file)
+        do { return try JSONValue(parsing: bytes) } catch {
+            throw ClientError.unreadable(path: file, reason: "\(error)")
         }
     }
 }

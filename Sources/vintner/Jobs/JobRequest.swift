@@ -49,10 +49,16 @@ import Training
     private static func find(
         _ name: String, in catalogue: DatasetCatalogue, _ log: ViolationLog
     ) -> DatasetInfo? {
-        do { return try catalogue.info(name) } catch {
+        let info: DatasetInfo
+        do { info = try catalogue.info(name) } catch {
             log.add("/dataset", "unknown_dataset", error.description)
             return nil
         }
+        guard info.images != nil else {
+            log.add("/dataset", "invalid_value", "\"\(name)\" holds no images to train on")
+            return nil
+        }
+        return info
     }
 
     private static func readModel(
@@ -60,7 +66,7 @@ import Training
     ) -> ModelSpec? {
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return nil }
-        let input = dataset.flatMap { info in
+        let input = dataset?.images.flatMap { info in
             try? Shape([info.shape.channels, info.shape.height, info.shape.width])
         }
         return ModelSpec.read(

@@ -53,9 +53,27 @@ final class JobRun: TrainingObserver {
 
     var totals: JobResources { sampler.totals }
 
+    func didFindLearningRate(_ report: LearningRateReport) {
+        let now = time.now()
+        points += report.points.enumerated().flatMap { index, point in
+            [
+                MetricPoint(series: "lr_finder", step: index + 1, value: point.loss, at: now),
+                MetricPoint(series: "lr_finder_rate", step: index + 1, value: point.rate, at: now),
+            ]
+        }
+        flush()
+        sink.event(
+            .info, "learning_rate",
+            "The learning rate is \(report.rate), found in \(report.points.count) steps.",
+            ["learning_rate": .number(report.rate), "steps": JSONValue(report.points.count)])
+    }
+
     func didStep(_ report: StepReport) {
         sampler.add(report)
         let now = time.now()
+        if let norm = report.gradientNorm, norm.isFinite {
+            points.append(MetricPoint(series: "gradient_norm", step: report.step, value: norm, at: now))
+        }
         points.append(MetricPoint(series: "train_loss", step: report.step, value: report.loss, at: now))
         points.append(
             MetricPoint(series: "learning_rate", step: report.step, value: report.learningRate, at: now))

@@ -150,12 +150,7 @@ final class JobRunner: JobExecutor {
     private func storeModel(
         _ trainer: Trainer, _ request: JobRequest, in folder: String, at path: String
     ) throws(JobFailure) -> AtomicFile.Receipt {
-        let info = request.dataset
-        let description: JSONObject = [
-            "dataset": .string(info.name), "classes": .array(info.classNames.map { .string($0) }),
-            "mean": .array(info.mean.map { .number($0) }),
-            "std": .array(info.standardDeviation.map { .number($0) }),
-        ]
+        let description = trainer.task.dataset.modelDescription
         var beside = description
         beside["model"] = request.model.json
         beside["spec"] = .object(request.resolved)

@@ -26,7 +26,7 @@ struct SpecResolver: JobSpecResolver {
         let estimate: JSONValue = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
-            "micro_batch_size": JSONValue(request.options.batchSize),
+            "micro_batch_size": JSONValue(request.options.largestPart),
         ]
         return ResolvedJob(
             type: .train, name: request.name, labels: request.labels, priority: request.priority,
@@ -38,20 +38,17 @@ struct SpecResolver: JobSpecResolver {
 
     /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset.
     private func memory(of request: JobRequest) throws(InvalidInput) -> Int {
-        let options = TrainingTask.programOptions(request.dataset, request.options)
+        let options = TrainingTask.programOptions(request.dataset, request.model, request.options)
         let arena: Int
         do throws(PlanError) {
             arena = try plan(request, options)
         } catch {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
         }
-        let info = request.dataset
-        let samples = info.trainCount + info.validationCount + info.testCount
-        let dataset = samples.multipliedReportingOverflow(by: info.shape.elementCount + 1)
-        let inputs = TrainingTask.inputByteCount(info, request.options)
-        let (sum, overflow) = arena.addingReportingOverflow(inputs)
-        let (total, overflowed) = sum.addingReportingOverflow(dataset.partialValue)
-        guard !dataset.overflow, !overflow, !overflowed else {
+        let inputs = TrainingTask.inputByteCount(request.dataset, request.model, request.options)
+        let (sum, overflow) = arena.addingReportingOverflow(inputs ?? .max)
+        let (total, overflowed) = sum.addingReportingOverflow(request.dataset.byteCount)
+        guard !overflow, !overflowed else {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: PlanError.tooLarge.description)
         }
         return total
@@ -65,7 +62,10 @@ struct SpecResolver: JobSpecResolver {
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
         let program = try Program(request.model.graph, options, on: engine)
-        let (sum, overflow) = program.byteCount.addingReportingOverflow(program.conversionByteCount)
+        // A sweep over learning rates copies what it changes; storing a parameter copies that.
+        let copies = request.options.findsLearningRate ? program.store.byteCount : 0
+        let (sum, overflow) = program.byteCount.addingReportingOverflow(
+            max(copies, program.conversionByteCount))
         guard !overflow else { throw .tooLarge }
         return sum
     }

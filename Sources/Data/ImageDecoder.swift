@@ -1,24 +1,10 @@
 import Files
 
-/// Reads all files of a dataset once, checks them against each other and measures them.
-struct DatasetDecoder {
-    /// What one pass over the files tells.
-    struct Content {
-        let shape: ImageShape
-        let classCount: Int
-        let train: ImageSplit
-        let validation: ImageSplit?
-        let test: ImageSplit
-        let counts: (train: Int, validation: Int, test: Int)
-        let mean: [Double]
-        let standardDeviation: [Double]
-        let sha256: String
-        let byteCount: Int
-    }
-
+/// Reads all files of an image dataset once, checks them against each other and measures them.
+struct ImageDecoder {
     private static let chunkByteCount = 1 << 20
     private static let channelCountMax = 16
-    private let files: DatasetFiles
+    private let files: IDXFiles
     private let keepsImages: Bool
     private var hash = SHA256()
     private var shape: ImageShape?
@@ -32,18 +18,18 @@ struct DatasetDecoder {
     ///   - keepingImages: Whether the images are wanted; without them memory stays below a few MiB.
     /// - Returns: Splits (without images unless wanted) and what was measured on the way.
     /// - Throws: `DataError` naming the first file that does not fit.
-    static func decode(_ files: DatasetFiles, keepingImages: Bool) throws(DataError) -> Content {
-        var decoder = DatasetDecoder(files, keepingImages)
+    static func decode(_ files: IDXFiles, keepingImages: Bool) throws(DataError) -> DecodedDataset {
+        var decoder = ImageDecoder(files, keepingImages)
         return try decoder.decode()
     }
 
-    private init(_ files: DatasetFiles, _ keepsImages: Bool) {
+    private init(_ files: IDXFiles, _ keepsImages: Bool) {
         self.files = files
         self.keepsImages = keepsImages
         hash.update(Array("vintner-images-1\n".utf8))
     }
 
-    private mutating func decode() throws(DataError) -> Content {
+    private mutating func decode() throws(DataError) -> DecodedDataset {
         var histogram: ValueHistogram?
         let train = try decode(files.train) { bytes, channels in
             if histogram == nil { histogram = ValueHistogram(channels: channels) }
@@ -61,15 +47,19 @@ struct DatasetDecoder {
         guard let shape, let moments = histogram?.moments() else {
             throw .malformed(file: files.train.images, expected: "images", found: "none")
         }
-        return Content(
-            shape: shape, classCount: classCount, train: train, validation: validation, test: test,
-            counts: (train.labels.count, validation?.labels.count ?? 0, test.labels.count),
-            mean: moments.mean, standardDeviation: moments.standardDeviation,
-            sha256: hash.digest().hex, byteCount: byteCount)
+        let info = ImageInfo(
+            shape: shape, classNames: (0..<classCount).map(String.init), mean: moments.mean,
+            standardDeviation: moments.standardDeviation)
+        return DecodedDataset(
+            kind: .images(info),
+            counts: SplitCounts(
+                train: train.count, validation: validation?.count ?? 0, test: test.count),
+            train: .images(train), validation: validation.map { .images($0) }, test: .images(test),
+            vocabulary: nil, sha256: hash.digest().hex, byteCount: byteCount)
     }
 
     private mutating func decode(
-        _ pair: DatasetFiles.Pair, _ visit: ([UInt8], Int) -> Void
+        _ pair: IDXFiles.Pair, _ visit: ([UInt8], Int) -> Void
     ) throws(DataError) -> ImageSplit {
         let reader = try IDXReader(pair.images, rank: 3...4)
         let labels = try IDXReader(pair.labels, rank: 1...1)

@@ -1,0 +1,211 @@
+#include "parts.h"
+#include <math.h>
+
+// Partial sums of a row, so that its sums are vectors; element i of a row goes to lane i % LANES.
+enum { LANES = 32 };
+
+/// Adds neighbours, their sums, and so on.
+CK_INLINE float sum_lanes(const float *values) {
+    float lanes[LANES];
+    for (int lane = 0; lane < LANES; lane++) lanes[lane] = values[lane];
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int lane = 0; lane < width; lane++) lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+/// What a row is normalised by: (x - mean - residue) * deviation.
+typedef struct {
+    float mean;
+    /// What is left of the mean after rounding; 0 in a backward pass.
+    float residue;
+    /// 1 / sqrt(variance + epsilon)
+    float deviation;
+} row_statistics;
+
+CK_INLINE row_statistics measure(
+    const void *source, size_t base, size_t width, float epsilon, const int centered, const ck_element type) {
+    row_statistics s = {0, 0, 0};
+    const float inverse = 1 / (float)width;
+    size_t i;
+    if (centered) {
+        float sums[LANES] = {0};
+        for (i = 0; i + LANES <= width; i += LANES)
+            for (size_t lane = 0; lane < LANES; lane++) sums[lane] += ck_load(source, base + i + lane, type);
+        for (size_t lane = 0; i + lane < width; lane++) sums[lane] += ck_load(source, base + i + lane, type);
+        s.mean = sum_lanes(sums) * inverse;
+    }
+    float sums[LANES] = {0}, squares[LANES] = {0};
+    for (i = 0; i + LANES <= width; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            const float d = ck_load(source, base + i + lane, type) - s.mean;
+            sums[lane] += d;
+            squares[lane] += d * d;
+        }
+    for (size_t lane = 0; i + lane < width; lane++) {
+        const float d = ck_load(source, base + i + lane, type) - s.mean;
+        sums[lane] += d;
+        squares[lane] += d * d;
+    }
+    if (centered) s.residue = sum_lanes(sums) * inverse;
+    const float variance = sum_lanes(squares) * inverse - s.residue * s.residue;
+    s.deviation = 1 / sqrtf((variance < 0 ? 0 : variance) + epsilon);
+    return s;
+}
+
+CK_INLINE void forward_row(
+    const ck_row_norm_arguments *a, size_t row, const int centered, const int has_scale, const int has_shift,
+    const ck_element type) {
+    const size_t width = a->width, base = row * width;
+    const void *source = a->input, *residual = a->residual;
+    if (residual) {
+        void *sum = a->sum;
+        CK_INDEPENDENT
+        for (size_t i = base; i < base + width; i++)
+            ck_store(sum, i, ck_load(source, i, type) + ck_load(residual, i, type), type);
+        source = sum;
+    }
+    const row_statistics s = measure(source, base, width, a->epsilon, centered, type);
+    a->saved[row] = s.deviation;
+    if (centered) a->saved[a->rows + row] = s.mean + s.residue;
+    const float *scale = a->scale, *shift = a->shift;
+    void *output = a->output;
+    CK_INDEPENDENT
+    for (size_t i = 0; i < width; i++) {
+        float y = (ck_load(source, base + i, type) - s.mean - s.residue) * s.deviation;
+        if (has_scale) y *= scale[i];
+        if (has_shift) y += shift[i];
+        ck_store(output, base + i, y, type);
+    }
+}
+
+/// Calls `body(..., centered, has_scale, has_shift, type)` with constants; `shift` tells whether there is
+/// one.
+#define EACH_FORM(body, shift, ...)                                                                          \
+    if (a->type == CK_BFLOAT16) EACH_AFFINE(body, shift, CK_BFLOAT16, __VA_ARGS__)                           \
+    else EACH_AFFINE(body, shift, CK_FLOAT32, __VA_ARGS__)
+#define EACH_AFFINE(body, shift, type, ...)                                                                  \
+    {                                                                                                        \
+        if (!a->centered && !a->scale) body(__VA_ARGS__, 0, 0, 0, type);                                     \
+        else if (!a->centered) body(__VA_ARGS__, 0, 1, 0, type);                                             \
+        else if (!a->scale) body(__VA_ARGS__, 1, 0, 0, type);                                                \
+        else if (!(shift)) body(__VA_ARGS__, 1, 1, 0, type);                                                 \
+        else body(__VA_ARGS__, 1, 1, 1, type);                                                               \
+    }
+
+CK_INLINE void forward_rows(
+    const ck_row_norm_arguments *a, size_t begin, size_t end, const int centered, const int has_scale,
+    const int has_shift, const ck_element type) {
+    for (size_t row = begin; row < end; row++) forward_row(a, row, centered, has_scale, has_shift, type);
+}
+
+CK_CLONES
+static void forward_range(const void *pointer, size_t begin, size_t end) {
+    const ck_row_norm_arguments *a = pointer;
+    EACH_FORM(forward_rows, a->shift, a, begin, end)
+}
+
+void ck_row_norm(const ck_row_norm_arguments *arguments) {
+    ck_for_range(forward_range, arguments, arguments->rows, arguments->width);
+}
+
+// ---- Backward
+
+/// One element's normalised input and its output's gradient times its scale.
+#define NORMALIZED(i) ((ck_load(input, base + (i), type) - mean) * deviation)
+#define SCALED(i) (has_scale ? ck_load(gradient_out, base + (i), type) * scale[i]                            \
+                             : ck_load(gradient_out, base + (i), type))
+
+/// The sums over a row of the scaled gradient and of its product with the normalised input.
+typedef struct {
+    float gradient;
+    float product;
+} row_sums;
+
+CK_INLINE row_sums sum_row(
+    const ck_row_norm_backward_arguments *a, size_t base, float mean, float deviation, const int centered,
+    const int has_scale, const ck_element type) {
+    const size_t width = a->width;
+    const void *input = a->input, *gradient_out = a->gradient_out;
+    const float *scale = a->scale;
+    float sums[LANES] = {0}, products[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            const float g = SCALED(i + lane);
+            if (centered) sums[lane] += g;
+            products[lane] += g * NORMALIZED(i + lane);
+        }
+    for (size_t lane = 0; i + lane < width; lane++) {
+        const float g = SCALED(i + lane);
+        if (centered) sums[lane] += g;
+        products[lane] += g * NORMALIZED(i + lane);
+    }
+    return (row_sums){centered ? sum_lanes(sums) : 0, sum_lanes(products)};
+}
+
+CK_INLINE void backward_row(
+    const ck_row_norm_backward_arguments *a, size_t row, float *scale_sums, float *shift_sums,
+    const int centered, const int has_scale, const int has_shift, const ck_element type) {
+    const size_t width = a->width, base = row * width;
+    const void *input = a->input, *gradient_out = a->gradient_out, *addend = a->addend;
+    const float *scale = a->scale;
+    void *gradient_in = a->gradient_in;
+    const float deviation = a->saved[row], mean = centered ? a->saved[a->rows + row] : 0;
+    const row_sums sums = sum_row(a, base, mean, deviation, centered, has_scale, type);
+    const float level = sums.gradient / (float)width, slope = sums.product / (float)width;
+    if (has_scale) {
+        CK_INDEPENDENT
+        for (size_t i = 0; i < width; i++) {
+            const float g = ck_load(gradient_out, base + i, type);
+            scale_sums[i] += g * NORMALIZED(i);
+            if (has_shift) shift_sums[i] += g;
+        }
+    }
+    if (addend) {
+        CK_INDEPENDENT
+        for (size_t i = 0; i < width; i++) {
+            const float g = (SCALED(i) - level - NORMALIZED(i) * slope) * deviation;
+            ck_store(gradient_in, base + i, g + ck_load(addend, base + i, type), type);
+        }
+        return;
+    }
+    CK_INDEPENDENT
+    for (size_t i = 0; i < width; i++)
+        ck_store(gradient_in, base + i, (SCALED(i) - level - NORMALIZED(i) * slope) * deviation, type);
+}
+
+CK_INLINE void backward_rows(
+    const ck_row_norm_backward_arguments *a, size_t part, const int centered, const int has_scale,
+    const int has_shift, const ck_element type) {
+    const size_t begin = a->rows * part / a->parts, end = a->rows * (part + 1) / a->parts;
+    float *scale_sums = has_scale ? a->scratch + part * 2 * a->width : NULL;
+    float *shift_sums = has_shift ? scale_sums + a->width : NULL;
+    if (has_scale)
+        for (size_t i = 0; i < 2 * a->width; i++) scale_sums[i] = 0;
+    for (size_t row = begin; row < end; row++)
+        backward_row(a, row, scale_sums, shift_sums, centered, has_scale, has_shift, type);
+}
+
+CK_CLONES
+static void backward_part(const void *pointer, size_t part) {
+    const ck_row_norm_backward_arguments *a = pointer;
+    EACH_FORM(backward_rows, a->shift_gradient, a, part)
+}
+
+/// Adds the parts' sums up in their order.
+CK_CLONES
+static void finish_sums(const ck_row_norm_backward_arguments *a, size_t offset, float *gradient) {
+    const size_t width = a->width;
+    const float *sums = a->scratch + offset;
+    for (size_t i = 0; i < width; i++) {
+        double sum = 0;
+        for (size_t part = 0; part < a->parts; part++) sum += (double)sums[part * 2 * width + i];
+        gradient[i] = (float)sum;
+    }
+}
+
+void ck_row_norm_backward(const ck_row_norm_backward_arguments *a) {
+    ck_for_parts(backward_part, a, a->parts, a->rows * a->width);
+    if (a->scale) finish_sums(a, 0, a->scale_gradient);
+    if (a->shift_gradient) finish_sums(a, a->width, a->shift_gradient);
+}

@@ -1,0 +1,55 @@
+internal import COneDNN
+internal import Tensor
+
+/// How a convolution is computed.
+public enum ConvolutionAlgorithm: Sendable {
+    /// Every product of the definition.
+    case direct
+    /// F(4x4, 3x3) of Lavin and Gray ("Fast algorithms for convolutional neural networks", 2015).
+    ///
+    /// A quarter of the products, for an error of about three times the direct algorithm's. oneDNN has it for
+    /// blocked activations alone, so source and destination are copied, which costs a few percent.
+    case winograd
+    /// Our own kernels for a 3x3 kernel of each channel.
+    case depthwise
+
+    /// The faster one, by the shape alone: the choice has to be the same in every run.
+    ///
+    /// Times in ms, copies included, batch 64, two threads, float32 (direct, Winograd), forward / data
+    /// gradient / weight gradient; all figures are in docs/convolutions.md:
+    /// - 32 -> 64 at 32x32: 5.1, 3.0 / 5.5, 3.5 / 5.2, 4.2.
+    /// - 128 -> 128 at 16x16: 9.2, 5.0 / 9.8, 5.1 / 10.1, 5.6.
+    /// - 256 -> 256 at 8x8: 8.4, 3.6 / 9.3, 3.6 / 9.4, 4.6.
+    /// - 64 -> 64 at 8x8: 0.51, 0.35 / 0.57, 0.35 / 0.56, 0.48.
+    /// - 32 -> 32 at 16x16: 0.57, 0.47 / 0.59, 0.47 / 0.58, 0.58; 16 -> 16 loses.
+    static func suggested(for shape: ConvolutionShape, _ element: ElementType) -> ConvolutionAlgorithm {
+        if DepthwiseConvolution.covers(shape) { return .depthwise }
+        guard element == .float32, shape.groups == 1, shape.kernelHeight == 3, shape.kernelWidth == 3,
+            shape.strideHeight == 1, shape.strideWidth == 1, shape.dilationHeight == 1,
+            shape.dilationWidth == 1, shape.paddingHeight <= 1, shape.paddingWidth <= 1
+        else { return .direct }
+        guard min(shape.inChannels, shape.outChannels) >= 32, shape.inChannels * shape.outChannels >= 2048
+        else { return .direct }
+        // Tiles of 4x4 outputs: enough of them, and mostly filled.
+        let tiles = shape.batch * ((shape.outHeight + 3) / 4) * ((shape.outWidth + 3) / 4)
+        let isFilled = 5 * shape.batch * shape.outHeight * shape.outWidth >= 3 * 16 * tiles
+        return tiles >= 128 && isFilled ? .winograd : .direct
+    }
+
+    var kind: dnnl_alg_kind_t {
+        switch self {
+        case .direct, .depthwise: dnnl_convolution_direct
+        case .winograd: dnnl_convolution_winograd
+        }
+    }
+
+    /// The layouts of source and destination where oneDNN's differ from ours.
+    func outer(
+        _ source: Int32, _ destination: Int32, _ shape: ConvolutionShape, _ element: ElementType
+    ) throws(KernelError) -> [Int32: TensorLayout] {
+        guard self == .winograd else { return [:] }
+        return [
+            source: try shape.sourceLayout(element), destination: try shape.destinationLayout(element),
+        ]
+    }
+}

@@ -1,0 +1,147 @@
+internal import CKernels
+public import Tensor
+
+/// Batch normalisation of channels-last rows `[rows, channels]` with what follows it in the same pass: y =
+/// activation(scale · (x - mean) / sqrt(variance + epsilon) + shift + residual) (Ioffe and Szegedy, 2015).
+///
+/// Images are rows of channels: rows = batch · height · width. Statistics and parameters are float32, and the
+/// same bits come out on any number of threads.
+public struct FusedBatchNorm: Hashable, Sendable {
+    /// What is applied behind the normalisation (and the residual).
+    public enum Activation: Hashable, Sendable { case none, relu, relu6 }
+
+    public var rows: Int
+    public var channels: Int
+    public var epsilon: Float
+    /// Of input, residual, output and their gradients.
+    public var type: ElementType = .float32
+    public var activation: Activation = .none
+    public var addsResidual = false
+
+    /// Batch normalisation alone, in float32.
+    public init(rows: Int, channels: Int, epsilon: Float) {
+        self.rows = rows
+        self.channels = channels
+        self.epsilon = epsilon
+    }
+
+    /// Floats that training leaves for the backward pass: the batch's mean, what it lost in rounding, and
+    /// 1 / sqrt(variance + epsilon), each `[channels]`.
+    public var savedCount: Int { 3 * channels }
+
+    /// Whether the backward pass reads the output and writes a gradient for the residual.
+    ///
+    /// So only with both a residual and an activation: without a residual the activation's input is
+    /// recomputed, which spares the reading; without an activation the residual's gradient is `gradient_out`
+    /// itself.
+    public var backwardSplitsResidual: Bool { addsResidual && activation != .none }
+
+    /// Normalises by the batch's statistics, saves them, and moves the running ones towards them by
+    /// `momentum` (the variance unbiased).
+    ///
+    /// Operands: `input, scale, shift, [residual], output, saved, running mean, running variance, scratch`;
+    /// output may be the residual's slot.
+    public func training(momentum: Float) -> any PreparedKernel {
+        var block = unsafe forwardBlock
+        unsafe block.momentum = momentum
+        let bindings: [(Operand, Binder)] = unsafe [
+            (.floats(savedCount, .write), { unsafe $0.saved = unsafe $1.floats }),
+            (.floats(channels, .readWrite), { unsafe $0.running_mean = unsafe $1.floats }),
+            (.floats(channels, .readWrite), { unsafe $0.running_variance = unsafe $1.floats }),
+            (scratch, { unsafe $0.scratch = unsafe $1.assumingMemoryBound(to: Double.self) }),
+        ]
+        return unsafe KernelCall(
+            "ck_batch_norm_training", { unsafe ck_batch_norm_training($0) }, block,
+            forwardBindings + bindings)
+    }
+
+    /// Normalises by the running statistics.
+    ///
+    /// Operands: `input, scale, shift, [residual], output, running mean, running variance`; output may be the
+    /// slot of the input or the residual.
+    public func inference() -> any PreparedKernel {
+        let bindings: [(Operand, Binder)] = unsafe [
+            (.floats(channels, .read), { unsafe $0.running_mean = unsafe $1.floats }),
+            (.floats(channels, .read), { unsafe $0.running_variance = unsafe $1.floats }),
+        ]
+        return unsafe KernelCall(
+            "ck_batch_norm_inference", { unsafe ck_batch_norm_inference($0) }, forwardBlock,
+            forwardBindings + bindings)
+    }
+
+    /// The gradients of input, scale and shift, and of the residual where `backwardSplitsResidual`.
+    ///
+    /// Operands: `input, saved, scale, shift, gradient_out, gradient_in, scale gradient, shift gradient,
+    /// scratch`, then, where `backwardSplitsResidual`, `output, residual gradient`. Either gradient may be
+    /// `gradient_out`'s slot, not both.
+    public func backward() -> any PreparedKernel {
+        var block = unsafe ck_batch_norm_backward_arguments()
+        unsafe block.rows = rows
+        unsafe block.channels = channels
+        unsafe block.parts = parts
+        unsafe block.activation = kernelActivation
+        unsafe block.type = type.kernelElement
+        let elements = rows * channels
+        var bindings: [(Operand, KernelCall<ck_batch_norm_backward_arguments>.Binder)] = unsafe [
+            (.elements(elements, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
+            (.floats(savedCount, .read), { unsafe $0.saved = unsafe $1.constantFloats }),
+            (.floats(channels, .read), { unsafe $0.scale = unsafe $1.constantFloats }),
+            (.floats(channels, .read), { unsafe $0.shift = unsafe $1.constantFloats }),
+            (.elements(elements, type, .read), { unsafe $0.gradient_out = UnsafeRawPointer($1) }),
+            (.elements(elements, type, .write), { unsafe $0.gradient_in = $1 }),
+            (.floats(channels, .write), { unsafe $0.scale_gradient = unsafe $1.floats }),
+            (.floats(channels, .write), { unsafe $0.shift_gradient = unsafe $1.floats }),
+            (scratch, { unsafe $0.scratch = unsafe $1.assumingMemoryBound(to: Double.self) }),
+        ]
+        if backwardSplitsResidual {
+            unsafe bindings.append(
+                (.elements(elements, type, .read), { unsafe $0.output = UnsafeRawPointer($1) }))
+            unsafe bindings.append(
+                (.elements(elements, type, .write), { unsafe $0.residual_gradient = $1 }))
+        }
+        return unsafe KernelCall(
+            "ck_batch_norm_backward", { unsafe ck_batch_norm_backward($0) }, block, bindings)
+    }
+
+    private typealias Binder = KernelCall<ck_batch_norm_arguments>.Binder
+
+    private var parts: Int { ck_part_count(rows, channels) }
+
+    private var scratch: Operand {
+        Operand(parts * 2 * channels * MemoryLayout<Double>.stride, .write)
+    }
+
+    private var kernelActivation: ck_activation {
+        switch activation {
+        case .none: ck_activation(CK_ACTIVATION_NONE)
+        case .relu: ck_activation(CK_ACTIVATION_RELU)
+        case .relu6: ck_activation(CK_ACTIVATION_RELU6)
+        }
+    }
+
+    private var forwardBlock: ck_batch_norm_arguments {
+        var block = unsafe ck_batch_norm_arguments()
+        unsafe block.rows = rows
+        unsafe block.channels = channels
+        unsafe block.parts = parts
+        unsafe block.epsilon = epsilon
+        unsafe block.activation = kernelActivation
+        unsafe block.type = type.kernelElement
+        return unsafe block
+    }
+
+    private var forwardBindings: [(Operand, Binder)] {
+        let elements = rows * channels
+        var bindings: [(Operand, Binder)] = unsafe [
+            (.elements(elements, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
+            (.floats(channels, .read), { unsafe $0.scale = unsafe $1.constantFloats }),
+            (.floats(channels, .read), { unsafe $0.shift = unsafe $1.constantFloats }),
+        ]
+        if addsResidual {
+            unsafe bindings.append(
+                (.elements(elements, type, .read), { unsafe $0.residual = UnsafeRawPointer($1) }))
+        }
+        unsafe bindings.append((.elements(elements, type, .write), { unsafe $0.output = $1 }))
+        return unsafe bindings
+    }
+}

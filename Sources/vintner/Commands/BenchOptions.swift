@@ -1,0 +1,70 @@
+import ArgumentParser
+import Graph
+import Kernels
+import Plan
+import Tensor
+
+/// What the benchmark commands may be asked for.
+enum BenchPrecision: String, ExpressibleByArgument {
+    case fp32, bf16
+
+    var element: ElementType { self == .fp32 ? .float32 : .bfloat16 }
+}
+
+enum BenchOptimizer: String, ExpressibleByArgument {
+    case sgd, adamw
+
+    var options: OptimizerOptions {
+        switch self {
+        case .sgd: .sgd(momentum: 0.9)
+        case .adamw:
+            OptimizerOptions(.adamW(beta1: 0.9, beta2: 0.99, epsilon: 1e-8), weightDecay: 0.1)
+        }
+    }
+}
+
+enum BenchLoss: String, ExpressibleByArgument {
+    case crossEntropy = "cross_entropy"
+    case mse
+
+    var kind: LossKind {
+        switch self {
+        case .crossEntropy: .crossEntropy(labelSmoothing: 0)
+        case .mse: .meanSquaredError(oneHot: false)
+        }
+    }
+}
+
+/// A batch of random samples in an arena of its own.
+struct BenchBatch {
+    let arena: Arena
+    let input: Slot
+    let target: Slot
+    /// Rows that the loss is taken over, of one sample.
+    let rows: Int
+
+    init(_ graph: Graph, batch: Int, loss: LossKind) throws {
+        var random = CounterRandom(seed: 1, purpose: .test)
+        let output = graph[graph.output]
+        rows = output.positions
+        let count = batch * graph.inputShape.elementCount
+        input = Slot(offset: 0, byteCount: count * 4)
+        let bytes = batch * loss.targetByteCount(positions: rows, width: output.channels)
+        target = Slot(offset: (input.byteCount + 63) / 64 * 64, byteCount: bytes)
+        arena = try Arena(byteCount: target.end)
+        if graph[graph.input].element == .token {
+            let vocabulary =
+                graph.nodes.first { graph.parameter(.embedding, of: $0) != nil }
+                .flatMap { graph.parameter(.embedding, of: $0) }.map { graph[$0].shape[0] } ?? 1
+            arena.write((0..<count).map { _ in Int32(random.below(UInt32(vocabulary))) }, to: input)
+        } else {
+            arena.write((0..<count).map { _ in random.uniform() * 2 - 1 }, to: input)
+        }
+        if loss.takesLabels {
+            let classes = UInt32(output.channels)
+            arena.write((0..<(bytes / 4)).map { _ in Int32(random.below(classes)) }, to: target)
+        } else {
+            arena.write((0..<(bytes / 4)).map { _ in random.uniform() }, to: target)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import Kernels
+import Tensor
+import TestSupport
+import Testing
+
+@Suite("Our depthwise convolutions") struct DepthwiseConvolutionTests {
+    static let shapes: [ConvolutionShape] = [
+        depthwise(batch: 2, 16, (8, 8)), depthwise(batch: 3, 37, (5, 13)),
+        depthwise(batch: 1, 32, (1, 1), hasBias: false), depthwise(batch: 2, 19, (2, 3)),
+        depthwise(batch: 2, 48, (9, 7), stride: 2), depthwise(batch: 1, 21, (6, 18), stride: 2),
+        depthwise(batch: 3, 16, (1, 2), stride: 2, hasBias: false),
+        depthwise(batch: 2, 33, (16, 31), stride: 2),
+    ]
+
+    private static func depthwise(
+        batch: Int, _ channels: Int, _ size: (Int, Int), stride: Int = 1, hasBias: Bool = true
+    ) -> ConvolutionShape {
+        .of(
+            batch: batch, channels, size, to: channels, stride: (stride, stride), padding: (1, 1),
+            groups: channels, hasBias: hasBias)
+    }
+
+    /// What one run leaves: output, input gradient, weight gradient in PyTorch's order, bias gradient.
+    private struct Results: Equatable {
+        var output: [Float]
+        var input: [Float]
+        var weight: [Float]
+        var bias: [Float]
+    }
+
+    private static func run(
+        _ shape: ConvolutionShape, _ element: ElementType, _ input: [Float], _ weight: [Float],
+        _ bias: [Float]?, _ gradient: [Float], fusing: [PostOperation] = []
+    ) throws -> Results {
+        let engine = try DNNEngine()
+        let plain = try TensorLayout.rowMajor(shape.weightExtents)
+        let forward = try Convolution.forward(shape, element: element, fusing: fusing, on: engine)
+        #expect(forward.implementation == "ck_depthwise")
+        let packed = Given.floats(
+            try Reorder.convert(weight, from: plain, to: forward.layouts[1], on: engine))
+        let biasGiven = bias.map { [Given.floats($0)] } ?? []
+        let ahead = try KernelRun(forward, [stored(input, as: element), packed] + biasGiven)
+        let back = try KernelRun(
+            Convolution.backwardData(shape, element: element, weights: forward.layouts[1], on: engine),
+            [stored(gradient, as: element), packed])
+        let backwardWeights = try Convolution.backwardWeights(
+            shape, element: element, weights: forward.layouts[1], on: engine)
+        #expect(backwardWeights.implementation == "ck_depthwise_backward_weights")
+        let weights = try KernelRun(
+            backwardWeights, [stored(input, as: element), stored(gradient, as: element)])
+        return Results(
+            output: ahead.values(2 + biasGiven.count, as: element), input: back.values(2, as: element),
+            weight: try Reorder.convert(
+                weights.floats(2), from: forward.layouts[1], to: plain, on: engine),
+            bias: bias == nil ? [] : weights.floats(3))
+    }
+
+    @Test(
+        "agree with double precision in every pass", arguments: shapes, [ElementType.float32, .bfloat16])
+    func passes(shape: ConvolutionShape, element: ElementType) throws {
+        let reference = ConvolutionReference(shape: shape)
+        let terms = reference.terms
+        let input = rounded(randomFloats(reference.inputCount, seed: 1), to: element)
+        let weight = randomFloats(reference.weightCount, seed: 2)
+        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
+        let bias = shape.hasBias ? randomFloats(shape.outChannels, seed: 4) : nil
+        let output = reference.output(input, weight, bias)
+        let outputSums = reference.output(input.map(abs), weight.map(abs), bias?.map(abs))
+        let inputGradient = reference.inputGradient(gradient, weight)
+        let inputSums = reference.inputGradient(gradient.map(abs), weight.map(abs))
+        let weightGradient = reference.weightGradient(input, gradient)
+        let weightSums = reference.weightGradient(input.map(abs), gradient.map(abs))
+        let biasGradient = reference.biasGradient(gradient)
+        for threads in 1...3 {
+            ThreadTeam.use(threads)
+            let found = try Self.run(shape, element, input, weight, bias, gradient)
+            #expect(try Self.run(shape, element, input, weight, bias, gradient) == found, "not repeatable")
+            expectClose(
+                found.output, output.map { Float($0) },
+                within: bounds(output, sums: outputSums, terms: terms.output, as: element), "output")
+            expectClose(
+                found.input, inputGradient.map { Float($0) },
+                within: bounds(inputGradient, sums: inputSums, terms: terms.input, as: element), "input")
+            expectClose(
+                found.weight, weightGradient.map { Float($0) },
+                within: bounds(weightGradient, sums: weightSums, terms: terms.weight, as: .float32), "weight")
+            guard bias != nil else { continue }
+            expectClose(
+                found.bias, biasGradient.map { Float($0) },
+                within: bounds(
+                    biasGradient, sums: reference.biasGradient(gradient.map(abs)), terms: terms.weight,
+                    as: .float32), "bias")
+        }
+    }
+
+    @Test(
+        "cut what they yield where a ReLU is fused", arguments: [PostOperation.relu, .relu6],
+        [ElementType.float32, .bfloat16])
+    func fused(operation: PostOperation, element: ElementType) throws {
+        let shape = Self.depthwise(batch: 2, 24, (7, 10))
+        let reference = ConvolutionReference(shape: shape)
+        let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -4, high: 4), to: element)
+        let weight = randomFloats(reference.weightCount, seed: 2)
+        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
+        let bias = randomFloats(24, seed: 4)
+        let plain = try Self.run(shape, element, input, weight, bias, gradient)
+        let cut = try Self.run(shape, element, input, weight, bias, gradient, fusing: [operation])
+        #expect(cut.output == plain.output.map { operation == .relu ? max($0, 0) : min(max($0, 0), 6) })
+        #expect(plain.output.contains { $0 > 6 }, "the limit was never reached")
+    }
+
+    @Test("pass NaN on through a fused ReLU6, to the pixels around it alone")
+    func nan() throws {
+        let shape = Self.depthwise(batch: 1, 16, (5, 5), hasBias: false)
+        var input = [Float](repeating: 1, count: 400)
+        input[(2 * 5 + 1) * 16 + 3] = .nan
+        let ones = [Float](repeating: 1, count: 400)
+        let output = try Self.run(
+            shape, .float32, input, [Float](repeating: 1, count: 144), nil, ones, fusing: [.relu6]
+        ).output
+        for (index, value) in output.enumerated() {
+            let (c, x, y) = (index % 16, index / 16 % 5, index / 80)
+            #expect(value.isNaN == (c == 3 && (1...3).contains(y) && (0...2).contains(x)))
+        }
+    }
+
+    @Test("leave other shapes and operations to oneDNN")
+    func choice() throws {
+        let engine = try DNNEngine()
+        let covered = Self.depthwise(batch: 2, 32, (8, 8))
+        func isOurs(_ shape: ConvolutionShape, _ fusing: [PostOperation] = []) throws -> Bool {
+            try Convolution.forward(shape, fusing: fusing, on: engine).implementation == "ck_depthwise"
+        }
+        #expect(try isOurs(covered))
+        #expect(try !isOurs(covered, [.geluErf]))
+        #expect(try !isOurs(covered, [.addToDestination, .relu]))
+        for change: (inout ConvolutionShape) -> Void in [
+            { $0.paddingHeight = 0 }, { $0.strideWidth = 2 }, { $0.dilationHeight = 2 },
+            { $0.kernelWidth = 5 },
+            { $0.groups = 16 }, { $0.outChannels = 64 },
+        ] {
+            var other = covered
+            change(&other)
+            #expect(try !isOurs(other), "\(other)")
+        }
+        #expect(try !isOurs(Self.depthwise(batch: 2, 8, (8, 8))))
+        let direct = try Convolution.forward(covered, algorithm: .direct, on: engine)
+        #expect(direct.implementation != "ck_depthwise")
+        #expect(throws: KernelError.self) {
+            try Convolution.forward(covered, weights: direct.layouts[1], algorithm: .depthwise, on: engine)
+        }
+    }
+}
