@@ -91,7 +91,8 @@ extension Trainer {
         state = restored
     }
 
-    /// Takes over the parameters and their averages alone, as from the best checkpoint of the run; throws as `restore` does.
+    /// Takes over the parameters and their averages alone, as from the run's best checkpoint; throws as
+    /// `restore` does.
     public func restoreParameters(from path: String, sha256: String?) throws(TrainingError) {
         try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }

@@ -23,7 +23,7 @@ enum OptimizerFields {
         "alpha", default: 0.99, in: 0...0.999999, "Decay of the average of rmsprop.")
     static let weightDecay = Field.number(
         "weight_decay", default: 0, in: 0...10,
-        "Decay of the weights; by default 0, for adamw 0.01. adamw and lion decay the weights themselves, the "
+        "Decay of the weights; by default 0, for adamw 0.01. adamw and lion decay weights themselves, the "
             + "others add it to the gradient.")
     static let decaysAll = Field.bool(
         "decay_bias_and_norm", default: false,

@@ -2,6 +2,7 @@ import Data
 import Files
 import Graph
 import JSON
+import Kernels
 import Plan
 import Testing
 import Training

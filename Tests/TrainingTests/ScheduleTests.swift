@@ -38,7 +38,7 @@ import Training
         }
     }
 
-    /// PyTorch's one-cycle schedule takes its phases' ends as floats, its exponential multiplies step by step.
+    /// PyTorch's one-cycle schedule takes its phases' ends as floats; its exponential multiplies in steps.
     @Test("gives PyTorch's rates", arguments: ["one_cycle", "one_cycle_short", "exponential"])
     func agreesToo(name: String) throws {
         let fixture = try Fixture("more_schedules")

@@ -1,5 +1,6 @@
 import Data
 import JSON
+import Kernels
 import Plan
 import Testing
 
@@ -89,8 +90,11 @@ import Testing
             #"""
             {"steps": 500, "eval_every_steps": 50, "batch_size": 32, "micro_batch_size": 12,
              "precision": "bf16", "loss": "huber", "huber_delta": 0.5, "clip_grad_norm": 1.5,
-             "ema_decay": 0.99, "optimizer": {"name": "adamw", "lr": "auto", "betas": [0.8, 0.9], "eps": 1e-6},
-             "lr_schedule": {"name": "one_cycle", "pct_start": 0.25, "div_factor": 10, "final_div_factor": 100},
+             "ema_decay": 0.99,
+             "optimizer": {"name": "adamw", "lr": "auto", "betas": [0.8, 0.9], "eps": 1e-6},
+             "lr_schedule": {
+                "name": "one_cycle", "pct_start": 0.25, "div_factor": 10, "final_div_factor": 100
+             },
              "augment": {"cutout": 3, "mixup": 0.2},
              "early_stopping": {"patience": 5, "min_delta": 0.125, "metric": "val_accuracy"}}
             """#)

@@ -16,9 +16,9 @@ struct DatasetsCommand: ParsableCommand {
                 "Copy a dataset into a data folder: images (IDX), running text, or labelled text (CSV).",
             discussion: """
                 idx is a folder with train-images-idx3-ubyte and its companions, plain or .gz. text is a \
-                UTF-8 file, of which a language model predicts the next token. csv is a file with the columns \
-                text and label, or with one token and its label a line, blank lines between sentences. Text \
-                and CSV may also be a folder with train, validation and test files.
+                UTF-8 file, of which a language model predicts the next token. csv is a file with the \
+                columns text and label, or with one token and its label a line, blank lines between \
+                sentences. Text and CSV may also be a folder with train, validation and test files.
                 """)
 
         @Argument(help: "How jobs will call it.")
