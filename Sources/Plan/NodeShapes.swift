@@ -83,6 +83,10 @@ extension NodeShapes {
         on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
+        case .convolution(let window) where window.isPointwise:
+            try InnerProduct.forward(
+                innerProduct(hasBias: window.bias, node), element: element, weights: weights, fusing: fusing,
+                training: training, on: engine)
         case .convolution(let window):
             try Convolution.forward(
                 convolution(window, node), element: element, weights: weights, fusing: fusing,
@@ -102,6 +106,9 @@ extension NodeShapes {
         _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
+        case .convolution(let window) where window.isPointwise:
+            try InnerProduct.backwardData(
+                innerProduct(hasBias: window.bias, node), element: element, weights: weights, on: engine)
         case .convolution(let window):
             try Convolution.backwardData(
                 convolution(window, node), element: element, weights: weights, on: engine)
@@ -119,6 +126,9 @@ extension NodeShapes {
         _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
+        case .convolution(let window) where window.isPointwise:
+            try InnerProduct.backwardWeights(
+                innerProduct(hasBias: window.bias, node), element: element, weights: weights, on: engine)
         case .convolution(let window):
             try Convolution.backwardWeights(
                 convolution(window, node), element: element, weights: weights, on: engine)
@@ -167,5 +177,15 @@ extension NodeShapes {
         }
         guard value.order == .channelsLast, let innermost = strides.last else { return strides }
         return [innermost] + strides.dropLast()
+    }
+}
+
+extension Operation.Window {
+    /// Whether it is a product over all pixels: with channels last the same bytes in the same order.
+    ///
+    /// oneDNN's 1x1 convolutions in bfloat16 gave wrong data gradients for odd numbers of channels, its
+    /// products are right.
+    var isPointwise: Bool {
+        kernelSize == Pair(1, 1) && stride == Pair(1, 1) && padding == Pair(0, 0) && groups == 1
     }
 }

@@ -21,6 +21,10 @@ enum ParameterLayouts {
                 try shapes.forward(node, weights: nil, fusing: [], training: training, on: engine)
             }
             switch node.operation {
+            case .convolution(let window) where window.isPointwise:
+                layouts[weight.index].plain = try kernels { () throws(KernelError) in
+                    try .rowMajor(Array(graph[weight].shape.dimensions.prefix(2)))
+                }
             case .convolution(let window):
                 layouts[weight.index].plain = try kernels { () throws(KernelError) in
                     try .rowMajor(shapes.convolution(window, node).weightExtents)
