@@ -32,6 +32,11 @@ import Training
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
         reader.finish()
+        if let dataset, let model {
+            do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
+                log.add("/dataset", "too_short", error.description)
+            }
+        }
         try log.throwIfAny()
         guard let dataset, let model else {
             throw InvalidInput(pointer: "", code: "invalid_value", detail: "the job cannot be understood")
@@ -49,16 +54,10 @@ import Training
     private static func find(
         _ name: String, in catalogue: DatasetCatalogue, _ log: ViolationLog
     ) -> DatasetInfo? {
-        let info: DatasetInfo
-        do { info = try catalogue.info(name) } catch {
+        do { return try catalogue.info(name) } catch {
             log.add("/dataset", "unknown_dataset", error.description)
             return nil
         }
-        guard info.images != nil else {
-            log.add("/dataset", "invalid_value", "\"\(name)\" holds no images to train on")
-            return nil
-        }
-        return info
     }
 
     private static func readModel(
@@ -66,10 +65,24 @@ import Training
     ) -> ModelSpec? {
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return nil }
-        let input = dataset?.images.flatMap { info in
-            try? Shape([info.shape.channels, info.shape.height, info.shape.width])
+        return ModelSpec.read(value, at: "/model", data: dataset?.modelData ?? DataShape(), log: log)
+    }
+}
+
+extension DatasetInfo {
+    /// What a model has to know of the dataset.
+    var modelData: DataShape {
+        switch kind {
+        case .images(let info):
+            .images(
+                try? Shape([info.shape.channels, info.shape.height, info.shape.width]),
+                classes: info.classNames.count)
+        case .text(let info): .text(vocabulary: info.vocabularySize)
+        case .sequences(let info):
+            DataShape(
+                isTokens: true, vocabulary: info.vocabularySize,
+                target: info.labelling == .tokens
+                    ? .perToken(classes: info.classNames.count) : .classes(info.classNames.count))
         }
-        return ModelSpec.read(
-            value, at: "/model", datasetInput: input, classes: dataset?.classCount, log: log)
     }
 }
