@@ -3,6 +3,7 @@ import Files
 import Foundation
 import Graph
 import JSON
+import Kernels
 import Plan
 import Testing
 import Training

@@ -47,10 +47,10 @@ import Training
 
     @Test("takes its vocabulary and classes from the dataset")
     func vocabulary() throws {
-        // Ten different characters, sixteen wide, times the tied head; context 8.
         let job = try resolve("play", preset("gpt"))
         let layers = try #require(job.spec["model"]?["layers"]?.arrayValue)
-        #expect(layers.first?["vocabulary"]?.intValue == 9)
+        // The letters of "To be, or not to be." and its marks.
+        #expect(layers.first?["vocabulary"]?.intValue == 10)
         #expect(job.memoryBytes > 0)
     }
 
