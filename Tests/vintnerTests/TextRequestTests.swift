@@ -9,7 +9,7 @@ import Training
 
 @testable import vintner
 
-@Suite("A job on text") struct TextRequestTests {
+@Suite("A job on text") final class TextRequestTests {
     private let folder = NSTemporaryDirectory() + "vintner-requests-" + UUID().uuidString
     private let catalogue: DatasetCatalogue
 
@@ -25,8 +25,9 @@ import Training
             "mail", from: folder + "/mail.csv", as: .csv(.init(unit: .word)), id: "dst_2", now: 0)
     }
 
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
+
     private func resolve(_ dataset: String, _ model: JSONValue) throws -> ResolvedJob {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let resolver = SpecResolver(
             catalogue: catalogue, budget: Budget(threads: 1, memoryBytes: 1 << 30))
         return try resolver.resolve(["type": "train", "dataset": .string(dataset), "model": model])
