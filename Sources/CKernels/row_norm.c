@@ -4,19 +4,31 @@
 // Partial sums of a row, so that its sums are vectors; element i of a row goes to lane i % LANES.
 enum { LANES = 32 };
 
-/// Adds neighbours, their sums, and so on.
-CK_INLINE float sum_lanes(const float *values) {
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; lane++) lanes[lane] = values[lane];
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int lane = 0; lane < width; lane++) lanes[lane] += lanes[lane + width];
-    return lanes[0];
+/// The sums of two sets of lanes, each by halves; both at once, since a sum alone waits for each step.
+CK_INLINE void sum_lanes(const float *left, const float *right, float *sums) {
+    float a[16], b[16];
+    for (int lane = 0; lane < 16; lane++) {
+        a[lane] = left[lane] + left[lane + 16];
+        b[lane] = right[lane] + right[lane + 16];
+    }
+    float c[16];
+    for (int lane = 0; lane < 8; lane++) {
+        c[lane] = a[lane] + a[lane + 8];
+        c[lane + 8] = b[lane] + b[lane + 8];
+    }
+    float d[8];
+    for (int lane = 0; lane < 4; lane++) {
+        d[lane] = c[lane] + c[lane + 4];
+        d[lane + 4] = c[lane + 8] + c[lane + 12];
+    }
+    sums[0] = (d[0] + d[2]) + (d[1] + d[3]);
+    sums[1] = (d[4] + d[6]) + (d[5] + d[7]);
 }
 
 /// What a row is normalised by: (x - mean - residue) * deviation.
 typedef struct {
     float mean;
-    /// What is left of the mean after rounding; 0 in a backward pass.
+    /// What the mean lost in rounding, or rather its distance from something near.
     float residue;
     /// 1 / sqrt(variance + epsilon)
     float deviation;
@@ -24,32 +36,30 @@ typedef struct {
 
 CK_INLINE row_statistics measure(
     const void *source, size_t base, size_t width, float epsilon, const int centered, const ck_element type) {
-    row_statistics s = {0, 0, 0};
-    const float inverse = 1 / (float)width;
-    size_t i;
-    if (centered) {
-        float sums[LANES] = {0};
-        for (i = 0; i + LANES <= width; i += LANES)
-            for (size_t lane = 0; lane < LANES; lane++) sums[lane] += ck_load(source, base + i + lane, type);
-        for (size_t lane = 0; i + lane < width; lane++) sums[lane] += ck_load(source, base + i + lane, type);
-        s.mean = sum_lanes(sums) * inverse;
-    }
+    // Distances from the row's first element: a variance is not the difference of two large numbers then.
+    const float center = centered ? ck_load(source, base, type) : 0, inverse = 1 / (float)width;
     float sums[LANES] = {0}, squares[LANES] = {0};
-    for (i = 0; i + LANES <= width; i += LANES)
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES)
         for (size_t lane = 0; lane < LANES; lane++) {
-            const float d = ck_load(source, base + i + lane, type) - s.mean;
+            const float d = ck_load(source, base + i + lane, type) - center;
             sums[lane] += d;
             squares[lane] += d * d;
         }
     for (size_t lane = 0; i + lane < width; lane++) {
-        const float d = ck_load(source, base + i + lane, type) - s.mean;
+        const float d = ck_load(source, base + i + lane, type) - center;
         sums[lane] += d;
         squares[lane] += d * d;
     }
-    if (centered) s.residue = sum_lanes(sums) * inverse;
-    const float variance = sum_lanes(squares) * inverse - s.residue * s.residue;
-    s.deviation = 1 / sqrtf((variance < 0 ? 0 : variance) + epsilon);
-    return s;
+    float totals[2];
+    sum_lanes(sums, squares, totals);
+    const float distance = centered ? totals[0] * inverse : 0;
+    const float variance = totals[1] * inverse - distance * distance;
+    return (row_statistics){
+        .mean = center,
+        .residue = distance,
+        .deviation = 1 / sqrtf((variance < 0 ? 0 : variance) + epsilon),
+    };
 }
 
 CK_INLINE void forward_row(
@@ -140,7 +150,9 @@ CK_INLINE row_sums sum_row(
         if (centered) sums[lane] += g;
         products[lane] += g * NORMALIZED(i + lane);
     }
-    return (row_sums){centered ? sum_lanes(sums) : 0, sum_lanes(products)};
+    float totals[2];
+    sum_lanes(sums, products, totals);
+    return (row_sums){totals[0], totals[1]};
 }
 
 CK_INLINE void backward_row(

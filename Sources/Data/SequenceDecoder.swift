@@ -4,6 +4,8 @@ struct SequenceDecoder {
     private let labelling: SequenceInfo.Labelling
     private let vocabulary: Vocabulary
     private let classNames: [[UInt8]]
+    /// The number of each scalar, `[scalarRange]`; empty where tokens are no characters.
+    private let table: [UInt16]
 
     private typealias Row = SequenceTable.Row
 
@@ -60,7 +62,9 @@ struct SequenceDecoder {
             throw .malformed(file: table.path, expected: "at least 2 different labels", found: "1")
         }
         classNames = Self.ordered(table.labels)
-        vocabulary = Self.vocabulary(of: rows, table.labelling, settings)
+        let vocabulary = Self.vocabulary(of: rows, table.labelling, settings)
+        self.vocabulary = vocabulary
+        self.table = settings.unit == .char ? Self.scalarTable(vocabulary) : []
     }
 
     /// By number where all labels are numbers, else by their bytes.
@@ -77,29 +81,41 @@ struct SequenceDecoder {
         of rows: [Row], _ labelling: SequenceInfo.Labelling, _ settings: TextSettings
     ) -> Vocabulary {
         if settings.unit == .byte { return Vocabulary(unit: .byte, reservedCount: 1, entries: []) }
+        if settings.unit == .char { return characters(of: rows) }
         var counts: [[UInt8]: Int] = [:]
         for row in rows {
-            for piece in pieces(of: row, labelling, settings.unit) { counts[piece, default: 0] += 1 }
+            for word in words(of: row, labelling) { counts[word, default: 0] += 1 }
         }
-        let limit = (settings.unit == .word ? settings.vocabularyLimit : TextSettings.vocabularyMax) - 2
         let frequent = counts.sorted { left, right in
             left.value != right.value
                 ? left.value > right.value : left.key.lexicographicallyPrecedes(right.key)
-        }.prefix(limit).map(\.key)
-        // The bytes of UTF-8 are in the order of the scalars.
-        let entries =
-            settings.unit == .word ? frequent : frequent.sorted { $0.lexicographicallyPrecedes($1) }
+        }.prefix(settings.vocabularyLimit - 2).map(\.key)
         return Vocabulary(
-            unit: settings.unit, reservedCount: 2,
-            entries: entries.map { String(decoding: $0, as: UTF8.self) })
+            unit: .word, reservedCount: 2, entries: frequent.map { String(decoding: $0, as: UTF8.self) })
     }
 
-    private static func pieces(
-        of row: Row, _ labelling: SequenceInfo.Labelling, _ unit: TokenUnit
-    ) -> [[UInt8]] {
-        if labelling == .tokens { return row.texts }
-        let text = String(decoding: row.texts[0], as: UTF8.self)
-        return unit == .word ? Words.split(text) : text.unicodeScalars.map { Array(String($0).utf8) }
+    /// The characters that occur; beyond what numbers there are, the last ones stay unknown.
+    private static func characters(of rows: [Row]) -> Vocabulary {
+        var seen = [UInt8](repeating: 0, count: UTF8Text.scalarRange)
+        for row in rows { _ = UTF8Text(checked: row.texts[0]).markScalars(in: &seen) }
+        let found = seen.indices.lazy.filter { seen[$0] != 0 }.prefix(TextSettings.vocabularyMax - 2)
+        return Vocabulary(
+            unit: .char, reservedCount: 2,
+            entries: found.compactMap { Unicode.Scalar($0).map { String($0) } })
+    }
+
+    private static func scalarTable(_ vocabulary: Vocabulary) -> [UInt16] {
+        var table = [UInt16](repeating: Vocabulary.unknown, count: UTF8Text.scalarRange)
+        for (index, entry) in vocabulary.entries.enumerated() {
+            for scalar in entry.unicodeScalars {
+                table[Int(scalar.value)] = UInt16(vocabulary.reservedCount + index)
+            }
+        }
+        return table
+    }
+
+    private static func words(of row: Row, _ labelling: SequenceInfo.Labelling) -> [[UInt8]] {
+        labelling == .tokens ? row.texts : Words.split(String(decoding: row.texts[0], as: UTF8.self))
     }
 
     /// The class of each label of a table.
@@ -121,10 +137,11 @@ struct SequenceDecoder {
     private func encode(_ rows: [Row], _ ranks: [UInt16]) -> SequenceSplit {
         var (tokens, starts, labels): ([UInt16], [Int], [UInt16]) = ([], [0], [])
         for row in rows {
-            if settings.unit == .byte {
-                tokens += row.texts[0].map { UInt16($0) + 1 }
-            } else {
-                tokens += Self.pieces(of: row, labelling, settings.unit).map {
+            switch settings.unit {
+            case .byte: tokens += UTF8Text(checked: row.texts[0]).byteTokens(from: 1)
+            case .char: tokens += UTF8Text(checked: row.texts[0]).tokens(from: table)
+            case .word:
+                tokens += Self.words(of: row, labelling).map {
                     vocabulary.number(of: $0) ?? Vocabulary.unknown
                 }
             }

@@ -99,9 +99,7 @@ enum TextDecoder {
         }
 
         func encode(_ text: UTF8Text) -> [UInt16] {
-            if table.isEmpty { return text.byteTokens(from: 0) }
-            var seen = [UInt8](repeating: 0, count: UTF8Text.scalarRange)
-            return text.tokens(text.markScalars(in: &seen), from: table)
+            table.isEmpty ? text.byteTokens(from: 0) : text.tokens(from: table)
         }
     }
 }

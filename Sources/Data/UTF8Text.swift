@@ -25,8 +25,11 @@ struct UTF8Text {
         self.bytes = bytes
     }
 
-    /// Text of our own making.
-    init(_ text: String) { bytes = Array(text.utf8) }
+    /// Text that has been checked already.
+    init(checked bytes: [UInt8]) { self.bytes = bytes }
+
+    /// Number of scalars: the bytes that continue none.
+    var scalarCount: Int { bytes.count { $0 & 0xC0 != 0x80 } }
 
     /// Marks the scalars that occur in `seen`, which has `scalarRange` places, and counts all of them.
     func markScalars(in seen: inout [UInt8]) -> Int {
@@ -34,9 +37,10 @@ struct UTF8Text {
         return unsafe cdata_mark_scalars(bytes, bytes.count, &seen)
     }
 
-    /// The number that `table` has for each of the `count` scalars.
-    func tokens(_ count: Int, from table: [UInt16]) -> [UInt16] {
+    /// The number that `table` has for each scalar.
+    func tokens(from table: [UInt16]) -> [UInt16] {
         precondition(table.count == Self.scalarRange, "a table of \(table.count) scalars")
+        let count = scalarCount
         return unsafe [UInt16](unsafeUninitializedCapacity: count) { buffer, initialized in
             if let first = buffer.baseAddress {
                 unsafe cdata_map_scalars(bytes, bytes.count, table, first)

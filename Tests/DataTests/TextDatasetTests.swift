@@ -163,9 +163,10 @@ extension Dataset.Split {
         text.unicodeScalars.append(contentsOf: scalars)
         #expect(UTF8Text.fault(in: Array(text.utf8)) == nil)
         var seen = [UInt8](repeating: 0, count: UTF8Text.scalarRange)
-        #expect(UTF8Text(text).markScalars(in: &seen) == scalars.count)
+        #expect(UTF8Text(checked: Array(text.utf8)).markScalars(in: &seen) == scalars.count)
         #expect(scalars.allSatisfy { seen[Int($0.value)] == 1 })
         #expect(seen.count { $0 == 1 } == scalars.count)
+        #expect(UTF8Text(checked: Array(text.utf8)).scalarCount == scalars.count)
         // Two bytes: the decoder of the standard library is the oracle.
         for first in UInt8.min...UInt8.max {
             for second in stride(from: UInt8(0), through: 255, by: 5) {

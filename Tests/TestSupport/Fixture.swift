@@ -30,6 +30,7 @@ public struct Fixture {
     public func floats(_ tensor: String) throws -> [Float] { try reader.floats(tensor) }
     public func doubles(_ tensor: String) throws -> [Double] { try reader.doubles(tensor) }
     public func integers(_ tensor: String) throws -> [Int64] { try reader.integers(tensor) }
+    public func bytes(_ tensor: String) throws -> [UInt8] { try reader.bytes(tensor) }
     public func shape(_ tensor: String) throws -> [Int] { try reader.entry(tensor).shape }
     public func contains(_ tensor: String) -> Bool { reader.entries.contains { $0.name == tensor } }
 

@@ -88,7 +88,9 @@ final class Follower: TrainingObserver {
     private(set) var checkpoints = 0
     var isCheckpointDue = false
 
-    init(_ toy: Toy) { folder = toy.path }
+    init(in folder: String) { self.folder = folder }
+
+    convenience init(_ toy: Toy) { self.init(in: toy.path) }
 
     var last: String { "\(folder)/last.safetensors" }
     var best: String { "\(folder)/best.safetensors" }

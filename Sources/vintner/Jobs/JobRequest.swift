@@ -32,6 +32,11 @@ import Training
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
         reader.finish()
+        if let dataset, let model {
+            do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
+                log.add("/dataset", "too_short", error.description)
+            }
+        }
         try log.throwIfAny()
         guard let dataset, let model else {
             throw InvalidInput(pointer: "", code: "invalid_value", detail: "the job cannot be understood")
@@ -60,22 +65,24 @@ import Training
     ) -> ModelSpec? {
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return nil }
-        return ModelSpec.read(value, at: "/model", data: dataset?.dataShape ?? DataShape(), log: log)
+        return ModelSpec.read(value, at: "/model", data: dataset?.modelData ?? DataShape(), log: log)
     }
 }
 
 extension DatasetInfo {
     /// What a model has to know of the dataset.
-    var dataShape: DataShape {
+    var modelData: DataShape {
         switch kind {
         case .images(let info):
-            let input = try? Shape([info.shape.channels, info.shape.height, info.shape.width])
-            return .images(input, classes: classCount)
-        case .text(let info): return .text(vocabulary: info.vocabularySize)
+            .images(
+                try? Shape([info.shape.channels, info.shape.height, info.shape.width]),
+                classes: info.classNames.count)
+        case .text(let info): .text(vocabulary: info.vocabularySize)
         case .sequences(let info):
-            return DataShape(
+            DataShape(
                 isTokens: true, vocabulary: info.vocabularySize,
-                target: hasTargetPerToken ? .perToken(classes: classCount) : .classes(classCount))
+                target: info.labelling == .tokens
+                    ? .perToken(classes: info.classNames.count) : .classes(info.classNames.count))
         }
     }
 }

@@ -1,0 +1,58 @@
+import Graph
+import Kernels
+import Plan
+import Tensor
+import TestSupport
+import Testing
+
+@Suite("A small GPT's first 100 steps") struct GPTCurveTests {
+    /// PyTorch's own float32 stays within the fixture's `spread`, 1.1e-4, of its float64.
+    @Test("equal PyTorch's losses to 1e-3, fused or not", arguments: [true, false])
+    func agree(fuses: Bool) throws {
+        let fixture = try Fixture("nanogpt_curve")
+        #expect(try fixture.doubles("spread")[0] < 2e-4)
+        for (step, (found, expected)) in zip(
+            try Self.losses(fixture, fuses: fuses), try fixture.doubles("losses")
+        )
+        .enumerated() {
+            #expect(abs(found / expected - 1) < 1e-3, "step \(step): \(found) for \(expected)")
+        }
+    }
+
+    private static func losses(_ fixture: Fixture, fuses: Bool) throws -> [Double] {
+        ThreadTeam.use(2)
+        let graph = try FixtureModel.graph(of: fixture, "curve")
+        let shape = try fixture.shape("tokens")
+        let (steps, batch, context) = (shape[0], shape[1], shape[2] - 1)
+        var optimizer = OptimizerOptions(.adamW(beta1: 0.9, beta2: 0.99, epsilon: 1e-8), weightDecay: 0.1)
+        optimizer.clipNorm = 1
+        var lowering = LoweringOptions()
+        lowering.fuses = fuses
+        let program = try Program(
+            graph,
+            .init(
+                loss: .crossEntropy(labelSmoothing: 0), optimizer: optimizer, trainingBatches: [batch],
+                evaluationBatches: [], lowering: lowering), on: DNNEngine())
+        try program.allocate()
+        for id in graph.parameterIDs {
+            try program.write(fixture.floats("parameter/\(graph[id].name)"), to: id)
+        }
+        let plan = try #require(program.trainingPlan(batch: batch))
+        let (tokens, rates) = (try fixture.bytes("tokens"), try fixture.doubles("rates"))
+        let count = batch * context
+        let slots = (Slot(offset: 0, byteCount: count * 4), Slot(offset: count * 4, byteCount: count * 4))
+        let arena = try Arena(byteCount: slots.1.end)
+        return try (0..<steps).map { step in
+            let windows = (0..<batch).map { row in
+                tokens[((step * batch + row) * (context + 1))...].prefix(context + 1).map { Int32($0) }
+            }
+            arena.write(windows.flatMap { $0.dropLast() }, to: slots.0)
+            arena.write(windows.flatMap { $0.dropFirst() }, to: slots.1)
+            try plan.bindBatch(input: slots.0, target: slots.1, in: arena)
+            var state = StepState(
+                seed: 0, step: UInt64(step), learningRate: Float(rates[step]), inverseCount: 1 / Float(count))
+            state.correctBias(of: optimizer.rule, update: step + 1)
+            return try plan.run(state).lossSum / Double(count)
+        }
+    }
+}
