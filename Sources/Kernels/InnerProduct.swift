@@ -28,11 +28,14 @@ public enum InnerProduct {
         return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
     }
 
-    /// inputGradient = outputGradient · weight.
+    /// inputGradient = outputGradient · weight; over many rows it ignores `weights`.
     public static func backwardData(
         _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
+        if shape.batch >= TallProduct.rowsMin {
+            return try TallProduct.backwardData(shape, element, on: engine)
+        }
         let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_inner_product_desc_t()
         var (source, weight, _, destination) = try layouts(shape, element, element, weights)
@@ -44,11 +47,16 @@ public enum InnerProduct {
         return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
     }
 
-    /// weightGradient = outputGradientᵀ · input; biasGradient = column sums of outputGradient.
+    /// weightGradient = outputGradientᵀ · input; biasGradient = column sums of outputGradient; likewise.
     public static func backwardWeights(
         _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
+    ) throws(KernelError) -> any LayerKernel {
+        if shape.batch >= TallProduct.rowsMin,
+            shape.inputs * shape.outputs >= TallProduct.weightsMin
+        {
+            return try TallProduct.backwardWeights(shape, element, on: engine)
+        }
         let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_inner_product_desc_t()
         var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)

@@ -76,6 +76,17 @@ public struct TensorLayout: Equatable {
         try TensorLayout(extents, element, dnnl_format_tag_any)
     }
 
+    /// The same elements of a matrix with its two axes exchanged.
+    func transposed() throws(KernelError) -> TensorLayout {
+        var (created, given) = (dnnl_memory_desc_t(), descriptor)
+        let axes: [Int32] = [1, 0]
+        let status = unsafe axes.withUnsafeBufferPointer {
+            unsafe dnnl_memory_desc_permute_axes(&created, &given, $0.baseAddress)
+        }
+        try KernelError.check(status, "transpose a matrix")
+        return TensorLayout(created)
+    }
+
     /// The same order of elements, stored as another type.
     public func storing(_ element: ElementType) -> TensorLayout {
         var copy = descriptor
