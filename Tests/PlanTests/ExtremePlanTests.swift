@@ -12,7 +12,7 @@ import Testing
             [1, 28, 28],
             #"""
             {"type": "flatten"}, {"type": "linear", "out_features": 524288},
-            {"type": "linear", "out_features": 1048576}
+            {"type": "linear", "out_features": 524288}
             """#
         ),
         ([3, 32, 32], #"{"type": "conv2d", "out_channels": 4, "kernel_size": 1024, "padding": 512}"#),

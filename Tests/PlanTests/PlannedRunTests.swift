@@ -48,7 +48,7 @@ import Testing
         _ plan: ExecutionPlan?, _ subject: Subject, step: UInt64 = 0, rate: Float = 0
     ) throws -> LossResult {
         let plan = try #require(plan)
-        let batch = try subject.delivered()
+        let batch = try subject.delivered(loss)
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)
         return try plan.run(
             StepState(
@@ -147,7 +147,7 @@ import Testing
         for (found, wanted) in zip(output, expected) {
             #expect(abs(Double(found) - wanted) < 1e-5 * max(scale, 1))
         }
-        let loss = subject.reference.crossEntropy(subject.input, subject.labels, smoothing: 0.1)
+        let loss = subject.loss(Self.loss, subject.reference)
         #expect(abs(result.lossSum / 5 - loss) < 1e-5 * max(1, loss))
     }
 

@@ -1,6 +1,6 @@
 import Glibc
 import Graph
-public import Tensor
+import Tensor
 
 /// What a model's outputs are compared with.
 public enum ReferenceTarget {
@@ -10,57 +10,53 @@ public enum ReferenceTarget {
     case numbers([Double])
 }
 
-/// PyTorch's losses, each with its reduction `mean` (`batchmean` for the divergence).
+/// PyTorch's losses: what a row of outputs costs, and the mean over the rows that count.
 public enum ReferenceLoss: Hashable, Sendable {
-    /// Softmax cross-entropy; rows with the label `ignoring` have no loss and are not counted. Numbers as
-    /// targets are the classes' probabilities.
-    case crossEntropy(smoothing: Double = 0, ignoring: Int32? = nil)
-    /// Against numbers, or one-hot labels.
+    /// Softmax cross-entropy; numbers as targets are the classes' probabilities.
+    case crossEntropy(smoothing: Double = 0)
+    /// KL(target ‖ softmax(output)).
+    case divergence
     case squaredError
-    /// Of logits, against probabilities or one-hot labels.
-    case binaryCrossEntropy
+    case absoluteError
     /// Quadratic up to `delta`, linear beyond.
     case huber(delta: Double)
-    /// KL(target ‖ softmax(output)), a mean over rows.
-    case divergence
+    /// Of logits, against probabilities or one-hot labels.
+    case binaryCrossEntropy
 
-    /// The loss of a batch of outputs: `[rows, width]`, where the targets' labels tell the rows.
+    /// Rows with this label are left out.
+    public static let ignored: Int32 = -100
+
+    /// The loss of outputs `[rows, width]`.
     public func value(_ output: [Double], width: Int, _ target: ReferenceTarget) -> Double {
         let rows = output.count / width
-        let targets = target.numbers(rows: rows, width: width)
+        let counted = (0..<rows).filter { !target.ignores($0) }
+        let total = counted.reduce(0) { sum, row in
+            let line = Array(output[(row * width)..<((row + 1) * width)])
+            return sum + self.row(line, target.numbers(row: row, width: width))
+        }
+        return counted.isEmpty ? 0 : total / Double(counted.count)
+    }
+
+    private func row(_ x: [Double], _ target: [Double]) -> Double {
         switch self {
-        case .crossEntropy(let smoothing, let ignored):
-            let counted = (0..<rows).filter { !target.isRow($0, labelled: ignored) }
-            guard !counted.isEmpty else { return 0 }
-            var total = 0.0
-            for row in counted {
-                let line = Array(output[(row * width)..<((row + 1) * width)])
-                for (c, logarithm) in Self.logSoftmax(line).enumerated() {
-                    let share = (1 - smoothing) * targets[row * width + c] + smoothing / Double(width)
-                    total -= share * logarithm
-                }
+        case .crossEntropy(let smoothing):
+            return zip(Self.logSoftmax(x), target).reduce(0) { sum, pair in
+                sum - ((1 - smoothing) * pair.1 + smoothing / Double(x.count)) * pair.0
             }
-            return total / Double(counted.count)
-        case .squaredError:
-            return Self.mean(output, targets) { ($0 - $1) * ($0 - $1) }
-        case .binaryCrossEntropy:
-            // -t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|)
-            return Self.mean(output, targets) { max($0, 0) - $0 * $1 + log1p(exp(-abs($0))) }
+        case .divergence:
+            return zip(Self.logSoftmax(x), target).reduce(0) { sum, pair in
+                pair.1 > 0 ? sum + pair.1 * (log(pair.1) - pair.0) : sum
+            }
+        case .squaredError: return Self.mean(x, target) { ($0 - $1) * ($0 - $1) }
+        case .absoluteError: return Self.mean(x, target) { abs($0 - $1) }
         case .huber(let delta):
-            return Self.mean(output, targets) { x, t in
+            return Self.mean(x, target) { x, t in
                 let distance = abs(x - t)
                 return distance <= delta ? distance * distance / 2 : delta * (distance - delta / 2)
             }
-        case .divergence:
-            var total = 0.0
-            for row in 0..<rows {
-                let line = Array(output[(row * width)..<((row + 1) * width)])
-                for (c, logarithm) in Self.logSoftmax(line).enumerated() {
-                    let share = targets[row * width + c]
-                    if share > 0 { total += share * (log(share) - logarithm) }
-                }
-            }
-            return total / Double(rows)
+        case .binaryCrossEntropy:
+            // -t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|)
+            return Self.mean(x, target) { max($0, 0) - $0 * $1 + log1p(exp(-abs($0))) }
         }
     }
 
@@ -71,26 +67,27 @@ public enum ReferenceLoss: Hashable, Sendable {
     }
 
     private static func mean(
-        _ output: [Double], _ targets: [Double], _ term: (Double, Double) -> Double
+        _ output: [Double], _ target: [Double], _ term: (Double, Double) -> Double
     ) -> Double {
-        zip(output, targets).reduce(0) { $0 + term($1.0, $1.1) } / Double(output.count)
+        zip(output, target).reduce(0) { $0 + term($1.0, $1.1) } / Double(output.count)
     }
 }
 
 extension ReferenceTarget {
-    /// The targets as numbers; labels are one-hot, those outside of the classes zeros.
-    fileprivate func numbers(rows: Int, width: Int) -> [Double] {
+    /// A row's target as numbers; a label is one-hot.
+    fileprivate func numbers(row: Int, width: Int) -> [Double] {
         switch self {
-        case .numbers(let numbers): return numbers
-        case .labels(let labels):
-            precondition(labels.count == rows, "\(labels.count) labels for \(rows) rows")
-            return (0..<(rows * width)).map { Int(labels[$0 / width]) == $0 % width ? 1 : 0 }
+        case .numbers(let numbers): Array(numbers[(row * width)..<((row + 1) * width)])
+        case .labels(let labels): (0..<width).map { Int(labels[row]) == $0 ? 1 : 0 }
         }
     }
 
-    fileprivate func isRow(_ row: Int, labelled label: Int32?) -> Bool {
-        if case .labels(let labels) = self, let label { labels[row] == label } else { false }
+    fileprivate func ignores(_ row: Int) -> Bool {
+        if case .labels(let labels) = self { labels[row] == ReferenceLoss.ignored } else { false }
     }
+
+    /// Rows that count, of `rows`.
+    public func counted(of rows: Int) -> Int { (0..<rows).filter { !ignores($0) }.count }
 }
 
 extension ReferenceModel {
@@ -100,20 +97,4 @@ extension ReferenceModel {
     ) -> Double {
         loss.value(forward(input, batch: batch), width: graph[graph.output].channels, target)
     }
-
-    /// Mean softmax cross-entropy over the batch.
-    public func crossEntropy(_ input: [Double], _ labels: [Int32], smoothing: Double) -> Double {
-        loss(.crossEntropy(smoothing: smoothing), input, .labels(labels), batch: labels.count)
-    }
-
-    /// Mean squared error against one-hot labels.
-    public func squaredError(_ input: [Double], _ labels: [Int32]) -> Double {
-        loss(.squaredError, input, .labels(labels), batch: labels.count)
-    }
-}
-
-/// Images from channels first, as PyTorch has them, to channels last, as the engine does.
-public func channelsLast(_ values: [Double], batch: Int, shape: Shape) -> [Double] {
-    guard shape.rank == 3 else { return values }
-    return permuted(values, [batch, shape[0], shape[1] * shape[2]], by: [0, 2, 1])
 }

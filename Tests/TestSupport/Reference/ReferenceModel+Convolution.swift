@@ -90,7 +90,8 @@ extension ReferenceModel {
 
     func product(_ node: Graph.Node, _ x: [Double], _ batch: Int) -> [Double] {
         let outputs = graph[node.output].channels
-        let weight = parameter(.weight, of: node) ?? []
+        // A head tied to an embedding multiplies by its table.
+        let weight = parameter(.weight, of: node) ?? parameter(.embedding, of: node) ?? []
         let bias = parameter(.bias, of: node)
         return innermost(node.inputs[0], batch).mapLines(x, to: outputs) { line in
             (0..<outputs).map { o in

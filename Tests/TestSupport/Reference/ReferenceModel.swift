@@ -4,13 +4,15 @@ import Tensor
 /// A model in plain double-precision loops: the oracle for planned runs.
 ///
 /// Every value is one sample behind the other, each in PyTorch's order (row-major over the value's shape),
-/// whatever order it has in the engine's memory. Dropout is left out, so that models with it can only be
-/// compared in evaluation. Token inputs are whole numbers.
+/// whatever order it has in the engine's memory. Dropout multiplies by masks that the caller gives, and is
+/// left out without them. Token inputs are whole numbers.
 public struct ReferenceModel {
     public let graph: Graph
     /// PyTorch's order, one for each of the graph's parameters.
     public var parameters: [[Double]]
     public var usesRunningStatistics = false
+    /// By node: 1 / (1 - p) for the elements that a dropout keeps and 0 for others, in PyTorch's order.
+    public var dropoutMasks: [Graph.NodeID: [Double]] = [:]
 
     public init(_ graph: Graph, parameters: [[Double]]) {
         self.graph = graph
@@ -29,7 +31,7 @@ public struct ReferenceModel {
             "\(input.count) numbers are not \(batch) samples of \(graph.inputShape)")
         var values = [[Double]](repeating: [], count: graph.values.count)
         values[graph.input.index] = input
-        for node in graph.nodes { update(node, &values, batch) }
+        for id in graph.nodeIDs { update(id, &values, batch) }
         return values
     }
 
@@ -39,17 +41,20 @@ public struct ReferenceModel {
     ) -> [[Double]] {
         var values = values
         var isStale = [Bool](repeating: false, count: values.count)
-        for node in graph.nodes {
+        for id in graph.nodeIDs {
+            let node = graph[id]
             let reads = node.parameters.contains(where: changed.contains)
             guard reads || node.inputs.contains(where: { isStale[$0.index] }) else { continue }
             isStale[node.output.index] = true
-            update(node, &values, batch)
+            update(id, &values, batch)
         }
         return values
     }
 
-    private func update(_ node: Graph.Node, _ values: inout [[Double]], _ batch: Int) {
-        let result = compute(node, node.inputs.map { values[$0.index] }, batch)
+    private func update(_ id: Graph.NodeID, _ values: inout [[Double]], _ batch: Int) {
+        let node = graph[id]
+        var result = compute(node, node.inputs.map { values[$0.index] }, batch)
+        if let mask = dropoutMasks[id] { result = zip(result, mask).map { $0 * $1 } }
         precondition(
             result.count == batch * graph[node.output].shape.elementCount,
             "\(node.name) has \(result.count) numbers for \(batch) outputs of \(graph[node.output].shape)")

@@ -1,0 +1,101 @@
+import Graph
+import Kernels
+import Tensor
+import TestSupport
+import Testing
+
+@testable import Plan
+
+/// Models of random form, and what must hold for each of them.
+@Suite("Plans of random models") struct LifetimeTests {
+    static let seeds: Range<UInt64> = 0..<40
+
+    private static func subject(_ seed: UInt64, dropout: Double = 0) throws -> Subject {
+        try Subject(RandomModel(seed: seed, dropout: dropout).text, batch: 3, seed: seed)
+    }
+
+    @Test("compute the gradients of the double-precision model", arguments: seeds)
+    func gradients(seed: UInt64) throws {
+        let probe = try Self.subject(seed)
+        let kind = LossKind.crossEntropy(labelSmoothing: 0)
+        let run = try GradientRun(probe, kind)
+        let expected = probe.loss(kind, probe.reference)
+        #expect(abs(run.loss - expected) < 1e-5 * max(1, expected))
+        let values = probe.reference.values(probe.input, batch: probe.batch)
+        for (id, gradient) in run.gradients {
+            GradientTests.checkDirection(gradient, of: id, probe, kind, values)
+        }
+    }
+
+    @Test("read only what they wrote and nobody has written over", arguments: seeds)
+    func owners(seed: UInt64) throws {
+        let probe = try Self.subject(seed, dropout: 0.3)
+        for precision in [ElementType.float32, .bfloat16] {
+            var lowering = LoweringOptions()
+            lowering.precision = precision
+            let program = try Program(
+                probe.graph,
+                .init(
+                    loss: .crossEntropy(labelSmoothing: 0), optimizer: .sgd(momentum: 0.9),
+                    trainingBatches: [3], evaluationBatches: [2], lowering: lowering), on: DNNEngine())
+            for plan in [program.trainingPlan(batch: 3), program.evaluationPlan(batch: 2)] {
+                var replay = PlanReplay(try #require(plan), storeByteCount: program.store.byteCount)
+                try replay.check()
+            }
+        }
+    }
+}
+
+/// A plan's steps replayed over its slots, without computing: who wrote each line of the arena last.
+///
+/// Independent of the lifetimes that the planner was told.
+struct PlanReplay {
+    let plan: ExecutionPlan
+    let storeByteCount: Int
+    private var owners: [Int?]
+
+    init(_ plan: ExecutionPlan, storeByteCount: Int) {
+        self.plan = plan
+        self.storeByteCount = storeByteCount
+        owners = Array(repeating: nil, count: plan.end / Arena.alignment + 1)
+    }
+
+    /// Expects that every read finds its own buffer's bytes, and that nothing lies outside of its slot.
+    mutating func check() throws {
+        for (index, step) in plan.steps.enumerated() {
+            let uses = Array(zip(step.operands, step.kernel.operands))
+            for (id, operand) in uses where try isPlaced(id, operand, step) && operand.access != .write {
+                let buffer = plan.buffers[id.index]
+                // A scratchpad, or an output that several calls write in parts, is empty before the first.
+                if operand.access == .readWrite, buffer.lifetime?.lowerBound == index { continue }
+                let isOwn = try lines(of: id, operand).allSatisfy { owners[$0] == id.index }
+                #expect(isOwn, "\(step.label) reads \(buffer.label), which is gone or was never written")
+            }
+            for (id, operand) in uses where try isPlaced(id, operand, step) && operand.access != .read {
+                for line in try lines(of: id, operand) { owners[line] = id.index }
+            }
+        }
+    }
+
+    /// Whether an operand lies where the planner put it; expects that what lies elsewhere fits there.
+    private func isPlaced(_ id: BufferID, _ operand: Operand, _ step: PlanStep) throws -> Bool {
+        let buffer = plan.buffers[id.index]
+        switch buffer.home {
+        case .persistent(let slot):
+            #expect(slot.end <= storeByteCount && operand.byteCount <= slot.byteCount, "\(step.label)")
+            return false
+        case .external, .constant: return false
+        case .transient:
+            guard operand.byteCount > 0 else { return false }
+            let slot = try #require(buffer.slot, "\(buffer.label) has no place")
+            #expect(slot.offset >= storeByteCount && slot.end <= plan.end, "\(buffer.label) lies outside")
+            #expect(operand.byteCount <= slot.byteCount, "\(step.label) reaches beyond \(buffer.label)")
+            return true
+        }
+    }
+
+    private func lines(of id: BufferID, _ operand: Operand) throws -> ClosedRange<Int> {
+        let slot = try #require(plan.buffers[id.index].slot)
+        return (slot.offset / Arena.alignment)...((slot.offset + operand.byteCount - 1) / Arena.alignment)
+    }
+}
