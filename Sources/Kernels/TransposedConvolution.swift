@@ -103,6 +103,12 @@ public enum TransposedConvolution {
         _ shape: TransposedConvolutionShape, _ element: ElementType, weights: TensorLayout? = nil,
         training: Bool, on engine: DNNEngine
     ) throws(KernelError) -> PrimitiveDescriptor {
+        guard element != .bfloat16 || !shape.meetsWrongKernel else {
+            throw KernelError(
+                action: "find a transposed convolution",
+                reason: "oneDNN errs in bfloat16 with a 1x1 kernel over an odd number of channels; "
+                    + "a convolution computes the same")
+        }
         var operation = dnnl_deconvolution_desc_t()
         var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
         let geometry = Geometry(shape)
@@ -171,5 +177,14 @@ public enum TransposedConvolution {
                 element: element
             ).descriptor
         }
+    }
+}
+
+extension TransposedConvolutionShape {
+    /// Whether oneDNN would compute it by the kernel that `ConvolutionShape.isWrong` names, having no other.
+    fileprivate var meetsWrongKernel: Bool {
+        let shape = transposed
+        return shape.kernelHeight == 1 && shape.kernelWidth == 1 && shape.strideHeight == 1
+            && shape.strideWidth == 1 && !(shape.outChannels / shape.groups).isMultiple(of: 2)
     }
 }

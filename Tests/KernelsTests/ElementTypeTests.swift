@@ -11,6 +11,8 @@ import Testing
         .of(batch: 2, 16, (6, 5), to: 33, stride: (2, 1), padding: (1, 0), hasBias: false),
         .of(batch: 1, 12, (9, 8), to: 8, padding: (2, 2), dilation: (2, 2), groups: 4),
         .of(batch: 2, 40, (5, 5), to: 17, kernel: (1, 1)),
+        // Where a kernel of oneDNN's in bfloat16 has to be passed over.
+        .of(batch: 2, 6, (5, 6), to: 5, kernel: (1, 1)),
         // One-dimensional: PyTorch's conv1d is this with a height of 1.
         .of(batch: 3, 6, (1, 31), to: 10, kernel: (1, 5), stride: (1, 2), padding: (0, 2)),
     ]

@@ -33,6 +33,16 @@ import Testing
             extra: (0, 0), size: (1, 18)),
     ]
 
+    @Test("are refused in bfloat16 where oneDNN computes something else")
+    func wrongKernel() throws {
+        let shape = TransposedConvolutionShape(.of(batch: 2, 5, (5, 6), to: 6, kernel: (1, 1)))
+        let engine = try DNNEngine()
+        #expect(throws: Never.self) { try TransposedConvolution.forward(shape, on: engine) }
+        #expect(throws: KernelError.self) {
+            try TransposedConvolution.forward(shape, element: .bfloat16, on: engine)
+        }
+    }
+
     @Test("agree with double precision in every pass", arguments: cases, activationElements)
     func passes(_ tested: Case, element: ElementType) throws {
         for threads in 1...3 {

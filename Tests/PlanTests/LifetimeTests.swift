@@ -66,7 +66,7 @@ struct PlanReplay {
             let uses = Array(zip(step.operands, step.kernel.operands))
             for (id, operand) in uses where try isPlaced(id, operand, step) && operand.access != .write {
                 let buffer = plan.buffers[id.index]
-                // A scratchpad, or an output that several calls write parts of, holds nothing before the first.
+                // A scratchpad, or an output that several calls write in parts, is empty before the first.
                 if operand.access == .readWrite, buffer.lifetime?.lowerBound == index { continue }
                 let isOwn = try lines(of: id, operand).allSatisfy { owners[$0] == id.index }
                 #expect(isOwn, "\(step.label) reads \(buffer.label), which is gone or was never written")

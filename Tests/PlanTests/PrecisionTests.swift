@@ -12,11 +12,11 @@ import Testing
 
     /// Every stored activation, gradient and weight is rounded to 8 bits.
     ///
-    /// That is an error of 2^-9 of its size and of random sign; those of the layers that a gradient passes add
-    /// like independent errors. What is measured
-    /// against is at least the typical size of the model's gradients: where a gradient is a difference of
-    /// larger numbers (a bias in front of a normalisation), its error is theirs. The factor of 8 is what a
-    /// layer that enlarges its input's errors may add, and a pooling that finds another of two near winners.
+    /// That is an error of 2^-9 of its size and of random sign; those of the layers that a gradient passes
+    /// add like independent errors. What is measured against is at least the typical size of the model's
+    /// gradients: where a gradient is a difference of larger numbers (a bias in front of a normalisation),
+    /// its error is theirs. The factor of 8 is what a layer that enlarges its input's errors may add, and a
+    /// pooling that finds another of two near winners.
     @Test("are float32's up to the rounding of what is stored", arguments: GradientTests.cases)
     func agreeWithFloat32(subject: ModelCase) throws {
         var half = LoweringOptions()

@@ -61,7 +61,7 @@ def need(condition, reason):
 def model(layers, x, expected, parameters=None):
     """A converted case: `x` and `expected` are [batch, ...]."""
     need(x.ndim - 1 in (1, 2, 3), f"samples of {x.ndim - 1} axes")
-    need(x.dtype in (np.float32, np.int32), f"{x.dtype} elements")
+    need(x.dtype in (np.float32, np.int64), f"{x.dtype} elements")
     need(x.size and expected.size, "a tensor without elements")
     layers = [layer | {"name": layer.get("name", f"node{index}")} for index, layer in enumerate(layers)]
     description = {"input": list(x.shape[1:]), "layers": layers}
@@ -336,14 +336,15 @@ def gather(case):
     table = table.reshape(len(table), -1)
     layer = {"type": "embedding", "vocabulary": len(table), "width": table.shape[1]}
     expected = case.y.reshape(*places.shape, table.shape[1])
-    return model([layer], places.astype(np.int32), expected, {"node0.weight": table})
+    return model([layer], places.astype(np.int64), expected, {"node0.weight": table})
 
 
 # Shapes
 
 
 def flatten(case):
-    axis = case.attribute("axis", 1) % (case.x.ndim + 1)
+    axis = case.attribute("axis", 1)
+    axis = axis + case.x.ndim if axis < 0 else axis
     x = case.x
     if axis <= 1:
         layers = [{"type": "flatten"}]
@@ -413,7 +414,7 @@ def read(path):
 
 def write(path, tensors):
     """A safetensors file."""
-    kinds = {"float32": "F32", "int32": "I32"}
+    kinds = {"float32": "F32", "int64": "I64"}
     header, body = {}, b""
     for name, array in tensors.items():
         data = np.ascontiguousarray(array).tobytes()
