@@ -23,6 +23,7 @@ extension Lowering {
                 _ = (gradients.take(total), gradients.take(contribution))
                 gradients.set(total, sumOf: left, right)
             case .backward(let id, let incoming, let outgoing):
+                try recompute(for: id)
                 current = id
                 guard let gradient = gradients.take(incoming) else { continue }
                 let results = try backwardPass(id, gradient, needs: outgoing.map { $0 != nil })

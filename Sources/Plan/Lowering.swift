@@ -30,6 +30,11 @@ struct Lowering {
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
+    let segments: Segments
+    /// The node that computes each value.
+    let makers: [Graph.ValueID: Int]
+    /// Segments that have been computed again.
+    var repeated: Set<Int> = []
     /// What a repeated forward pass starts from: never written over.
     var checkpoints: Set<BufferID> = []
     /// Whether the forward pass is being repeated for the backward pass.
@@ -55,6 +60,8 @@ struct Lowering {
         self.store = store
         self.engine = engine
         shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
+        segments = Segments(graph, count: mode.isTraining ? options.segments : 1)
+        makers = Dictionary(uniqueKeysWithValues: graph.nodes.enumerated().map { ($1.output, $0) })
         gradients = GradientTable()
         buffers = [
             Buffer(label: "step state", byteCount: store.state.byteCount, home: .persistent(store.state)),
@@ -70,7 +77,10 @@ struct Lowering {
             return averageStatistics(optimizer)
         }
         try lowerInput()
-        for node in graph.nodeIDs { try forward(node) }
+        for range in segments.ranges {
+            for index in range { try forward(Graph.NodeID(index: index)) }
+            checkpoints.formUnion(checkpointBuffers(behind: range.upperBound))
+        }
         let seed = try loss()
         guard mode.isTraining else { return }
         try backward(from: seed)
