@@ -15,6 +15,10 @@ public enum TrainFields {
     static let batchSize = Field.automaticInteger(
         "batch_size", default: .value(64), in: 1...65_536,
         "Samples per step; \"auto\" is 64, or the largest power of two below that the memory budget holds.")
+    static let checkpointSegments = Field.automaticInteger(
+        "checkpoint_segments", default: .automatic, in: 1...64,
+        "Parts of the forward pass, of which all but the last are computed again in the backward pass "
+            + "instead of being kept; \"auto\" is 1, or the fewest that the memory budget allows.")
     static let microBatchSize = Field.optionalInteger(
         "micro_batch_size", in: 1...65_536,
         "Samples in memory at once: a step's gradient is gathered from parts of this size, weighted by their "
@@ -77,7 +81,8 @@ public enum TrainFields {
     public static let schema = ObjectSchema(
         "train", "How the model is trained.",
         fields: [
-            epochs, steps, evaluationSteps, batchSize, microBatchSize, precision, loss, labelSmoothing,
+            epochs, steps, evaluationSteps, batchSize, microBatchSize, checkpointSegments,
+            precision, loss, labelSmoothing,
             huberDelta, OptimizerFields.object, ScheduleFields.object, clipNorm, averageDecay,
             validationFraction, augment, checkpointSeconds, keep, earlyStopping,
         ])
@@ -95,6 +100,9 @@ extension TrainOptions {
         let batchSize = reader.read(TrainFields.batchSize)
         options.batchSize = batchSize.resolved(64)
         options.microBatchSize = reader.read(TrainFields.microBatchSize)
+        let segments = reader.read(TrainFields.checkpointSegments)
+        options.choosesSegments = segments == .automatic
+        options.checkpointSegments = segments.resolved(1)
         options.precision = reader.read(TrainFields.precision)
         options.readLoss(&reader)
         options.validationFraction = reader.read(TrainFields.validationFraction)

@@ -57,6 +57,10 @@ public struct TrainOptions: Sendable {
     public var batchSize = 64
     /// Samples that are in memory at once; nil for the whole batch.
     public var microBatchSize: Int?
+    /// Parts of the forward pass, of which all but the last are computed again instead of being kept.
+    public var checkpointSegments = 1
+    /// Whether their number is left to the service; not part of what decides a run.
+    public var choosesSegments = true
     public var precision = Precision.fp32
     public var loss = LossKind.crossEntropy(labelSmoothing: 0)
     public var learningRate = 0.1
@@ -107,6 +111,7 @@ public struct TrainOptions: Sendable {
     var lowering: LoweringOptions {
         var options = LoweringOptions()
         options.precision = precision == .bf16 ? .bfloat16 : .float32
+        options.segments = checkpointSegments
         return options
     }
 

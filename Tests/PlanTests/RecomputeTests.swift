@@ -21,7 +21,8 @@ import Testing
             {"type": "conv2d", "out_channels": 12, "kernel_size": 3, "stride": 2, "padding": 1},
             {"type": "batch_norm"}],
          "shortcut": [{"type": "conv2d", "out_channels": 12, "kernel_size": 1, "stride": 2}]},
-        {"type": "relu"}, {"type": "squeeze_excite", "reduction": 3}, {"type": "max_pool2d", "kernel_size": 2},
+        {"type": "relu"}, {"type": "squeeze_excite", "reduction": 3},
+        {"type": "max_pool2d", "kernel_size": 2},
         {"type": "flatten", "start_dim": 1}, {"type": "transpose", "dims": [1, 0]},
         {"type": "transformer_block", "heads": 2}, {"type": "transformer_block", "heads": 2, "causal": true},
         {"type": "layer_norm"}, {"type": "select_token"}, {"type": "linear", "out_features": 3}

@@ -159,7 +159,8 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         func body(_ limit: JSONValue) -> JSONValue {
             [
                 "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
-                "train": ["batch_size": "auto"], "limits": ["max_memory_bytes": limit],
+                "train": ["batch_size": "auto", "checkpoint_segments": 1],
+                "limits": ["max_memory_bytes": limit],
             ]
         }
         let roomy = try resolver(memory: 8 << 30).resolve(body(.null))
@@ -168,6 +169,26 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         let tight = try resolver(memory: 8 << 30).resolve(body(JSONValue(limit)))
         #expect(tight.memoryBytes <= limit)
         #expect(tight.spec["train"]?["batch_size"] == 32)
+    }
+
+    @Test("computes activations again before it refuses a job or takes smaller batches")
+    func automaticSegments() throws {
+        func body(_ limit: JSONValue, _ segments: JSONValue) -> JSONValue {
+            [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "resnet20"],
+                "train": ["batch_size": 256, "checkpoint_segments": segments],
+                "limits": ["max_memory_bytes": limit],
+            ]
+        }
+        let service = resolver(memory: 8 << 30)
+        let roomy = try service.resolve(body(.null, "auto"))
+        #expect(roomy.spec["train"]?["checkpoint_segments"] == 1)
+        let limit = roomy.memoryBytes * 3 / 4
+        let tight = try service.resolve(body(JSONValue(limit), "auto"))
+        #expect(tight.memoryBytes <= limit)
+        #expect((tight.spec["train"]?["checkpoint_segments"]?.intValue ?? 0) > 1)
+        #expect(tight.estimate["checkpoint_segments"] == tight.spec["train"]?["checkpoint_segments"])
+        #expect(throws: InvalidInput.self) { try service.resolve(body(JSONValue(limit), 1)) }
     }
 
     @Test("publishes the schema of what it accepts")

@@ -14,24 +14,41 @@ struct SpecResolver: JobSpecResolver {
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         var request = try JobRequest.read(body, catalogue: catalogue, cores: budget.threads)
         let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
-        var needed = try memory(of: request)
+        var needed = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
             request.options.batchSize /= 2
-            needed = try memory(of: request)
+            needed = try fit(&request, limit)
         }
         try check(needed, request)
         var spec = request.resolved
         spec["train"] = with(spec["train"], "batch_size", JSONValue(request.options.batchSize))
+        spec["train"] = with(
+            spec["train"], "checkpoint_segments", JSONValue(request.options.checkpointSegments))
         let cost = CostModel(of: request.model.graph)
         let estimate: JSONValue = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
             "micro_batch_size": JSONValue(request.options.largestPart),
+            "checkpoint_segments": JSONValue(request.options.checkpointSegments),
         ]
         return ResolvedJob(
             type: .train, name: request.name, labels: request.labels, priority: request.priority,
             maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
             memoryBytes: needed, dependencies: request.dependencies, estimate: estimate)
+    }
+
+    /// Bytes that the job will hold, with the fewest repeated parts that a limit allows where their number is
+    /// left to us; with none where nothing helps.
+    private func fit(_ request: inout JobRequest, _ limit: Int) throws(InvalidInput) -> Int {
+        let kept = try memory(of: request)
+        guard request.options.choosesSegments, kept > limit else { return kept }
+        for segments in [2, 3, 4, 6, 8, 12, 16, 24, 32] {
+            request.options.checkpointSegments = segments
+            let needed = try memory(of: request)
+            if needed <= limit { return needed }
+        }
+        request.options.checkpointSegments = 1
+        return kept
     }
 
     func schema(for type: JobType) -> JSONValue? { type == .train ? JobFields.jsonSchema : nil }
