@@ -8,7 +8,7 @@ import Testing
 
 /// Models of random form, and what must hold for each of them.
 @Suite("Plans of random models") struct LifetimeTests {
-    static let seeds: Range<UInt64> = 0..<40
+    static let seeds: Range<UInt64> = 0..<60
 
     private static func subject(_ seed: UInt64, dropout: Double = 0) throws -> Subject {
         try Subject(RandomModel(seed: seed, dropout: dropout).text, batch: 3, seed: seed)

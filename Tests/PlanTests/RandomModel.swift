@@ -79,7 +79,7 @@ struct RandomModel {
         case 13:
             let inner =
                 #"{"type": "conv2d", "out_channels": \#(shape[0]), "kernel_size": 3, "padding": 1}, "#
-                + #"{"type": "batch_norm"}, {"type": "relu"}"#
+                + #"{"type": "batch_norm"}"# + (random.below(2) == 0 ? #", {"type": "relu"}"# : "")
             append("residual", #", "layers": [\#(inner)]"#, [value], shape)
         default:
             let kinds = ["relu", "relu", "gelu", "silu", "sigmoid", "tanh", "hard_swish", "leaky_relu"]
