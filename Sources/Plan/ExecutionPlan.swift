@@ -131,6 +131,11 @@ public final class ExecutionPlan {
         return arena.read(exact, as: UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
     }
 
+    /// Bytes of the tables that the plan keeps beside the arena.
+    public var constantByteCount: Int {
+        buffers.reduce(0) { $0 + ($1.constant == nil ? 0 : $1.byteCount) }
+    }
+
     /// Multiply-accumulates of one run.
     public var macs: Int { steps.reduce(0) { $0 + $1.macs } }
 

@@ -21,9 +21,9 @@ extension Lowering {
         let input = activation(node.inputs[0])
         let parameters = node.parameters.map { parameterBuffer($0) }
         let residual = fusion.addition.map { [activation($0.residual)] } ?? []
+        absorbed.formUnion([fusion.addition?.node, fusion.activation].compactMap(\.self))
         let place = fusion.addition.flatMap { inPlace(node, $0.residual) }
         let output = place ?? addBuffer("\(node.name) output", like: fusion.output)
-        absorbed.formUnion([fusion.addition?.node, fusion.activation].compactMap(\.self))
         self.place(fusion.output, in: output)
         var label = node.name
         if let addition = fusion.addition { label += " + \(graph[addition.node].name)" }

@@ -92,6 +92,9 @@ public final class Program {
         self.arena = arena
     }
 
+    /// Bytes of all plans' tables, which lie beside the arena.
+    public var constantByteCount: Int { allPlans.reduce(0) { $0 + $1.constantByteCount } }
+
     /// Bytes that reading or writing a parameter takes beside the arena: the largest in PyTorch's order,
     /// twice in the arena of its reordering, and as result, for each of at most two reorderings.
     public var conversionByteCount: Int { 5 * (store.entries.map(\.layout.byteCount).max() ?? 0) }

@@ -82,7 +82,7 @@ struct SpecResolver: JobSpecResolver {
         // A sweep over learning rates copies what it changes; storing a parameter copies that.
         let copies = request.options.findsLearningRate ? program.store.byteCount : 0
         let (sum, overflow) = program.byteCount.addingReportingOverflow(
-            max(copies, program.conversionByteCount))
+            max(copies, program.conversionByteCount) + program.constantByteCount)
         guard !overflow else { throw .tooLarge }
         return sum
     }
