@@ -1,6 +1,6 @@
 public import Data
 public import Plan
-internal import Tensor
+public import Tensor
 
 /// How a model is trained.
 public struct TrainOptions: Sendable {
@@ -9,6 +9,9 @@ public struct TrainOptions: Sendable {
         case fp32
         /// Activations and their gradients in bfloat16; parameters, statistics and losses in float32.
         case bf16
+
+        /// What activations are stored as.
+        public var element: ElementType { self == .bf16 ? .bfloat16 : .float32 }
     }
 
     /// The update rule.
@@ -110,7 +113,7 @@ public struct TrainOptions: Sendable {
     /// How graphs are lowered.
     var lowering: LoweringOptions {
         var options = LoweringOptions()
-        options.precision = precision == .bf16 ? .bfloat16 : .float32
+        options.precision = precision.element
         options.segments = checkpointSegments
         return options
     }

@@ -87,7 +87,8 @@ import Training
         #expect(try Outcome(trainer, follower, toy) == expected)
     }
 
-    /// Every rule with its states, averages, clipping, micro-batches, mixed images, a found rate.
+    /// Every rule with its states, averages, clipping, micro-batches, mixed images, a found rate; bfloat16
+    /// with activations that are computed again.
     static let methods: [TrainOptions] = [
         .sgd(momentum: 0.9, nesterov: true), .adam(beta1: 0.9, beta2: 0.99, epsilon: 1e-8),
         .adamW(beta1: 0.9, beta2: 0.99, epsilon: 1e-8), .lion(beta1: 0.9, beta2: 0.99),
@@ -102,6 +103,7 @@ import Training
         if index == 3 { options.augmentation = Augmentation(cutoutSide: 2, mixupAlpha: 0.4) }
         if index == 4 { (options.steps, options.evaluationSteps) = (11, 5) }
         if index == 0 { options.findsLearningRate = true }
+        if index == 2 { (options.precision, options.checkpointSegments) = (.bf16, 3) }
         if index == 1 { options.earlyStopping = .init(patience: 1, metric: .loss) }
         return options
     }

@@ -7,6 +7,7 @@ import Jobs
 import Kernels
 import Plan
 import Synchronization
+import Tensor
 import Training
 
 /// Runs train jobs: the one place where jobs meet training.
@@ -17,7 +18,7 @@ final class JobRunner: JobExecutor {
     private let time: any TimeSource
     private let identifiers: IdentifierGenerator
     /// FLOP/s of a large product, by number of threads: the best that any job measured.
-    private let peaks = Mutex<[Int: Double]>([:])
+    private let peaks = Mutex<[[Int]: Double]>([:])
 
     init(
         catalogue: DatasetCatalogue, folder: DataFolder, cores: Int, identifiers: IdentifierGenerator,
@@ -43,7 +44,10 @@ final class JobRunner: JobExecutor {
             threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
             earlier: claim.job.resources, time: time)
         let request = try read(claim.job.spec)
-        let peak = try translate { () throws(TrainingError) in try self.peak(threads: claim.job.threads) }
+        let element = request.options.precision.element
+        let peak = try translate { () throws(TrainingError) in
+            try self.peak(threads: claim.job.threads, element)
+        }
         // Decoded on a thread of its own, and shared with whoever else trains on it.
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
@@ -201,12 +205,13 @@ final class JobRunner: JobExecutor {
     }
 
     /// The best rate measured so far: one measurement may have met a busy machine.
-    private func peak(threads: Int) throws(TrainingError) -> Double {
+    private func peak(threads: Int, _ element: ElementType) throws(TrainingError) -> Double {
         do throws(PlanError) {
-            let measured = try PeakMeasurement.flopsPerSecond { time.monotonicNanoseconds() }
+            let measured = try PeakMeasurement.flopsPerSecond(element) { time.monotonicNanoseconds() }
             return peaks.withLock { peaks in
-                let best = max(measured, peaks[threads] ?? 0)
-                peaks[threads] = best
+                let key = [threads, element.byteCount]
+                let best = max(measured, peaks[key] ?? 0)
+                peaks[key] = best
                 return best
             }
         } catch { throw .plan(error) }
