@@ -62,7 +62,8 @@ class Bench:
         return last_json_line([
             self.arguments.vintner, "bench-step", "--model", HERE / "models" / f"{self.name}.json",
             "--batch", self.row.batch, "--precision", precision, "--optimizer", self.row.optimizer,
-            "--loss", self.row.loss, "--threads", self.arguments.threads, "--steps", steps, "--warmup", warmup])
+            "--clip", self.row.clip, "--loss", self.row.loss, "--threads", self.arguments.threads,
+            "--steps", steps, "--warmup", warmup])
 
     def theirs(self, *words):
         return last_json_line([*TORCH, self.name, "--threads", self.arguments.threads, *words], self.environment)

@@ -52,6 +52,7 @@ struct BenchStepCommand: ParsableCommand {
             Program.Options(
                 loss: loss.kind, optimizer: rule, trainingBatches: [batch],
                 evaluationBatches: [], lowering: lowering), on: DNNEngine())
+        let before = ProcessMemory()?.residentBytes ?? 0
         try program.allocate()
         guard let plan = program.trainingPlan(batch: batch) else { return }
         for (index, id) in spec.graph.parameterIDs.enumerated() {
@@ -75,7 +76,8 @@ struct BenchStepCommand: ParsableCommand {
             durations.append(Double(time.monotonicNanoseconds() - begin) * 1e-6)
         }
         durations.sort()
-        report(durations, firstStep, plan, spec.graph)
+        let planned = before + Int64(program.byteCount + data.target.end)
+        report(durations, firstStep, plan, spec.graph, planned)
     }
 
     private func readModel() throws -> ModelSpec {
@@ -104,7 +106,7 @@ struct BenchStepCommand: ParsableCommand {
     }
 
     private func report(
-        _ durations: [Double], _ firstStep: Double, _ plan: ExecutionPlan, _ graph: Graph
+        _ durations: [Double], _ firstStep: Double, _ plan: ExecutionPlan, _ graph: Graph, _ planned: Int64
     ) {
         let median = durations[durations.count / 2]
         let cost = CostModel(of: graph)
@@ -114,6 +116,7 @@ struct BenchStepCommand: ParsableCommand {
             "p90_ms": .number(durations[durations.count * 9 / 10]),
             "peak_rss_bytes": ProcessMemory().map { .integer($0.peakResidentBytes) } ?? .null,
             "first_step_seconds": .number(firstStep), "arena_bytes": JSONValue(plan.end),
+            "planned_rss_bytes": .integer(planned),
             "parameters": JSONValue(cost.parameters), "macs": JSONValue(plan.macs),
             "gflops": .number(2 * Double(plan.macs) / (median * 1e-3) * 1e-9), "threads": JSONValue(threads),
             "batch": JSONValue(batch), "precision": .string(precision.rawValue),
