@@ -44,7 +44,7 @@ public struct API: Sendable {
         routes =
             JobRoutes(jobs: jobs, environment: environment).routes
             + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
-            + VerdictRoutes(jobs: jobs).routes
+            + VerdictRoutes(jobs: jobs).routes + ProfileRoutes(jobs: jobs).routes
             + ModelRoutes(jobs: jobs, environment: environment).routes
             + DatasetRoutes(jobs: jobs, environment: environment).routes
             + SystemRoutes(jobs: jobs, environment: environment).routes

@@ -1,6 +1,6 @@
 public import Data
 public import Plan
-internal import Tensor
+public import Tensor
 
 /// How a model is trained.
 public struct TrainOptions: Sendable {
@@ -110,7 +110,7 @@ public struct TrainOptions: Sendable {
     /// How graphs are lowered.
     var lowering: LoweringOptions {
         var options = LoweringOptions()
-        options.precision = precision == .bf16 ? .bfloat16 : .float32
+        options.precision = precision.element
         options.segments = checkpointSegments
         return options
     }
@@ -135,4 +135,9 @@ public struct TrainOptions: Sendable {
             base: base ?? learningRate, curve: curve, warmupSteps: warmupSteps,
             totalSteps: totalSteps(stepsPerEpoch: stepsPerEpoch))
     }
+}
+
+extension TrainOptions.Precision {
+    /// What activations are stored as.
+    public var element: ElementType { self == .bf16 ? .bfloat16 : .float32 }
 }
