@@ -90,7 +90,7 @@ let package = Package(
         tests(of: "HTTP", ["JSON"]),
         tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
-        tests(of: "vintner", ["Jobs", "Training", "Graph", "Data", "Tensor", "Files", "JSON"]),
+        tests(of: "vintner", ["Jobs", "Training", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],

@@ -47,7 +47,7 @@ public struct API: Sendable {
         routes =
             JobRoutes(jobs: jobs, environment: environment).routes
             + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
-            + VerdictRoutes(jobs: jobs).routes
+            + VerdictRoutes(jobs: jobs).routes + ProfileRoutes(jobs: jobs).routes
             + ModelRoutes(jobs: jobs, environment: environment).routes
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).routes
             + DatasetRoutes(jobs: jobs, environment: environment).routes

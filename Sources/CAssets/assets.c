@@ -78,6 +78,9 @@ static const unsigned char vendor_dygraph_min_js[] = {
 static const unsigned char migration_0001[] = {
 #embed "../../migrations/0001_initial.sql"
 };
+static const unsigned char migration_0002[] = {
+#embed "../../migrations/0002_profile.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -106,6 +109,7 @@ static const cassets_file files[] = {
     ROW("public/vendor/dygraph.css", vendor_dygraph_css),
     ROW("public/vendor/dygraph.min.js", vendor_dygraph_min_js),
     ROW("migrations/0001_initial.sql", migration_0001),
+    ROW("migrations/0002_profile.sql", migration_0002),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

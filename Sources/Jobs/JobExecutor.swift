@@ -105,6 +105,8 @@ public protocol JobSink: Sendable {
     func resources(_ point: ResourcePoint)
     /// Replaces the totals that the job shows.
     func totals(_ resources: JobResources)
+    /// Replaces what the job tells of where its time goes.
+    func profile(_ document: JSONValue)
     /// Replaces the progress that the job shows.
     func progress(_ progress: JobProgress)
     /// Adds a line to the job's events; beyond some thousands they are dropped.

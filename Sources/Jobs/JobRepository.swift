@@ -48,6 +48,8 @@ public protocol JobRepository: Sendable {
     func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String]
     /// The checkpoints of a job, newest first.
     func checkpoints(of id: JobID) throws(JobError) -> [CheckpointRecord]
+    /// Where a job's time goes; `nil` before it was measured.
+    func profile(of id: JobID) throws(JobError) -> JSONValue?
     /// Every path that a row names: what a clean-up must leave alone.
     func namedPaths() throws(JobError) -> Set<String>
 
@@ -167,6 +169,8 @@ public struct RunReport: Sendable {
     public var progress: JobProgress?
     /// The newest totals.
     public var resources: JobResources?
+    /// Where the time goes, as the API describes it.
+    public var profile: JSONValue?
 
     /// Nothing.
     public init() {}
@@ -174,6 +178,7 @@ public struct RunReport: Sendable {
     /// Whether there is nothing to store.
     public var isEmpty: Bool {
         points.isEmpty && samples.isEmpty && events.isEmpty && progress == nil && resources == nil
+            && profile == nil
     }
 }
 

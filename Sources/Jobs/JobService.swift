@@ -103,6 +103,11 @@ public struct JobService: Sendable {
         try repositories.metrics.metrics(of: id, query)
     }
 
+    /// Where a job's time goes; `nil` before it was measured.
+    public func profile(of id: JobID) throws(JobError) -> JSONValue? {
+        try repositories.jobs.profile(of: id)
+    }
+
     /// The resource curves of a job.
     public func resources(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve] {
         try repositories.metrics.resources(of: id, query)

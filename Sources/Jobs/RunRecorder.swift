@@ -57,6 +57,8 @@ final class RunRecorder: JobSink {
 
     func totals(_ resources: JobResources) { change { $0.report.resources = resources } }
 
+    func profile(_ document: JSONValue) { change { $0.report.profile = document } }
+
     func progress(_ progress: JobProgress) { change { $0.report.progress = progress } }
 
     func event(_ level: EventLevel, _ type: String, _ message: String, _ data: JSONValue) {
@@ -146,6 +148,7 @@ final class RunRecorder: JobSink {
             buffer.report.events = older.events + newer.events
             buffer.report.progress = newer.progress ?? older.progress
             buffer.report.resources = newer.resources ?? older.resources
+            buffer.report.profile = newer.profile ?? older.profile
         }
     }
 }

@@ -5,9 +5,11 @@ public import Tensor
 /// One prepared call and the buffers it is bound to.
 struct PlanStep {
     let label: String
+    /// Whom it belongs to: a node, or what belongs to none.
+    let layer: String
+    let pass: StepPass
     let kernel: any PreparedKernel
     let operands: [BufferID]
-    let node: Graph.NodeID?
     /// Multiply-accumulates of the call.
     let macs: Int
 }
@@ -151,21 +153,72 @@ public final class ExecutionPlan {
 }
 
 extension ExecutionPlan {
-    /// Mean nanoseconds of each step over `runs` runs, in the order of `summary`.
+    /// Runs every step once, as `run` does, and times each where it stands, with the caches as they are.
     ///
-    /// `now` is a monotonic clock in nanoseconds.
-    public func profile(
-        _ state: StepState, runs: Int, now: () -> UInt64
-    ) throws(PlanError) -> [Double] {
-        var totals = [Double](repeating: 0, count: steps.count)
-        for _ in 0..<max(runs, 1) {
-            _ = try run(state)
+    /// - Parameters:
+    ///   - state: What changes from run to run.
+    ///   - nanoseconds: One sum for each step, to which the step's time is added.
+    ///   - now: A monotonic clock in nanoseconds.
+    /// - Returns: The loss over the batch.
+    /// - Throws: `PlanError` when a call fails.
+    public func run(
+        _ state: StepState, adding nanoseconds: inout [UInt64], now: () -> UInt64
+    ) throws(PlanError) -> LossResult {
+        guard let arena else { preconditionFailure("the plan is not bound") }
+        precondition(nanoseconds.count == steps.count, "\(nanoseconds.count) sums")
+        state.store(to: store.state, in: arena)
+        var begin = now()
+        do {
             for (index, step) in steps.enumerated() {
-                let begin = now()
-                try kernels { () throws(KernelError) in try step.kernel.run() }
-                totals[index] += Double(now() - begin)
+                try step.kernel.run()
+                let end = now()
+                nanoseconds[index] += end - begin
+                begin = end
             }
-        }
-        return totals.map { $0 / Double(max(runs, 1)) }
+        } catch { throw .kernel(error) }
+        return LossResult.load(from: store.result, in: arena)
     }
+
+    /// What the plan does and what it takes, as values.
+    public var overview: PlanSummary {
+        PlanSummary(
+            batch: batch, byteCount: end,
+            regions: PlanSummary.Regions(
+                parameters: store.parameterByteCount, optimizerState: store.stateByteCount,
+                gradients: store.gradientByteCount),
+            steps: steps.map { step in
+                PlanSummary.Step(
+                    label: step.label, layer: step.layer, pass: step.pass,
+                    kernel: step.kernel.implementation, macs: step.macs,
+                    bytesRead: step.kernel.operands.reduce(0) { $0 + ($1.access.reads ? $1.byteCount : 0) },
+                    bytesWritten: step.kernel.operands.reduce(0) {
+                        $0 + ($1.access.writes ? $1.byteCount : 0)
+                    })
+            },
+            buffers: buffers.compactMap { buffer in
+                buffer.lifetime.map { lifetime in
+                    PlanSummary.Buffer(
+                        label: buffer.label, byteCount: buffer.slot?.byteCount ?? buffer.byteCount,
+                        lifetime: buffer.isKept ? lifetime.lowerBound...max(steps.count - 1, 0) : lifetime,
+                        kind: store.kind(of: buffer, first: steps[lifetime.lowerBound].pass),
+                        offset: buffer.place?.offset)
+                }
+            })
+    }
+}
+
+extension Buffer {
+    /// Where it lies in the plan's arena; nil for what lies elsewhere.
+    fileprivate var place: Slot? {
+        switch home {
+        case .transient: slot
+        case .persistent(let slot): slot
+        case .constant, .external: nil
+        }
+    }
+}
+
+extension Access {
+    fileprivate var reads: Bool { self != .write }
+    fileprivate var writes: Bool { self != .read }
 }

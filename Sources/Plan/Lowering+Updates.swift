@@ -74,7 +74,7 @@ extension Lowering {
         if let slot = store.slot(id, .average) {
             operands.append(persistent(slot, "\(graph[id].name) average"))
         }
-        emit("\(graph[id].name) update", kernel, operands)
+        emit("\(graph[id].name) update", kernel, operands, pass: .update)
     }
 
     /// Lets a gradient be computed in its place in the gradients' region.

@@ -35,6 +35,10 @@ struct Lowering {
     let makers: [Graph.ValueID: Int]
     /// Segments that have been computed again.
     var repeated: Set<Int> = []
+    /// What is being lowered.
+    var pass = StepPass.forward
+    /// Whom the calls belong to where that is not the node being lowered.
+    var owner: String?
     /// What a repeated forward pass starts from: never written over.
     var checkpoints: Set<BufferID> = []
     /// Whether the forward pass is being repeated for the backward pass.
@@ -72,20 +76,28 @@ struct Lowering {
 
     /// Lowers everything.
     mutating func run() throws(PlanError) {
-        if case .update(let optimizer) = mode {
-            updateAll(optimizer)
-            return averageStatistics(optimizer)
-        }
+        if case .update(let optimizer) = mode { return update(by: optimizer, keepsGradients: true) }
+        owner = "input"
         try lowerInput()
+        owner = nil
         for range in segments.ranges {
             for index in range { try forward(Graph.NodeID(index: index)) }
             checkpoints.formUnion(checkpointBuffers(behind: range.upperBound))
         }
+        owner = "loss"
         let seed = try loss()
+        owner = nil
         guard mode.isTraining else { return }
+        pass = .backward
         try backward(from: seed)
         guard case .training(_, let optimizer) = mode else { return }
-        if optimizer.keepsGradients { updateAll(optimizer) }
+        update(by: optimizer, keepsGradients: optimizer.keepsGradients)
+    }
+
+    /// What is updated once a step, behind everything else.
+    private mutating func update(by optimizer: OptimizerOptions, keepsGradients: Bool) {
+        (pass, owner) = (.update, "optimizer")
+        if keepsGradients { updateAll(optimizer) }
         averageStatistics(optimizer)
     }
 
@@ -161,7 +173,7 @@ struct Lowering {
     /// Appends a step; a scratchpad operand gets a buffer of its own.
     mutating func emit(
         _ label: String, _ kernel: any PreparedKernel, _ operands: [BufferID], macs: Int = 0,
-        node: Graph.NodeID? = nil
+        pass: StepPass? = nil
     ) {
         var operands = operands
         if operands.count + 1 == kernel.operands.count {
@@ -175,7 +187,10 @@ struct Lowering {
             let first = buffers[id.index].lifetime?.lowerBound ?? steps.count
             buffers[id.index].lifetime = first...steps.count
         }
+        let layer = owner ?? graph[current].name
         steps.append(
-            PlanStep(label: label, kernel: kernel, operands: operands, node: node ?? current, macs: macs))
+            PlanStep(
+                label: label, layer: layer, pass: pass ?? self.pass, kernel: kernel, operands: operands,
+                macs: macs))
     }
 }

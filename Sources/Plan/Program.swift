@@ -108,6 +108,11 @@ public final class Program {
     /// The plan that updates the parameters by the accumulated gradients.
     public var updatePlan: ExecutionPlan? { update }
 
+    /// The plans that one training step runs, for a batch that is cut into parts of these sizes.
+    public func stepPlans(_ parts: [Int]) -> [ExecutionPlan] {
+        parts.compactMap { training[$0] ?? accumulation[$0] } + [update].compactMap(\.self)
+    }
+
     /// The plan that evaluates a batch of this size.
     public func evaluationPlan(batch: Int) -> ExecutionPlan? { evaluation[batch] }
 

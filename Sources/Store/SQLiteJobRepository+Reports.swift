@@ -12,6 +12,11 @@ extension SQLiteJobRepository {
             try series.finish(db)
             for sample in report.samples { try ResourceRows.insert(db, lease.jobID, sample) }
             for event in report.events { try EventRows.append(db, database.identifiers, lease.jobID, event) }
+            if let profile = report.profile {
+                try db.execute(
+                    sql: "INSERT OR REPLACE INTO profile(job_id, at, document) VALUES (?, ?, ?)",
+                    arguments: [lease.jobID.rawValue, now.milliseconds, profile.encoded()])
+            }
             try db.execute(
                 sql: """
                     UPDATE job SET progress = coalesce(?, progress), resources = coalesce(?, resources),

@@ -123,6 +123,19 @@ public struct SQLiteJobRepository: JobRepository {
         }
     }
 
+    /// The profile of a job's newest attempt that had one.
+    public func profile(of id: JobID) throws(JobError) -> JSONValue? {
+        let text = try database.read { db in
+            let exists = try Bool.fetchOne(
+                db, sql: "SELECT 1 FROM job WHERE id = ?", arguments: [id.rawValue])
+            guard exists != nil else { throw JobError.jobNotFound(id) }
+            return try String.fetchOne(
+                db, sql: "SELECT document FROM profile WHERE job_id = ?", arguments: [id.rawValue])
+        }
+        guard let text else { return nil }
+        return try JSONText.value(text)
+    }
+
     /// The files of checkpoints, models and datasets.
     public func namedPaths() throws(JobError) -> Set<String> {
         try database.read { db in

@@ -39,4 +39,53 @@ public enum PeakMeasurement {
             return 2 * Double(width * width * width) / (Double(max(best, 1)) * 1e-9)
         } catch { throw .kernel(error) }
     }
+
+    /// Working sets whose rate is measured: two in caches, one in memory.
+    static let workingSets = [384 << 10, 3 << 20, 96 << 20]
+
+    /// Measures all of a machine's limits on the calling thread's team, in about a quarter of a second.
+    ///
+    /// - Parameters:
+    ///   - element: What the product's operands are stored as.
+    ///   - now: A monotonic clock in nanoseconds.
+    /// - Returns: The best of several runs of each.
+    /// - Throws: `PlanError` when a loop cannot run.
+    public static func roofline(
+        _ element: ElementType = .float32, now: () -> UInt64
+    ) throws(PlanError) -> Roofline {
+        let flops = try flopsPerSecond(element, now: now)
+        // The smallest call that is worth the whole team, and one twice as large: what both cost besides.
+        let small = 3 * 4 * 16_384
+        let once = try triadSeconds(byteCount: small, now: now)
+        let twice = try triadSeconds(byteCount: 2 * small, now: now)
+        let call = max(2 * once - twice, 1e-7)
+        var bandwidths: [Roofline.Bandwidth] = []
+        for byteCount in workingSets {
+            let seconds = max(try triadSeconds(byteCount: byteCount, now: now) - call, 1e-9)
+            bandwidths.append(.init(byteCount: byteCount, bytesPerSecond: Double(byteCount) / seconds))
+        }
+        return Roofline(flopsPerSecond: flops, bandwidths: bandwidths, secondsPerCall: call)
+    }
+
+    /// Seconds of `output = left + 3 * right` over three arrays that take `byteCount` together.
+    private static func triadSeconds(byteCount: Int, now: () -> UInt64) throws(PlanError) -> Double {
+        let count = byteCount / 3 / MemoryLayout<Float>.stride / 16 * 16
+        let kernel = Triad.prepare(count: count)
+        let arena: Arena
+        do { arena = try Arena(byteCount: byteCount) } catch { throw .noMemory(byteCount: byteCount) }
+        let each = count * MemoryLayout<Float>.stride
+        do throws(KernelError) {
+            for operand in 0..<3 {
+                let slot = Slot(offset: operand * each, byteCount: each)
+                try kernel.bind(operand, to: slot, in: arena)
+            }
+            var best = UInt64.max
+            for _ in 0..<max(8, (16 << 20) / byteCount) {
+                let start = now()
+                try kernel.run()
+                best = min(best, now() - start)
+            }
+            return Double(max(best, 1)) * 1e-9
+        } catch { throw .kernel(error) }
+    }
 }

@@ -16,6 +16,8 @@ public final class Trainer {
     public let steps: Int
     /// Steps of an epoch.
     public let stepsPerEpoch: Int
+    /// Times some of the steps where it is set; it then reports once and is let go.
+    public var profiler: StepProfiler?
     /// Steps that one point of the curves stands for, so that a long run's curve stays within `pointsMax`.
     public let stepsPerPoint: Int
     private let feed: BatchFeed
@@ -77,6 +79,7 @@ public final class Trainer {
             if !isEvaluationDue {
                 guard let batch = prefetcher.next() else { break }
                 try train(on: batch, &pending)
+                if profiler?.isDone == true { reportProfile(observer) }
                 if state.step % stepsPerPoint == 0 || state.step == steps {
                     report(prefetcher, observer, &pending)
                 }
@@ -85,7 +88,13 @@ public final class Trainer {
             if observer.stopReason != nil { return try stop(observer) }
             if observer.isCheckpointDue { try observer.storeCheckpoint(of: self, isBest: false) }
         }
+        reportProfile(observer)
         return nil
+    }
+
+    private func reportProfile(_ observer: any TrainingObserver) {
+        if let profile = profiler?.profile { observer.didProfile(profile) }
+        profiler = nil
     }
 
     private var isUnfinished: Bool { isEvaluationDue || (state.step < steps && !hasStoppedEarly) }
@@ -113,7 +122,11 @@ public final class Trainer {
 
     private func train(on batch: borrowing Batch, _ pending: inout Pending) throws(TrainingError) {
         let count = batch.count
+        // A short last batch would only blur the picture.
+        let isWhole = count == task.options.batchSize || stepsPerEpoch == 1
+        if isWhole { profiler?.begin() }
         let (result, macs) = try step(batch, number: state.step, rate: rates.rate(at: state.step))
+        if isWhole { profiler?.end() }
         state.step += 1
         let loss = result.lossSum / Double(max(result.counted, 1))
         guard loss.isFinite else {
@@ -161,16 +174,22 @@ public final class Trainer {
             step.microBatch = UInt32(index)
             let result = try planning { () throws(PlanError) in
                 try plan.bindBatch(input: input, target: target, in: arena)
-                return try plan.run(step)
+                return try run(plan, step)
             }
             sum.add(result)
             macs += plan.macs
             first += part
         }
         if let update = program.updatePlan {
-            _ = try planning { () throws(PlanError) in try update.run(step) }
+            _ = try planning { () throws(PlanError) in
+                try run(update, step)
+            }
         }
         return (sum, macs)
+    }
+
+    private func run(_ plan: ExecutionPlan, _ state: StepState) throws(PlanError) -> LossResult {
+        if let profiler { try profiler.run(plan, state) } else { try plan.run(state) }
     }
 
     private func report(

@@ -51,9 +51,15 @@ public protocol TrainingObserver: AnyObject {
     /// A learning rate has been found; not called when a run is resumed.
     func didFindLearningRate(_ report: LearningRateReport)
     func didStep(_ report: StepReport)
+    /// The trainer's profiler is done; not called without one.
+    func didProfile(_ profile: StepProfile)
     /// An evaluation begins.
     func willEvaluate(step: Int)
     func didFinishEpoch(_ report: EpochReport)
     /// Asked to store the run's state, by `Trainer.save`.
     func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError)
+}
+
+extension TrainingObserver {
+    public func didProfile(_ profile: StepProfile) {}
 }

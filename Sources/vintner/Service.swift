@@ -64,9 +64,10 @@ final class Service: Sendable {
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
         hub = ChangeHub()
+        let limits = MachineLimits(time: time)
         let runner = JobRunner(
             catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
-            identifiers: database.identifiers, time: time)
+            identifiers: database.identifiers, time: time, limits: limits)
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
         workers.log = { message, error in
@@ -82,8 +83,8 @@ final class Service: Sendable {
                 jobs: repository, metrics: SQLiteMetricRepository(database),
                 events: SQLiteEventRepository(database), models: SQLiteModelRepository(database),
                 datasets: SQLiteDatasetRepository(database)),
-            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget), workers: pool,
-            hub: hub, time: time)
+            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget, limits: limits),
+            workers: pool, hub: hub, time: time)
         pool.start()
     }
 

@@ -66,6 +66,29 @@ import Testing
         #expect(job["transitions"]?.arrayValue?.map { $0["state"] } == ["queued", "running", "succeeded"])
     }
 
+    @Test("tells where its time goes once that is measured, and as the newest attempt found it")
+    func tellsProfile() throws {
+        let stage = try Backstage()
+        let missing = try stage.answer(.get, "/v1/jobs/job_00000000000000000000000000/profile")
+        #expect(missing.status == 404 && missing.code == "job_not_found")
+        let id = try stage.submit()
+        let early = try stage.answer(.get, "/v1/jobs/\(id)/profile")
+        #expect(early.status == 404 && early.code == "profile_not_ready")
+        let document: JSONValue = ["steps": 10, "layers": [["name": "conv1", "forward_ms": 0.5]]]
+        stage.executor.set { _, _, sink in
+            sink.profile(["steps": 1])
+            sink.profile(document)
+            return .succeeded(JobResult(models: [], report: [:]))
+        }
+        stage.pool.start()
+        try stage.wait(id) { $0["is_terminal"] == true }
+        let answer = try stage.answer(.get, "/v1/jobs/\(id)/profile")
+        #expect(answer.status == 200 && answer.json == document)
+        #expect(try stage.answer(.get, "/v1/jobs/\(id)/profile?x=1").status == 422)
+        _ = try stage.answer(.delete, "/v1/jobs/\(id)")
+        #expect(try stage.answer(.get, "/v1/jobs/\(id)/profile").code == "job_not_found")
+    }
+
     @Test("tells its events in pages")
     func tellsEvents() throws {
         let stage = try Backstage()

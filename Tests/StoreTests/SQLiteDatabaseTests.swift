@@ -10,11 +10,11 @@ import Testing
         let known = try TemporaryStore.migrations()
         try store.database.close()
         let later =
-            known + [Migration(name: "0002_later.sql", sql: "CREATE TABLE later(id INTEGER PRIMARY KEY)")]
+            known + [Migration(name: "0003_later.sql", sql: "CREATE TABLE later(id INTEGER PRIMARY KEY)")]
         try SQLiteDatabase(path: store.path, migrations: later).close()
-        let expected = StoreError.newerSchema(path: store.path, found: 2, newest: 1)
+        let expected = StoreError.newerSchema(path: store.path, found: 3, newest: 2)
         #expect(throws: expected) { try SQLiteDatabase(path: store.path, migrations: known) }
-        #expect(expected.description.contains("has schema 2, but this version knows schemas up to 1 only."))
+        #expect(expected.description.contains("has schema 3, but this version knows schemas up to 2 only."))
     }
 
     @Test("is copied before its schema changes, and keeps its rows")
@@ -22,11 +22,11 @@ import Testing
         let store = try TemporaryStore()
         let job = try store.submit()
         try store.database.close()
-        let later = Migration(name: "0002_later.sql", sql: "ALTER TABLE job ADD COLUMN colour TEXT")
+        let later = Migration(name: "0003_later.sql", sql: "ALTER TABLE job ADD COLUMN colour TEXT")
         let database = try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [later])
         #expect(try SQLiteJobRepository(database).job(job.id) == job)
         try database.close()
-        let copy = store.path + ".schema-1.backup"
+        let copy = store.path + ".schema-2.backup"
         let old = try SQLiteDatabase(path: copy, migrations: TemporaryStore.migrations())
         #expect(try SQLiteJobRepository(old).job(job.id) == job)
         try old.close()
@@ -37,11 +37,11 @@ import Testing
         let store = try TemporaryStore()
         let job = try store.submit()
         try store.database.close()
-        let broken = Migration(name: "0002_broken.sql", sql: "CREATE TABLE half(id INTEGER); SELECT nothing;")
+        let broken = Migration(name: "0003_broken.sql", sql: "CREATE TABLE half(id INTEGER); SELECT nothing;")
         let error = #expect(throws: StoreError.self) {
             try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [broken])
         }
-        #expect(error?.description.hasPrefix("The migration 0002_broken.sql failed:") == true)
+        #expect(error?.description.hasPrefix("The migration 0003_broken.sql failed:") == true)
         try store.reopen()
         #expect(try store.jobs.job(job.id) == job)
     }
@@ -49,10 +49,10 @@ import Testing
     @Test("wants its migrations numbered without gaps")
     func refusesMisnamedMigrations() throws {
         let store = try TemporaryStore()
-        #expect(throws: StoreError.migrationMisnamed("0003_x.sql")) {
+        #expect(throws: StoreError.migrationMisnamed("0004_x.sql")) {
             try SQLiteDatabase(
                 path: store.path,
-                migrations: TemporaryStore.migrations() + [Migration(name: "0003_x.sql", sql: "")])
+                migrations: TemporaryStore.migrations() + [Migration(name: "0004_x.sql", sql: "")])
         }
     }
 

@@ -117,7 +117,8 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
 
 @Suite("SpecResolver") struct SpecResolverTests {
     private func resolver(memory: Int) -> SpecResolver {
-        SpecResolver(catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: memory))
+        SpecResolver(
+            catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: memory), limits: MachineLimits())
     }
 
     @Test("counts what a job will hold before it runs")
@@ -127,6 +128,13 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         #expect(job.estimate["macs_per_sample"] == 2_293_000)
         // The decoded dataset alone is 70,000 images of 784 bytes and a label.
         #expect(job.memoryBytes > 70_000 * 785)
+        // No machine runs a step in less than its arithmetic takes at 100 TFLOP/s, three products a layer.
+        let seconds = try #require(job.estimate["seconds"]?.doubleValue)
+        #expect(seconds > 600_000 * 2 * 2_293_000 / 1e14 && seconds < 1e5)
+        // Both threads are busy all the time, at 3.5 W each.
+        let joules = try #require(job.estimate["joules"]?.doubleValue)
+        #expect(abs(joules - 7 * seconds) <= 1e-9 * joules)
+        #expect(job.estimate["method"]?.stringValue?.hasPrefix("model") == true)
         #expect(job.memoryBytes < 150 << 20)
         #expect(job.threads == 2)
     }

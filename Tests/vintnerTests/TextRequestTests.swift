@@ -29,7 +29,8 @@ import Training
 
     private func resolve(_ dataset: String, _ model: JSONValue) throws -> ResolvedJob {
         let resolver = SpecResolver(
-            catalogue: catalogue, budget: Budget(threads: 1, memoryBytes: 1 << 30))
+            catalogue: catalogue, budget: Budget(threads: 1, memoryBytes: 1 << 30),
+            limits: MachineLimits())
         return try resolver.resolve(["type": "train", "dataset": .string(dataset), "model": model])
     }
 

@@ -106,6 +106,18 @@ typedef struct {
 } ck_running_statistics_arguments;
 void ck_running_statistics(const ck_running_statistics_arguments *arguments);
 
+// ---- triad.c
+
+/// output = left + factor * right (McCalpin's STREAM): measures how fast memory is. Nothing may alias.
+typedef struct {
+    size_t count;
+    float factor;
+    const float *restrict left;
+    const float *restrict right;
+    float *restrict output;
+} ck_triad_arguments;
+void ck_triad(const ck_triad_arguments *arguments);
+
 #include "CKernelsConvolution.h"
 #include "CKernelsLoss.h"
 #include "CKernelsNorms.h"

@@ -46,6 +46,12 @@ import Training
         return JobRequest(settings: settings, dataset: dataset, model: model, resolved: reader.resolved)
     }
 
+    /// How a whole batch is cut; a small dataset may have none as large as asked for.
+    var parts: [Int] {
+        let samples = dataset.sampleCount(TrainingTask.reading(model, settings.options))
+        return settings.options.parts(of: min(settings.options.batchSize, max(samples, 1)))
+    }
+
     subscript<Value>(dynamicMember member: WritableKeyPath<JobSettings, Value>) -> Value {
         get { settings[keyPath: member] }
         set { settings[keyPath: member] = newValue }

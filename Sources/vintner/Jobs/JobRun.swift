@@ -1,6 +1,7 @@
 import Files
 import JSON
 import Jobs
+import Plan
 import Training
 
 /// Follows one attempt of a job: reports its curves, stores its checkpoints, stops it when asked.
@@ -19,6 +20,10 @@ final class JobRun: TrainingObserver {
     private var lastProgress: UInt64 = 0
     private var lastLimitCheck: UInt64 = 0
     private var rate: Double?
+    private let threads: Int
+    private let precision: TrainOptions.Precision
+    /// What the machine can do at the most, once that is measured.
+    var roof: Roofline?
     /// The best checkpoint of the run.
     private(set) var best: CheckpointRecord?
     /// Set when the attempt must end for a reason of its own.
@@ -32,6 +37,7 @@ final class JobRun: TrainingObserver {
         (self.sampler, self.time, limits) = (sampler, time, request.limits)
         checkpointSeconds = request.options.checkpointSeconds
         batchSize = request.options.batchSize
+        (threads, precision) = (claim.job.threads, request.options.precision)
         lastCheckpoint = time.monotonicNanoseconds()
         best = claim.checkpoints.first { $0.kind == .best }
     }
@@ -88,6 +94,12 @@ final class JobRun: TrainingObserver {
                 fraction: Double(report.step) / Double(max(report.steps, 1)), epoch: report.epoch + 1,
                 epochs: report.epochs, step: report.step, steps: report.steps, samplesPerSecond: rate,
                 etaSeconds: rate.map { left / max($0, 1e-9) }))
+    }
+
+    func didProfile(_ profile: StepProfile) {
+        guard let roof else { return }
+        sink.profile(
+            ProfileDocument(profile: profile, roof: roof, threads: threads, precision: precision).json)
     }
 
     /// Ends an interval; `isTraining` says whether it held training steps alone, so that its rates mean

@@ -17,14 +17,15 @@ final class JobRunner: JobExecutor {
     private let cores: Int
     private let time: any TimeSource
     private let identifiers: IdentifierGenerator
+    private let limits: MachineLimits
     /// FLOP/s of a large product, by number of threads: the best that any job measured.
     private let peaks = Mutex<[[Int]: Double]>([:])
 
     init(
         catalogue: DatasetCatalogue, folder: DataFolder, cores: Int, identifiers: IdentifierGenerator,
-        time: any TimeSource
+        time: any TimeSource, limits: MachineLimits
     ) {
-        (self.catalogue, self.folder, self.cores) = (catalogue, folder, cores)
+        (self.catalogue, self.folder, self.cores, self.limits) = (catalogue, folder, cores, limits)
         (self.identifiers, self.time) = (identifiers, time)
     }
 
@@ -58,11 +59,24 @@ final class JobRunner: JobExecutor {
         let run = JobRun(
             claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
             time: time)
+        try profile(trainer, run, request)
         let ending = try translate { () throws(TrainingError) in try trainer.run(run) }
         run.finish(step: trainer.state.step)
         if let failure = run.failure { throw failure }
         if let ending { return outcome(of: ending) }
         return try conclude(trainer, request, claim, sink, run)
+    }
+
+    /// Lets the trainer time some of its first steps, and the run tell of them.
+    private func profile(_ trainer: Trainer, _ run: JobRun, _ request: JobRequest) throws(JobFailure) {
+        let stepsLeft = trainer.steps - trainer.state.step
+        guard stepsLeft > 0 else { return }
+        run.roof = try translate { () throws(TrainingError) in
+            do throws(PlanError) {
+                return try limits.roofline(threads: request.threads, request.options.precision.element)
+            } catch { throw .plan(error) }
+        }
+        trainer.profiler = StepProfiler(stepsLeft: stepsLeft) { [time] in time.monotonicNanoseconds() }
     }
 
     private func outcome(of reason: StopReason) -> JobOutcome {

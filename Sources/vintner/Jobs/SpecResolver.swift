@@ -1,5 +1,6 @@
 import Data
 import Graph
+import Host
 import JSON
 import Jobs
 import Kernels
@@ -10,14 +11,15 @@ import Training
 struct SpecResolver: JobSpecResolver {
     let catalogue: DatasetCatalogue
     let budget: Budget
+    let limits: MachineLimits
 
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         var request = try JobRequest.read(body, catalogue: catalogue, cores: budget.threads)
         let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
-        var needed = try fit(&request, limit)
+        var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
             request.options.batchSize /= 2
-            needed = try fit(&request, limit)
+            (needed, plans) = try fit(&request, limit)
         }
         try check(needed, request)
         var spec = request.resolved
@@ -25,11 +27,14 @@ struct SpecResolver: JobSpecResolver {
         spec["train"] = with(
             spec["train"], "checkpoint_segments", JSONValue(request.options.checkpointSegments))
         let cost = CostModel(of: request.model.graph)
+        let prediction = prediction(of: request, plans)
         let estimate: JSONValue = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
             "micro_batch_size": JSONValue(request.options.largestPart),
             "checkpoint_segments": JSONValue(request.options.checkpointSegments),
+            "seconds": JSONValue(prediction?.seconds), "joules": JSONValue(prediction?.joules),
+            "method": prediction == nil ? nil : .string(Self.method),
         ]
         return ResolvedJob(
             type: .train, name: request.name, labels: request.labels, priority: request.priority,
@@ -39,13 +44,15 @@ struct SpecResolver: JobSpecResolver {
 
     /// Bytes that the job will hold, with the fewest repeated parts that a limit allows where their number is
     /// left to us; with none where nothing helps.
-    private func fit(_ request: inout JobRequest, _ limit: Int) throws(InvalidInput) -> Int {
+    private func fit(
+        _ request: inout JobRequest, _ limit: Int
+    ) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let kept = try memory(of: request)
-        guard request.options.choosesSegments, kept > limit else { return kept }
+        guard request.options.choosesSegments, kept.0 > limit else { return kept }
         for segments in [2, 3, 4, 6, 8, 12, 16, 24, 32] {
             request.options.checkpointSegments = segments
             let needed = try memory(of: request)
-            if needed <= limit { return needed }
+            if needed.0 <= limit { return needed }
         }
         request.options.checkpointSegments = 1
         return kept
@@ -53,12 +60,32 @@ struct SpecResolver: JobSpecResolver {
 
     func schema(for type: JobType) -> JSONValue? { type == .train ? JobFields.jsonSchema : nil }
 
-    /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset.
-    private func memory(of request: JobRequest) throws(InvalidInput) -> Int {
+    /// How seconds and joules are found.
+    private static let method = "model: the roofline of every training step; evaluations are not counted"
+
+    /// The shortest time that training can take, and its energy; nil where that cannot be told.
+    private func prediction(
+        of request: JobRequest, _ plans: [PlanSummary]
+    ) -> (seconds: Double, joules: Double)? {
+        let element = request.options.precision.element
+        guard !plans.isEmpty,
+            let roof = try? limits.rooflineElsewhere(threads: request.threads, element)
+        else { return nil }
+        let reading = TrainingTask.reading(request.model, request.options)
+        let batches = (request.dataset.sampleCount(reading) + reading.batchSize - 1) / reading.batchSize
+        let steps = request.options.totalSteps(stepsPerEpoch: batches)
+        let seconds = Double(steps) * plans.reduce(0) { $0 + TimedPlan($1, under: roof).total }
+        let busy = Double(request.threads) * seconds
+        return (seconds, EnergyModel(threads: request.threads).joules(busySeconds: busy, seconds: seconds))
+    }
+
+    /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset; and
+    /// the plans of a training step, unless the weights alone are too large.
+    private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let options = TrainingTask.programOptions(request.dataset, request.model, request.options)
-        let arena: Int
+        let (arena, plans): (Int, [PlanSummary])
         do throws(PlanError) {
-            arena = try plan(request, options)
+            (arena, plans) = try plan(request, options)
         } catch {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
         }
@@ -68,13 +95,15 @@ struct SpecResolver: JobSpecResolver {
         guard !overflow, !overflowed else {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: PlanError.tooLarge.description)
         }
-        return total
+        return (total, plans)
     }
 
-    private func plan(_ request: JobRequest, _ options: Program.Options) throws(PlanError) -> Int {
+    private func plan(
+        _ request: JobRequest, _ options: Program.Options
+    ) throws(PlanError) -> (Int, [PlanSummary]) {
         // Weights beyond the budget need no plan to be refused, and a plan of them would take long.
         let weights = CostModel(of: request.model.graph).parameterBytes
-        guard weights <= budget.memoryBytes else { return weights }
+        guard weights <= budget.memoryBytes else { return (weights, []) }
         ThreadTeam.use(request.threads)
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
@@ -84,7 +113,7 @@ struct SpecResolver: JobSpecResolver {
         let (sum, overflow) = program.byteCount.addingReportingOverflow(
             max(copies, program.conversionByteCount) + program.constantByteCount)
         guard !overflow else { throw .tooLarge }
-        return sum
+        return (sum, program.stepPlans(request.parts).map(\.overview))
     }
 
     private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {
@@ -97,7 +126,7 @@ struct SpecResolver: JobSpecResolver {
         // Is it the batch that is too large, or the model?
         var smallest = request
         smallest.options.batchSize = 1
-        let least = try memory(of: smallest)
+        let least = try memory(of: smallest).0
         throw InvalidInput(
             pointer: least > budget.memoryBytes ? "/model" : "/train/batch_size", code: "insufficient_memory",
             detail:

@@ -1,0 +1,26 @@
+import HTTP
+import JSON
+import Jobs
+
+/// Where a job's time goes.
+struct ProfileRoutes: Sendable {
+    let jobs: JobService
+
+    var routes: [Route] {
+        [Route(.get, "/v1/jobs/{id}/profile", access: .requires(.read), handler: show)]
+    }
+
+    /// Milliseconds of a step by layer and pass; 404 `job_not_found`, and `profile_not_ready` before the job
+    /// has measured them.
+    private func show(_ request: Request) throws -> Response {
+        try QueryReader(request.query).finish()
+        let id = try request.jobID()
+        let profile = try Problem.translating { () throws(JobError) in try jobs.profile(of: id) }
+        guard let profile else {
+            throw Problem(
+                .notFound, "profile_not_ready",
+                "\(id) has not been profiled yet; that happens some 20 steps into its training.")
+        }
+        return .json(profile)
+    }
+}
