@@ -10,6 +10,8 @@ public struct APIEnvironment: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
     public var modelFile: @Sendable (ModelRecord) -> String
+    /// Asks stored models.
+    public var predictor: any ModelPredictor
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
     public var refreshDatasets: @Sendable () -> Void
     /// Deletes files that no record names any more; paths are as the records have them.
@@ -20,12 +22,13 @@ public struct APIEnvironment: Sendable {
         system: @escaping @Sendable () -> JSONObject,
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
+        predictor: any ModelPredictor,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.unreadiness) = (system, unreadiness)
         (self.modelFile, self.refreshDatasets) = (modelFile, refreshDatasets)
-        self.removeFiles = removeFiles
+        (self.predictor, self.removeFiles) = (predictor, removeFiles)
     }
 }
 
@@ -46,6 +49,7 @@ public struct API: Sendable {
             + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
             + VerdictRoutes(jobs: jobs).routes
             + ModelRoutes(jobs: jobs, environment: environment).routes
+            + PredictionRoutes(jobs: jobs, predictor: environment.predictor).routes
             + DatasetRoutes(jobs: jobs, environment: environment).routes
             + SystemRoutes(jobs: jobs, environment: environment).routes
             + SessionRoutes(authenticator: authenticator).routes + DashboardRoutes().routes

@@ -123,10 +123,17 @@ public final class ExecutionPlan {
     }
 
     /// The model's output after a run in mode `evaluation`: `[batch, outputs]`, images channels-last.
-    public func output() -> [Float] {
+    public func output() -> [Float] { output(0..<batch * store.graph.outputShape.elementCount) }
+
+    /// A range of the same elements.
+    public func output(_ range: Range<Int>) -> [Float] {
         guard let arena, let logits, let slot = buffers[logits.index].slot else { return [] }
-        let count = batch * store.graph.outputShape.elementCount
-        let exact = Slot(offset: slot.offset, byteCount: count * precision.byteCount)
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= batch * store.graph.outputShape.elementCount,
+            "no elements \(range) in the output")
+        let exact = Slot(
+            offset: slot.offset + range.lowerBound * precision.byteCount,
+            byteCount: range.count * precision.byteCount)
         guard precision == .bfloat16 else { return arena.read(exact, as: Float.self) }
         return arena.read(exact, as: UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
     }

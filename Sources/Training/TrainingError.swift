@@ -13,6 +13,10 @@ public enum TrainingError: Error, CustomStringConvertible {
     case file(FileError)
     /// A checkpoint that does not belong to this job or is damaged.
     case badCheckpoint(path: String, reason: String)
+    /// A stored model that is damaged, or that nothing can be predicted with.
+    case badModel(path: String, reason: String)
+    /// A model that needs more memory than predictions may take.
+    case modelTooLarge(byteCount: Int, limit: Int)
 
     public var description: String {
         switch self {
@@ -23,6 +27,9 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .format(let error): error.description
         case .file(let error): error.description
         case .badCheckpoint(let path, let reason): "The checkpoint \(path) cannot be used: \(reason)."
+        case .badModel(let path, let reason): "The model \(path) cannot be used: \(reason)."
+        case .modelTooLarge(let byteCount, let limit):
+            "The model needs \(byteCount) bytes; predictions may take \(limit)."
         }
     }
 }

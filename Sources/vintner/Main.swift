@@ -11,7 +11,7 @@ import ArgumentParser
         subcommands: [
             ServeCommand.self, RunCommand.self, SubmitCommand.self, JobsCommand.self, WatchCommand.self,
             CancelCommand.self, PauseCommand.self, ResumeCommand.self,
-            DatasetsCommand.self,
+            DatasetsCommand.self, PredictCommand.self,
             HealthCommand.self, BenchStepCommand.self, BenchPeakCommand.self, RunModelCommand.self,
         ])
 

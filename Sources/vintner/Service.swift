@@ -18,6 +18,7 @@ final class Service: Sendable {
     let jobs: JobService
     let pool: WorkerPool
     let hub: ChangeHub
+    let predictions: PredictionService
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
@@ -25,6 +26,8 @@ final class Service: Sendable {
 
     /// A job that took the process down this often is not tried again.
     static let crashLimit = 2
+    /// The part of the jobs' memory that predictions may take beside it.
+    static let predictionShare = 8
     static let systemDatasets = "/usr/share/datasets"
 
     /// Opens the data folder, takes back what an earlier process left, and starts the workers.
@@ -71,6 +74,9 @@ final class Service: Sendable {
         }
         pool = WorkerPool(
             workers, jobs: repository, executor: runner, hub: hub, time: time)
+        predictions = PredictionService(
+            folder: folder, byteCountMax: configuration.budget.memoryBytes / Self.predictionShare, time: time,
+            log: log)
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
@@ -123,6 +129,7 @@ final class Service: Sendable {
 
     /// Stops the workers, each at a checkpoint, and closes the database.
     func close(seconds: Double = 20) {
+        predictions.stop(seconds: 2)
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         do { try database.close() } catch {

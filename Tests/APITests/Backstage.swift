@@ -18,6 +18,7 @@ final class Backstage {
     let authenticator: TokenAuthenticator
     let router: Router
     let executor = Executor()
+    let predictor = Oracle()
     let readiness = Readiness()
     let refresh = Refresh()
 
@@ -42,7 +43,7 @@ final class Backstage {
         let environment = APIEnvironment(
             system: { ["version": "1.2.3"] },
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
-            modelFile: { "\(path)/\($0.path)" },
+            modelFile: { "\(path)/\($0.path)" }, predictor: predictor,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )
@@ -152,6 +153,26 @@ final class Executor: JobExecutor {
 
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
         script.withLock { $0 }(job, control, sink)
+    }
+
+    func set(_ new: @escaping Script) { script.withLock { $0 = new } }
+}
+
+/// Answers predictions by a closure that the test sets; leaves them open where that gives none.
+final class Oracle: ModelPredictor {
+    typealias Script = @Sendable (JSONValue, ModelRecord) -> Prediction.Outcome?
+
+    private let script = Mutex<Script> { _, _ in nil }
+    private let last = Mutex<Prediction?>(nil)
+
+    /// The last prediction that was asked for.
+    var prediction: Prediction? { last.withLock { $0 } }
+
+    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction {
+        let prediction = Prediction()
+        if let outcome = script.withLock({ $0 })(body, model) { prediction.finish(outcome) }
+        last.withLock { $0 = prediction }
+        return prediction
     }
 
     func set(_ new: @escaping Script) { script.withLock { $0 = new } }

@@ -9,7 +9,7 @@ import Testing
 import Training
 
 /// A small dataset of tokens in a folder that disappears with it.
-private final class TextToy {
+final class TextToy {
     let path: String
     let dataset: Dataset
 

@@ -127,7 +127,7 @@ struct ServeCommand: ParsableCommand {
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
             unreadiness: { service.pool.isDraining ? "draining" : nil },
-            modelFile: { folder.absolute($0.path) },
+            modelFile: { folder.absolute($0.path) }, predictor: service.predictions,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }
@@ -146,6 +146,7 @@ struct ServeCommand: ParsableCommand {
             _exit(1)
         }
         server.startDraining()
+        service.predictions.stop(seconds: 2)
         service.pool.drain(milliseconds: 20_000)
         server.drain(seconds: 5)
         service.close()

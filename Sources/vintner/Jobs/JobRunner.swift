@@ -227,7 +227,7 @@ final class JobRunner: JobExecutor {
                 throw JobFailure(code: "insufficient_memory", message: error.description)
             case .plan: throw JobFailure(code: "engine", message: error.description)
             case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
-            case .badCheckpoint, .format, .file:
+            case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
             }

@@ -1,0 +1,103 @@
+public import JSON
+internal import Synchronization
+
+/// Asks stored models; implemented where the service meets the engine.
+public protocol ModelPredictor: Sendable {
+    /// Begins to answer a body with a model; returns at once, and never throws or waits.
+    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction
+}
+
+/// Why there is no prediction; every text is safe to show to a client.
+public enum PredictionError: Error, Equatable, CustomStringConvertible {
+    /// The request breaks the rules; each violation says where and how.
+    case invalid([Violation])
+    /// The model cannot be used; the cause is for the log.
+    case modelUnusable(ModelID, cause: String)
+    /// The model needs more memory than predictions may take.
+    case modelTooLarge(ModelID, byteCount: Int, limit: Int)
+    /// Too many predictions wait already.
+    case busy
+    /// It took too long.
+    case tooSlow(seconds: Double)
+    /// The service is shutting down.
+    case draining
+
+    /// The stable code of the API.
+    public var code: String {
+        switch self {
+        case .invalid: "invalid_request"
+        case .modelUnusable: "model_unusable"
+        case .modelTooLarge: "insufficient_memory"
+        case .busy: "predictions_busy"
+        case .tooSlow: "deadline_exceeded"
+        case .draining: "draining"
+        }
+    }
+
+    /// Says what was refused and why.
+    public var description: String {
+        switch self {
+        case .invalid(let violations): InvalidInput(violations).description
+        case .modelUnusable(let id, cause: _):
+            "\(id) cannot be used for predictions; the log of the service says why."
+        case .modelTooLarge(let id, let byteCount, let limit):
+            "\(id) needs \(byteCount) bytes; predictions may take \(limit)."
+        case .busy: "Too many predictions wait already; try again."
+        case .tooSlow(let seconds):
+            "The prediction took longer than \(seconds) s; ask for fewer tokens or samples."
+        case .draining: "The service is shutting down; ask again when it is back."
+        }
+    }
+}
+
+/// An answer under way, between who computes it and who waits for it.
+public final class Prediction: Sendable {
+    /// What came of it.
+    public typealias Outcome = Result<JSONValue, PredictionError>
+
+    private struct State {
+        var outcome: Outcome?
+        var waiters: [Int: @Sendable () -> Void] = [:]
+        var waiterCount = 0
+        var isAbandoned = false
+    }
+
+    private let state = Mutex(State())
+
+    /// Has no outcome yet.
+    public init() {}
+
+    /// What came of it; nil while it is under way.
+    public var outcome: Outcome? { state.withLock { $0.outcome } }
+
+    /// Whether everybody who waited has gone, so that it may end without an outcome.
+    public var isAbandoned: Bool { state.withLock { $0.isAbandoned } }
+
+    /// Sets the outcome and wakes who waits; only the first one counts.
+    public func finish(_ outcome: Outcome) {
+        let waiters = state.withLock { state -> [@Sendable () -> Void] in
+            guard state.outcome == nil else { return [] }
+            state.outcome = outcome
+            return Array(state.waiters.values)
+        }
+        for wake in waiters { wake() }
+    }
+
+    /// Calls `wake` when the outcome is there.
+    ///
+    /// - Returns: Calls it off; the prediction is abandoned when nobody is left who waits.
+    public func subscribe(_ wake: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        let (number, isDone) = state.withLock { state in
+            state.waiterCount += 1
+            state.waiters[state.waiterCount] = wake
+            return (state.waiterCount, state.outcome != nil)
+        }
+        if isDone { wake() }
+        return { [self] in
+            state.withLock { state in
+                guard state.waiters.removeValue(forKey: number) != nil else { return }
+                state.isAbandoned = state.waiters.isEmpty
+            }
+        }
+    }
+}

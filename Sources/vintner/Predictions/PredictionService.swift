@@ -1,0 +1,178 @@
+import Dispatch
+import Foundation
+import JSON
+import Jobs
+import Kernels
+import Logging
+import Synchronization
+import Training
+
+/// Answers predictions one after the other, on a thread of its own.
+///
+/// It takes one core from running jobs at most, and starts with the first request.
+final class PredictionService: ModelPredictor {
+    private struct Order: Sendable {
+        let body: JSONValue
+        let model: ModelRecord
+        let prediction: Prediction
+        let deadline: UInt64
+    }
+
+    private struct State {
+        var orders: [Order] = []
+        var isStarted = false
+        var isStopped = false
+    }
+
+    private let folder: DataFolder
+    /// What all loaded models together may take.
+    private let byteCountMax: Int
+    private let time: any TimeSource
+    private let log: Logger
+    private let state = Mutex(State())
+    private let available = DispatchSemaphore(value: 0)
+    private let ended = DispatchSemaphore(value: 0)
+
+    /// Requests that may wait.
+    static let waitingMax = 32
+    /// Seconds from a request to its answer at most.
+    static let secondsMax = 60.0
+    /// Models that stay loaded.
+    static let modelsMax = 2
+    /// Seconds without a request after which no model stays loaded.
+    static let idleSeconds = 300.0
+
+    init(folder: DataFolder, byteCountMax: Int, time: any TimeSource, log: Logger) {
+        (self.folder, self.byteCountMax, self.time, self.log) = (folder, byteCountMax, time, log)
+    }
+
+    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction {
+        let prediction = Prediction()
+        let deadline = time.monotonicNanoseconds() + UInt64(Self.secondsMax * 1e9)
+        let order = Order(body: body, model: model, prediction: prediction, deadline: deadline)
+        let (refusal, mustStart) = state.withLock { state -> (PredictionError?, Bool) in
+            guard !state.isStopped else { return (.draining, false) }
+            guard state.orders.count < Self.waitingMax else { return (.busy, false) }
+            state.orders.append(order)
+            defer { state.isStarted = true }
+            return (nil, !state.isStarted)
+        }
+        if let refusal {
+            prediction.finish(.failure(refusal))
+            return prediction
+        }
+        available.signal()
+        if mustStart { Thread.detachNewThread { [self] in work() } }
+        return prediction
+    }
+
+    /// Refuses what waits and ends the thread, after the token or batch that it is at; again, it does nothing.
+    func stop(seconds: Double) {
+        let (waiting, mustWait) = state.withLock { state in
+            defer { (state.orders, state.isStopped) = ([], true) }
+            return (state.orders, state.isStarted && !state.isStopped)
+        }
+        for order in waiting { order.prediction.finish(.failure(.draining)) }
+        available.signal()
+        if mustWait { _ = ended.wait(timeout: .now() + seconds) }
+    }
+
+    private func work() {
+        ThreadTeam.use(1)
+        var shelf = Shelf()
+        while true {
+            let idle = DispatchTime.now() + (shelf.isEmpty ? 3600 : Self.idleSeconds)
+            if available.wait(timeout: idle) == .timedOut, !shelf.isEmpty {
+                shelf = Shelf()
+                Heap.trim()
+            }
+            let (order, isStopped) = state.withLock { state in
+                (state.orders.isEmpty ? nil : state.orders.removeFirst(), state.isStopped)
+            }
+            if isStopped {
+                order?.prediction.finish(.failure(.draining))
+                break
+            }
+            if let order { answer(order, &shelf) }
+        }
+        ended.signal()
+    }
+
+    private func answer(_ order: Order, _ shelf: inout Shelf) {
+        let start = time.monotonicNanoseconds()
+        do throws(PredictionError) {
+            let predictor = try predictor(for: order.model, &shelf)
+            let request: PredictionRequest
+            do { request = try PredictionRequest.read(order.body, for: predictor.stored) } catch {
+                throw .invalid(error.violations)
+            }
+            let result: PredictionResult?
+            do {
+                result = try predictor.answer(request) {
+                    order.prediction.isAbandoned || time.monotonicNanoseconds() > order.deadline
+                        || state.withLock { $0.isStopped }
+                }
+            } catch { throw refusal(error, order.model) }
+            guard let result else {
+                throw state.withLock { $0.isStopped } ? .draining : .tooSlow(seconds: Self.secondsMax)
+            }
+            let seconds = Double(time.monotonicNanoseconds() - start) * 1e-9
+            order.prediction.finish(.success(result.json(seconds: seconds)))
+        } catch { order.prediction.finish(.failure(error)) }
+    }
+
+    /// The loaded model, most recently used last; loading one makes room for it first.
+    private func predictor(
+        for model: ModelRecord, _ shelf: inout Shelf
+    ) throws(PredictionError) -> Predictor {
+        if let known = shelf.take(model.sha256) {
+            shelf.put(known, model.sha256)
+            return known
+        }
+        do throws(TrainingError) {
+            let stored = try StoredModel(folder.absolute(model.path), sha256: model.sha256)
+            while true {
+                do throws(TrainingError) {
+                    let made = try Predictor(stored, byteCountMax: byteCountMax - shelf.byteCount)
+                    shelf.put(made, model.sha256)
+                    return made
+                } catch {
+                    guard case .modelTooLarge = error, shelf.dropOldest() else { throw error }
+                }
+            }
+        } catch { throw refusal(error, model) }
+    }
+
+    private func refusal(_ error: TrainingError, _ model: ModelRecord) -> PredictionError {
+        if case .modelTooLarge(let byteCount, _) = error {
+            return .modelTooLarge(model.id, byteCount: byteCount, limit: byteCountMax)
+        }
+        log.error("a model could not be used", metadata: ["model": "\(model.id)", "cause": "\(error)"])
+        return .modelUnusable(model.id, cause: error.description)
+    }
+
+    /// The models that stay loaded, by the hashes of their files.
+    private struct Shelf {
+        private var models: [(sha256: String, predictor: Predictor)] = []
+
+        var isEmpty: Bool { models.isEmpty }
+        var byteCount: Int { models.reduce(0) { $0 + $1.predictor.byteCount } }
+
+        mutating func take(_ sha256: String) -> Predictor? {
+            guard let index = models.firstIndex(where: { $0.sha256 == sha256 }) else { return nil }
+            return models.remove(at: index).predictor
+        }
+
+        mutating func put(_ predictor: Predictor, _ sha256: String) {
+            if models.count >= PredictionService.modelsMax { models.removeFirst() }
+            models.append((sha256, predictor))
+        }
+
+        /// False when there was none.
+        mutating func dropOldest() -> Bool {
+            guard !models.isEmpty else { return false }
+            models.removeFirst()
+            return true
+        }
+    }
+}
