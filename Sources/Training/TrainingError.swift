@@ -13,6 +13,10 @@ public enum TrainingError: Error, CustomStringConvertible {
     case file(FileError)
     /// A checkpoint that does not belong to this job or is damaged.
     case badCheckpoint(path: String, reason: String)
+    /// Weights to start from that are not those of the model, or are damaged.
+    case badStart(reason: String)
+    /// Adapters that do not fit the model.
+    case badAdapters(reason: String)
 
     public var description: String {
         switch self {
@@ -23,6 +27,8 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .format(let error): error.description
         case .file(let error): error.description
         case .badCheckpoint(let path, let reason): "The checkpoint \(path) cannot be used: \(reason)."
+        case .badStart(let reason): "The weights to start from cannot be used: \(reason)."
+        case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
         }
     }
 }

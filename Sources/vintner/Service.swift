@@ -61,8 +61,9 @@ final class Service: Sendable {
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
         hub = ChangeHub()
+        let models = SQLiteModelRepository(database)
         let runner = JobRunner(
-            catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
+            catalogue: catalogue, models: models, folder: folder, cores: configuration.budget.threads,
             identifiers: database.identifiers, time: time)
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
@@ -74,10 +75,10 @@ final class Service: Sendable {
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
-                events: SQLiteEventRepository(database), models: SQLiteModelRepository(database),
+                events: SQLiteEventRepository(database), models: models,
                 datasets: SQLiteDatasetRepository(database)),
-            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget), workers: pool,
-            hub: hub, time: time)
+            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget, models: models),
+            workers: pool, hub: hub, time: time)
         pool.start()
     }
 
