@@ -38,3 +38,22 @@ static void add_relu_backward_range(const void *pointer, size_t begin, size_t en
 void ck_add_relu_backward(const ck_add_relu_backward_arguments *arguments) {
     ck_for_range(add_relu_backward_range, arguments, arguments->count, 1);
 }
+
+CK_INLINE void scale(const ck_scale_arguments *a, size_t begin, size_t end, const ck_element type) {
+    const void *input = a->input;
+    void *output = a->output;
+    const float factor = a->factor;
+    CK_INDEPENDENT
+    for (size_t i = begin; i < end; i++) ck_store(output, i, factor * ck_load(input, i, type), type);
+}
+
+CK_CLONES
+static void scale_range(const void *pointer, size_t begin, size_t end) {
+    const ck_scale_arguments *a = pointer;
+    if (a->type == CK_BFLOAT16) scale(a, begin, end, CK_BFLOAT16);
+    else scale(a, begin, end, CK_FLOAT32);
+}
+
+void ck_scale(const ck_scale_arguments *arguments) {
+    ck_for_range(scale_range, arguments, arguments->count, 1);
+}

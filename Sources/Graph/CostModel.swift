@@ -18,7 +18,9 @@ public struct CostModel: Sendable, Equatable {
         var training = macsPerSample
         for case .backward(let id, _, let outgoing) in Gradients(of: graph).steps {
             // Of each of a product's two factors; attention's are both activations.
-            let products = (outgoing.contains { $0 != nil } ? 1 : 0) + 1
+            let parameters = graph[id].parameters
+            let learns = parameters.isEmpty || parameters.contains { graph[$0].isTrained }
+            let products = (outgoing.contains { $0 != nil } ? 1 : 0) + (learns ? 1 : 0)
             training += graph[id].macs * products
         }
         trainingMacsPerSample = training

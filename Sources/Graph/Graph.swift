@@ -124,6 +124,8 @@ public struct Graph: Sendable {
     public private(set) var nodes: [Node] = []
     public let input: ValueID
     public internal(set) var output: ValueID
+    /// What stands beside products that are kept as they are.
+    public internal(set) var adapters: [Adapter] = []
     private var readers: [[NodeID]] = [[]]
     private var makers: [NodeID?] = [nil]
 

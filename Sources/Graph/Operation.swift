@@ -34,6 +34,8 @@ public enum Operation: Hashable, Sendable {
     /// The elements in another order: from the input's to the output's; logical axes permuted by `axes`
     /// (output axis i is input axis `axes[i]`), the identity where only the order in memory changes.
     case permute(axes: [Int])
+    /// Multiplies by a constant.
+    case scale(Double)
     /// The sum of two values of one shape.
     case add
     /// The product of two values of one shape, or of an image or sequence and one factor for each channel

@@ -29,6 +29,24 @@ public enum Elementwise {
             ])
     }
 
+    /// output = factor · input; operands `input, output`, which may be one slot.
+    ///
+    /// The same call on the gradient is the backward pass.
+    public static func scale(
+        count: Int, by factor: Float, type: ElementType = .float32
+    ) -> any PreparedKernel {
+        var block = unsafe ck_scale_arguments()
+        unsafe block.count = count
+        unsafe block.type = type.kernelElement
+        unsafe block.factor = factor
+        return unsafe KernelCall(
+            "ck_scale", { unsafe ck_scale($0) }, block,
+            [
+                (.elements(count, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
+                (.elements(count, type, .write), { unsafe $0.output = $1 }),
+            ])
+    }
+
     /// gradient = output > 0 ? left + right : 0: the sum of two branches' gradients, and the backward pass of
     /// the ReLU before them, at once.
     ///

@@ -80,6 +80,7 @@ extension Lowering {
             return [try backwardGroupNorm(node, groups: groups, epsilon: epsilon, gradient)]
         case .view: return [gradient]
         case .permute(let axes): return [try backwardPermute(node, axes, gradient)]
+        case .scale(let factor): return [backwardScale(node, factor, gradient)]
         case .add: return needs.map { $0 ? gradient : nil }
         case .multiply: return backwardMultiply(node, gradient, needs: needs)
         case .softmax: return [backwardSoftmax(node, gradient)]

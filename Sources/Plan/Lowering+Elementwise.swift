@@ -50,6 +50,23 @@ extension Lowering {
             type: element(node.output))
     }
 
+    mutating func forwardScale(_ node: Graph.Node, _ factor: Double) {
+        let input = activation(node.inputs[0])
+        emit("\(node.name) forward", scale(node, factor), [input, outputInPlace(of: node)])
+    }
+
+    mutating func backwardScale(
+        _ node: Graph.Node, _ factor: Double, _ gradient: BufferID
+    ) -> BufferID {
+        let target = replacing(gradient, node)
+        emit("\(node.name) backward", scale(node, factor), [gradient, target])
+        return target
+    }
+
+    private func scale(_ node: Graph.Node, _ factor: Double) -> any PreparedKernel {
+        Elementwise.scale(count: count(node.output), by: Float(factor), type: element(node.output))
+    }
+
     mutating func forwardAdd(_ node: Graph.Node) {
         let (left, right) = (activation(node.inputs[0]), activation(node.inputs[1]))
         let target = inPlace(node, node.inputs[0]) ?? inPlace(node, node.inputs[1])

@@ -37,6 +37,7 @@ extension Lowering {
         case .groupNorm(let groups, let epsilon): forwardGroupNorm(node, groups: groups, epsilon: epsilon)
         case .view: place(node.output, in: activation(node.inputs[0]))
         case .permute(let axes): try forwardPermute(node, axes)
+        case .scale(let factor): forwardScale(node, factor)
         case .add: forwardAdd(node)
         case .multiply: forwardMultiply(node)
         case .softmax: forwardSoftmax(node)

@@ -66,7 +66,8 @@ extension Operation {
         case .attention: [.input, .output]
         case .softmax: .output
         case .activation(let kind): kind.kernelKind.backwardReads == .output ? .output : .input
-        case .pooling, .adaptiveAveragePooling, .mean, .dropout, .view, .permute, .add, .concat, .positions,
+        case .pooling, .adaptiveAveragePooling, .mean, .dropout, .view, .permute, .scale, .add, .concat,
+            .positions,
             .prependToken, .selectToken, .rotary:
             []
         }

@@ -118,10 +118,12 @@ extension Lowering {
         emit("update", kernel, operands)
     }
 
-    /// Lets the averages of what no update changes, such as running statistics, follow.
+    /// Lets the averages of running statistics follow, which no update changes.
+    ///
+    /// What is frozen is its own average.
     mutating func averageStatistics(_ optimizer: OptimizerOptions) {
         guard let decay = optimizer.averageDecay else { return }
-        for id in graph.parameterIDs where !graph[id].isTrained {
+        for id in graph.parameterIDs where !graph[id].role.isLearned {
             guard let slot = store.slot(id, .average) else { continue }
             emit(
                 "\(graph[id].name) average",

@@ -20,6 +20,7 @@ extension Trainer {
         let parts: [JSONValue] = [
             task.model.json, .string(task.dataset.info.sha256), .string(String(task.seed)),
             JSONValue(options.batchSize), JSONValue(options.epochs), .string(String(describing: options)),
+            .string(task.start?.sha256 ?? ""),
         ]
         return SHA256.digest(of: Array(JSONValue.array(parts).encoded().utf8)).hex
     }
@@ -35,6 +36,9 @@ extension Trainer {
 
     /// Stores the model alone, with PyTorch's names and order; the averages where weights are averaged.
     ///
+    /// Adapters are merged into the weights beside which they stand: what is stored is the model's own
+    /// architecture, and computes the same.
+    ///
     /// `description` goes into the file's metadata beside the architecture: classes, normalisation.
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
@@ -43,17 +47,43 @@ extension Trainer {
         for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
         program.swapAverages()
         defer { program.swapAverages() }
-        return try write(path, parts: [.value], metadata: metadata)
+        let graph = program.graph
+        let own = graph.parameterIDs.filter { !graph.isAdapter($0) }
+        return try write(path, own.map { ($0, .value) }, metadata: metadata, mergesAdapters: true)
+    }
+
+    /// Stores what was trained alone: the adapters, and what was trained beside them.
+    ///
+    /// Named as in the adapted model; `description` goes into the file's metadata.
+    public func saveAdapters(to path: String, description: JSONObject) throws(TrainingError)
+        -> AtomicFile.Receipt
+    {
+        var metadata = ["format": "pt"]
+        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        program.swapAverages()
+        defer { program.swapAverages() }
+        let graph = program.graph
+        let trained = graph.parameterIDs.filter { graph[$0].isTrained }
+        return try write(path, trained.map { ($0, .value) }, metadata: metadata)
     }
 
     private func write(
         _ path: String, parts: [ParameterStore.Part], metadata: [String: String]
     ) throws(TrainingError) -> AtomicFile.Receipt {
-        let graph = program.graph
-        var stored: [(id: Graph.ParameterID, part: ParameterStore.Part)] = []
+        var stored: [Stored] = []
         for part in parts {
-            stored += graph.parameterIDs.filter { program.store.slot($0, part) != nil }.map { ($0, part) }
+            let kept = program.graph.parameterIDs.filter { program.store.slot($0, part) != nil }
+            stored += kept.map { ($0, part) }
         }
+        return try write(path, stored, metadata: metadata)
+    }
+
+    private typealias Stored = (id: Graph.ParameterID, part: ParameterStore.Part)
+
+    private func write(
+        _ path: String, _ stored: [Stored], metadata: [String: String], mergesAdapters: Bool = false
+    ) throws(TrainingError) -> AtomicFile.Receipt {
+        let graph = program.graph
         let tensors = stored.map { id, part in
             (
                 name: part.prefix + graph[id].name, element: StoredElement.float32,
@@ -64,7 +94,7 @@ extension Trainer {
             try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
         }
         for (id, part) in stored {
-            let values = try planning { () throws(PlanError) in try program.read(id, part) }
+            let values = try mergesAdapters ? merged(id) : read(id, part)
             try formatting { () throws(FormatError) in try writer.append(values.span) }
         }
         return try formatting { () throws(FormatError) in try writer.commit() }

@@ -27,6 +27,7 @@ public enum PredictionRequest: Sendable, Equatable {
     /// - Parameters:
     ///   - body: The JSON of the request.
     ///   - stored: The model that it is for.
+    /// - Returns: What `Predictor.answer` takes.
     /// - Throws: Every violation at once.
     public static func read(
         _ body: JSONValue, for stored: StoredModel

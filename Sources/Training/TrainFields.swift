@@ -1,4 +1,5 @@
 internal import Data
+internal import Graph
 public import JSON
 internal import Kernels
 internal import Plan
@@ -85,6 +86,7 @@ public enum TrainFields {
             precision, loss, labelSmoothing,
             huberDelta, OptimizerFields.object, ScheduleFields.object, clipNorm, averageDecay,
             validationFraction, augment, checkpointSeconds, keep, earlyStopping,
+            AdapterFields.object,
         ])
 }
 
@@ -123,6 +125,7 @@ extension TrainOptions {
                 patience: nested.read(TrainFields.patience), minDelta: nested.read(TrainFields.minDelta),
                 metric: nested.read(TrainFields.metric))
         }
+        options.adapters = reader.readObject(AdapterFields.object) { LowRankAdapters(&$0) }
         if options.earlyStopping != nil { options.keep = .best }
         return (options, batchSize == .automatic)
     }

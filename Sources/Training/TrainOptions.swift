@@ -1,4 +1,5 @@
 public import Data
+public import Graph
 public import Plan
 public import Tensor
 
@@ -88,6 +89,8 @@ public struct TrainOptions: Sendable {
     public var checkpointSeconds = 30.0
     public var keep = Keep.last
     public var earlyStopping: EarlyStopping?
+    /// What alone is trained, beside frozen weights; nil trains everything.
+    public var adapters: LowRankAdapters?
 
     public init() {}
 

@@ -1,5 +1,6 @@
 internal import Data
 internal import Graph
+internal import JSON
 internal import Kernels
 public import Plan
 internal import Tensor
@@ -36,20 +37,18 @@ public final class Trainer {
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
         let options = TrainingTask.programOptions(task.dataset.info, task.model, task.options)
+        let graph: Graph
+        do throws(InvalidInput) { graph = try TrainingTask.graph(of: task.model, task.options) } catch {
+            throw .badAdapters(reason: error.description)
+        }
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
-            let program = try Program(task.model.graph, options, on: engine)
+            let program = try Program(graph, options, on: engine)
             try program.allocate()
             return program
         }
-        for (index, id) in program.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(
-                of: program.graph[id], index: index, rule: task.model.initialization, seed: task.seed)
-            for part in [ParameterStore.Part.value, .average] {
-                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
-            }
-        }
+        try initialize()
     }
 
     /// Bytes of the arena and of the prefetched batches.

@@ -17,6 +17,10 @@ public enum TrainingError: Error, CustomStringConvertible {
     case badModel(path: String, reason: String)
     /// A model that needs more memory than predictions may take.
     case modelTooLarge(byteCount: Int, limit: Int)
+    /// Weights to start from that are not those of the model, or are damaged.
+    case badStart(reason: String)
+    /// Adapters that do not fit the model.
+    case badAdapters(reason: String)
 
     public var description: String {
         switch self {
@@ -30,6 +34,8 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .badModel(let path, let reason): "The model \(path) cannot be used: \(reason)."
         case .modelTooLarge(let byteCount, let limit):
             "The model needs \(byteCount) bytes; predictions may take \(limit)."
+        case .badStart(let reason): "The weights to start from cannot be used: \(reason)."
+        case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
         }
     }
 }

@@ -1,5 +1,6 @@
 public import Data
 public import Graph
+public import JSON
 public import Plan
 internal import Tensor
 
@@ -9,6 +10,8 @@ public struct TrainingTask: Sendable {
     public let options: TrainOptions
     public let dataset: Dataset
     public let seed: UInt64
+    /// Where the weights come from; nil draws them.
+    public let start: StoredWeights?
 
     /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
     /// as one that is trained on; never less than 16 nor more than 256.
@@ -16,11 +19,25 @@ public struct TrainingTask: Sendable {
         max(16, min(256, options.largestPart * 4))
     }
 
-    public init(model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64) {
+    public init(
+        model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64,
+        start: StoredWeights? = nil
+    ) {
         self.model = model
         self.options = options
         self.dataset = dataset
         self.seed = seed
+        self.start = start
+    }
+
+    /// What is trained: the model's graph, with adapters where they are asked for.
+    ///
+    /// Throws where the adapters do not fit the model; `pointer` is where they are described.
+    public static func graph(
+        of model: ModelSpec, _ options: TrainOptions, at pointer: String = ""
+    ) throws(InvalidInput) -> Graph {
+        guard let adapters = options.adapters else { return model.graph }
+        return try model.graph.adapted(by: adapters, at: pointer)
     }
 
     /// How the run reads its dataset.

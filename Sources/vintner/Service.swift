@@ -65,8 +65,9 @@ final class Service: Sendable {
         try catalogue.removeLeftovers()
         hub = ChangeHub()
         let limits = MachineLimits(time: time)
+        let models = SQLiteModelRepository(database)
         let runner = JobRunner(
-            catalogue: catalogue, folder: folder, cores: configuration.budget.threads,
+            catalogue: catalogue, models: models, folder: folder, cores: configuration.budget.threads,
             identifiers: database.identifiers, time: time, limits: limits)
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
@@ -81,9 +82,10 @@ final class Service: Sendable {
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
-                events: SQLiteEventRepository(database), models: SQLiteModelRepository(database),
+                events: SQLiteEventRepository(database), models: models,
                 datasets: SQLiteDatasetRepository(database)),
-            resolver: SpecResolver(catalogue: catalogue, budget: configuration.budget, limits: limits),
+            resolver: SpecResolver(
+                catalogue: catalogue, budget: configuration.budget, limits: limits, models: models),
             workers: pool, hub: hub, time: time)
         pool.start()
     }

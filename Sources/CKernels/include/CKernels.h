@@ -64,6 +64,16 @@ typedef struct {
 } ck_add_arguments;
 void ck_add(const ck_add_arguments *arguments);
 
+/// output = factor * input, its own backward pass; may be in place.
+typedef struct {
+    size_t count;
+    const void *input;
+    void *output;
+    ck_element type;
+    float factor;
+} ck_scale_arguments;
+void ck_scale(const ck_scale_arguments *arguments);
+
 /// gradient = output > 0 ? left + right : 0, what reaches a ReLU whose output two branches read; any may alias.
 typedef struct {
     size_t count;
@@ -74,6 +84,21 @@ typedef struct {
     ck_element type;
 } ck_add_relu_backward_arguments;
 void ck_add_relu_backward(const ck_add_relu_backward_arguments *arguments);
+
+// ---- low_rank.c
+
+/// weight += factor * up down, summed in float64 and rounded once: `weight` is [outputs, inputs], `up`
+/// [outputs, rank], `down` [rank, inputs], all row-major.
+typedef struct {
+    size_t outputs;
+    size_t inputs;
+    size_t rank;
+    double factor;
+    float *weight;
+    const float *down;
+    const float *up;
+} ck_low_rank_merge_arguments;
+void ck_low_rank_merge(const ck_low_rank_merge_arguments *arguments);
 
 // ---- dropout.c
 

@@ -16,7 +16,12 @@ enum JobFields {
     static let seed = Field.integer(
         "seed", default: 0, in: 0...Int(Int64.max), "Decides every random choice.")
     static let dataset = Field.string("dataset", lengthMax: 128, "A dataset's id or name.")
-    static let model = Field.raw("model", isRequired: true, schema: [:], "A preset, or layers.")
+    static let model = Field.raw(
+        "model", isRequired: true, schema: [:], "A preset, layers, or a stored model to start from.")
+    static let modelID = Field.string(
+        "id", lengthMax: 64, "A stored model, whose architecture and weights training starts from.")
+    static let storedModelSchema = ObjectSchema(
+        "stored model", "A stored model to start from.", fields: [modelID])
     static let maxAttempts = Field.integer(
         "max_attempts", default: 3, in: 1...100, "Attempts that may fail for the machine's sake.")
     static let dependsOn = Field.strings(
@@ -59,7 +64,9 @@ enum JobFields {
     static var jsonSchema: JSONValue {
         var document = schema.jsonSchema().objectValue ?? [:]
         var properties = document["properties"]?.objectValue ?? [:]
-        properties["model"] = ModelSpec.jsonSchema
+        var model = ModelSpec.jsonSchema.objectValue ?? [:]
+        model["oneOf"] = .array((model["oneOf"]?.arrayValue ?? []) + [storedModelSchema.jsonSchema()])
+        properties["model"] = .object(model)
         document["properties"] = .object(properties)
         return .object(document)
     }

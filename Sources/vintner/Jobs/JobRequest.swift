@@ -11,15 +11,19 @@ import Training
     var settings: JobSettings
     let dataset: DatasetInfo
     let model: ModelSpec
+    /// The stored model that the weights come from; nil draws them.
+    let base: ModelRecord?
+    /// What is trained: the model's graph, with the adapters that are asked for.
+    let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
     var resolved: JSONObject
 
     /// Reads a body.
     ///
-    /// `cores` is what `"auto"` threads are, and the most that may be asked for. Throws every violation
-    /// at once.
+    /// `cores` is what `"auto"` threads are, and the most that may be asked for; `models` are those that a
+    /// job can start from. Throws every violation at once.
     static func read(
-        _ body: JSONValue, catalogue: DatasetCatalogue, cores: Int
+        _ body: JSONValue, catalogue: DatasetCatalogue, models: (any ModelRepository)? = nil, cores: Int
     ) throws(InvalidInput) -> JobRequest {
         let log = ViolationLog()
         var reader = ObjectReader(body, as: JobFields.schema, at: "", log: log)
@@ -28,22 +32,25 @@ import Training
         let dataset =
             log.isEmpty || body["dataset"]?.stringValue != nil
             ? find(datasetName, in: catalogue, log) : nil
-        let model = readModel(&reader, dataset, log)
+        let (model, base) = readModel(&reader, dataset, models, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
         reader.finish()
+        let graph = model.flatMap { adapted($0, settings.options, log) }
         if let dataset, let model {
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
                 log.add("/dataset", "too_short", error.description)
             }
         }
         try log.throwIfAny()
-        guard let dataset, let model else {
+        guard let dataset, let model, let graph else {
             throw InvalidInput(pointer: "", code: "invalid_value", detail: "the job cannot be understood")
         }
-        reader.resolve("model", as: model.json)
+        if base == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
-        return JobRequest(settings: settings, dataset: dataset, model: model, resolved: reader.resolved)
+        return JobRequest(
+            settings: settings, dataset: dataset, model: model, base: base, graph: graph,
+            resolved: reader.resolved)
     }
 
     /// How a whole batch is cut; a small dataset may have none as large as asked for.
@@ -67,11 +74,56 @@ import Training
     }
 
     private static func readModel(
-        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ log: ViolationLog
-    ) -> ModelSpec? {
+        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ models: (any ModelRepository)?,
+        _ log: ViolationLog
+    ) -> (ModelSpec?, ModelRecord?) {
         let value = reader.read(JobFields.model)
-        guard reader.contains("model") else { return nil }
-        return ModelSpec.read(value, at: "/model", data: dataset?.modelData ?? DataShape(), log: log)
+        guard reader.contains("model") else { return (nil, nil) }
+        let data = dataset?.modelData ?? DataShape()
+        guard value["id"] != nil else {
+            return (ModelSpec.read(value, at: "/model", data: data, log: log), nil)
+        }
+        guard let base = readBase(value, models, log) else { return (nil, nil) }
+        // What is wrong with a stored model is not a fault of a field that the client wrote.
+        let own = ViolationLog()
+        let model = ModelSpec.read(base.architecture, at: "", data: data, log: own)
+        for violation in own.violations {
+            log.add("/model/id", violation.code, "\(base.id) does not fit: \(violation.detail)")
+        }
+        return (model, base)
+    }
+
+    private static func readBase(
+        _ value: JSONValue, _ models: (any ModelRepository)?, _ log: ViolationLog
+    ) -> ModelRecord? {
+        var reader = ObjectReader(value, as: JobFields.storedModelSchema, at: "/model", log: log)
+        let text = reader.read(JobFields.modelID)
+        reader.finish()
+        guard reader.raw("id") == .string(text) else { return nil }
+        guard let id = ModelID(text) else {
+            log.add("/model/id", "invalid_value", "expected a model id (mdl_...), found \"\(text)\"")
+            return nil
+        }
+        do throws(JobError) {
+            guard let models else { throw .modelNotFound(id) }
+            return try models.model(id)
+        } catch {
+            log.add("/model/id", "unknown_model", error.description)
+            return nil
+        }
+    }
+
+    private static func adapted(
+        _ model: ModelSpec, _ options: TrainOptions, _ log: ViolationLog
+    ) -> Graph? {
+        do throws(InvalidInput) {
+            return try TrainingTask.graph(of: model, options, at: "/train/lora")
+        } catch {
+            for violation in error.violations {
+                log.add(violation.pointer, violation.code, violation.detail)
+            }
+            return nil
+        }
     }
 }
 

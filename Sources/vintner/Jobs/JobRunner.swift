@@ -13,6 +13,7 @@ import Training
 /// Runs train jobs: the one place where jobs meet training.
 final class JobRunner: JobExecutor {
     private let catalogue: DatasetCatalogue
+    private let models: any ModelRepository
     private let folder: DataFolder
     private let cores: Int
     private let time: any TimeSource
@@ -22,10 +23,11 @@ final class JobRunner: JobExecutor {
     private let peaks = Mutex<[[Int]: Double]>([:])
 
     init(
-        catalogue: DatasetCatalogue, folder: DataFolder, cores: Int, identifiers: IdentifierGenerator,
-        time: any TimeSource, limits: MachineLimits
+        catalogue: DatasetCatalogue, models: any ModelRepository, folder: DataFolder, cores: Int,
+        identifiers: IdentifierGenerator, time: any TimeSource, limits: MachineLimits
     ) {
-        (self.catalogue, self.folder, self.cores, self.limits) = (catalogue, folder, cores, limits)
+        (self.catalogue, self.models, self.folder) = (catalogue, models, folder)
+        (self.cores, self.limits) = (cores, limits)
         (self.identifiers, self.time) = (identifiers, time)
     }
 
@@ -53,9 +55,16 @@ final class JobRunner: JobExecutor {
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let task = TrainingTask(
-            model: request.model, options: request.options, dataset: dataset, seed: request.seed)
+            model: request.model, options: request.options, dataset: dataset, seed: request.seed,
+            start: request.base.map { StoredWeights(path: folder.absolute($0.path), sha256: $0.sha256) })
         let trainer = try prepare(task, claim, sink)
         sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
+        if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {
+            sink.event(
+                .warning, "random_base",
+                "The adapters stand beside random weights, which stay as they are; \"model\": {\"id\"} takes "
+                    + "those of a stored model.", .null)
+        }
         let run = JobRun(
             claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
             time: time)
@@ -88,7 +97,7 @@ final class JobRunner: JobExecutor {
     }
 
     private func read(_ spec: JSONValue) throws(JobFailure) -> JobRequest {
-        do { return try JobRequest.read(spec, catalogue: catalogue, cores: cores) } catch {
+        do { return try JobRequest.read(spec, catalogue: catalogue, models: models, cores: cores) } catch {
             throw JobFailure(
                 code: "invalid_spec", message: error.description, pointer: error.violations.first?.pointer)
         }
@@ -145,7 +154,6 @@ final class JobRunner: JobExecutor {
         }
         let id: ModelID = identifiers.next(at: time.now())
         let path = "\(DataFolder.folder(of: id))/model.safetensors"
-        let info = request.dataset
         let receipt = try storeModel(trainer, request, in: DataFolder.folder(of: id), at: path)
         run.finish(step: trainer.state.step)
         let cost = CostModel(of: request.model.graph)
@@ -157,11 +165,20 @@ final class JobRunner: JobExecutor {
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
             metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
-            lineage: [
-                "job": .string(claim.job.id.rawValue), "dataset": .string(info.name),
-                "dataset_sha256": .string(info.sha256), "seed": .string(String(request.seed)),
-            ])
+            lineage: lineage(claim, request))
         return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
+    }
+
+    private func lineage(_ claim: ClaimedJob, _ request: JobRequest) -> JSONValue {
+        var lineage: JSONObject = [
+            "job": .string(claim.job.id.rawValue), "dataset": .string(request.dataset.name),
+            "dataset_sha256": .string(request.dataset.sha256), "seed": .string(String(request.seed)),
+        ]
+        if let base = request.base {
+            lineage["parent"] = .string(base.id.rawValue)
+            lineage["parent_sha256"] = .string(base.sha256)
+        }
+        return .object(lineage)
     }
 
     /// Stores the weights, and beside them what is needed to use them: architecture, classes, normalisation.
@@ -180,7 +197,12 @@ final class JobRunner: JobExecutor {
             throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
         }
         return try translate { () throws(TrainingError) in
-            try trainer.saveModel(to: self.folder.absolute(path), description: description)
+            if request.options.adapters != nil {
+                _ = try trainer.saveAdapters(
+                    to: self.folder.absolute("\(folder)/adapters.safetensors"),
+                    description: request.adapterDescription)
+            }
+            return try trainer.saveModel(to: self.folder.absolute(path), description: description)
         }
     }
 
@@ -241,6 +263,11 @@ final class JobRunner: JobExecutor {
                 throw JobFailure(code: "insufficient_memory", message: error.description)
             case .plan: throw JobFailure(code: "engine", message: error.description)
             case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
+            case .badStart:
+                throw JobFailure(
+                    code: "model_unusable", message: error.description, pointer: "/model/id")
+            case .badAdapters:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)

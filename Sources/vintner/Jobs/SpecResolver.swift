@@ -5,6 +5,7 @@ import JSON
 import Jobs
 import Kernels
 import Plan
+import Tensor
 import Training
 
 /// Turns request bodies into work: checks them, plans them, and refuses what can never fit.
@@ -12,9 +13,12 @@ struct SpecResolver: JobSpecResolver {
     let catalogue: DatasetCatalogue
     let budget: Budget
     let limits: MachineLimits
+    /// The models that jobs can start from.
+    var models: (any ModelRepository)?
 
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
-        var request = try JobRequest.read(body, catalogue: catalogue, cores: budget.threads)
+        var request = try JobRequest.read(
+            body, catalogue: catalogue, models: models, cores: budget.threads)
         let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
         var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
@@ -28,7 +32,7 @@ struct SpecResolver: JobSpecResolver {
             spec["train"], "checkpoint_segments", JSONValue(request.options.checkpointSegments))
         let cost = CostModel(of: request.model.graph)
         let prediction = prediction(of: request, plans)
-        let estimate: JSONValue = [
+        var estimate: JSONObject = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
             "micro_batch_size": JSONValue(request.options.largestPart),
@@ -36,10 +40,15 @@ struct SpecResolver: JobSpecResolver {
             "seconds": JSONValue(prediction?.seconds), "joules": JSONValue(prediction?.joules),
             "method": prediction == nil ? nil : .string(Self.method),
         ]
+        if request.options.adapters != nil {
+            let trained = request.graph.parameters.filter(\.isTrained)
+            estimate["trained_parameters"] = JSONValue(trained.reduce(0) { $0 + $1.shape.elementCount })
+        }
         return ResolvedJob(
             type: .train, name: request.name, labels: request.labels, priority: request.priority,
             maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
-            memoryBytes: needed, dependencies: request.dependencies, estimate: estimate)
+            memoryBytes: needed, dependencies: request.dependencies,
+            estimate: .object(estimate))
     }
 
     /// Bytes that the job will hold, with the fewest repeated parts that a limit allows where their number is
@@ -102,12 +111,12 @@ struct SpecResolver: JobSpecResolver {
         _ request: JobRequest, _ options: Program.Options
     ) throws(PlanError) -> (Int, [PlanSummary]) {
         // Weights beyond the budget need no plan to be refused, and a plan of them would take long.
-        let weights = CostModel(of: request.model.graph).parameterBytes
+        let weights = CostModel(of: request.graph).parameterBytes
         guard weights <= budget.memoryBytes else { return (weights, []) }
         ThreadTeam.use(request.threads)
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
-        let program = try Program(request.model.graph, options, on: engine)
+        let program = try Program(request.graph, options, on: engine)
         // A sweep over learning rates copies what it changes; storing a parameter copies that.
         let copies = request.options.findsLearningRate ? program.store.byteCount : 0
         let (sum, overflow) = program.byteCount.addingReportingOverflow(

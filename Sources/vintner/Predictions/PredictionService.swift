@@ -7,8 +7,9 @@ import Logging
 import Synchronization
 import Training
 
-/// Answers predictions one after the other, on a thread of its own that takes one core from running jobs at
-/// most. The thread starts with the first request.
+/// Answers predictions one after the other, on a thread of its own.
+///
+/// It takes one core from running jobs at most, and starts with the first request.
 final class PredictionService: ModelPredictor {
     private struct Order: Sendable {
         let body: JSONValue
@@ -65,16 +66,15 @@ final class PredictionService: ModelPredictor {
         return prediction
     }
 
-    /// Refuses what waits and ends the thread, after the token or batch that it is at.
+    /// Refuses what waits and ends the thread, after the token or batch that it is at; again, it does nothing.
     func stop(seconds: Double) {
-        let (waiting, isStarted) = state.withLock { state in
-            defer { state.orders = [] }
-            state.isStopped = true
-            return (state.orders, state.isStarted)
+        let (waiting, mustWait) = state.withLock { state in
+            defer { (state.orders, state.isStopped) = ([], true) }
+            return (state.orders, state.isStarted && !state.isStopped)
         }
         for order in waiting { order.prediction.finish(.failure(.draining)) }
         available.signal()
-        if isStarted { _ = ended.wait(timeout: .now() + seconds) }
+        if mustWait { _ = ended.wait(timeout: .now() + seconds) }
     }
 
     private func work() {

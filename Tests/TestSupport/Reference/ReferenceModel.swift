@@ -79,6 +79,7 @@ public struct ReferenceModel {
         case .groupNorm(let groups, let epsilon): groupNorm(groups, epsilon, node, x, batch)
         case .view: view(node, x, batch)
         case .permute(let axes): permute(axes, node, x, batch)
+        case .scale(let factor): x.map { factor * $0 }
         case .add: zip(x, inputs[1]).map { $0 + $1 }
         case .multiply: multiply(node, x, inputs[1], batch)
         case .concat(let isInner): concat(isInner, node, inputs, batch)

@@ -1,0 +1,56 @@
+internal import Files
+internal import Formats
+internal import Graph
+internal import Plan
+internal import Tensor
+
+/// The weights of a stored model, as a run starts from them.
+public struct StoredWeights: Sendable, Hashable {
+    /// A safetensors file with the model's parameters by name.
+    public let path: String
+    /// The hash that the file must have.
+    public let sha256: String
+
+    public init(path: String, sha256: String) { (self.path, self.sha256) = (path, sha256) }
+}
+
+extension Trainer {
+    /// Gives every parameter the value that training starts from: a stored one, or a drawn one.
+    ///
+    /// Adapters are drawn as PyTorch's peft does, whatever the model's rule: A uniform in ±1/sqrt(in), B zero.
+    func initialize() throws(TrainingError) {
+        let graph = program.graph
+        let stored = try task.start.map { start throws(TrainingError) in try open(start) }
+        for (index, id) in graph.parameterIDs.enumerated() {
+            let isAdapter = graph.isAdapter(id)
+            let values: [Float]
+            if let stored, !isAdapter {
+                values = try starting { () throws(FormatError) in
+                    try stored.floats(graph[id].name, shape: graph[id].shape.dimensions)
+                }
+            } else {
+                values = Initializer.values(
+                    of: graph[id], index: index, rule: isAdapter ? .default : task.model.initialization,
+                    seed: task.seed)
+            }
+            for part in [ParameterStore.Part.value, .average] {
+                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
+            }
+        }
+    }
+
+    private func open(_ start: StoredWeights) throws(TrainingError) -> SafetensorsReader {
+        let found: String
+        do throws(FileError) { found = try SHA256.digest(ofFile: start.path).hex } catch {
+            throw .badStart(reason: error.description)
+        }
+        guard found == start.sha256 else {
+            throw .badStart(reason: "the file's SHA-256 is \(found), not \(start.sha256)")
+        }
+        return try starting { () throws(FormatError) in try SafetensorsReader(start.path) }
+    }
+
+    private func starting<R>(_ body: () throws(FormatError) -> R) throws(TrainingError) -> R {
+        do { return try body() } catch { throw .badStart(reason: error.description) }
+    }
+}
