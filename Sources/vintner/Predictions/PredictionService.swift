@@ -66,7 +66,7 @@ final class PredictionService: ModelPredictor {
         return prediction
     }
 
-    /// Refuses what waits and ends the thread, after the token or batch that it is at; again, it does nothing.
+    /// Refuses what waits, and ends the thread after its present token or batch.
     func stop(seconds: Double) {
         let (waiting, mustWait) = state.withLock { state in
             defer { (state.orders, state.isStopped) = ([], true) }
