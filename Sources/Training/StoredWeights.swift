@@ -17,7 +17,7 @@ public struct StoredWeights: Sendable, Hashable {
 extension Trainer {
     /// Gives every parameter the value that training starts from: a stored one, or a drawn one.
     ///
-    /// Adapters are drawn as PyTorch's peft does, whatever the model's rule: A uniform in ±1/sqrt(in), B zero.
+    /// Adapters are drawn as PyTorch's peft does, by no other rule: A uniform in ±1/sqrt(in), B zero.
     func initialize() throws(TrainingError) {
         let graph = program.graph
         let stored = try task.start.map { start throws(TrainingError) in try open(start) }
