@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Trains nanoGPT's CPU configuration on Tiny Shakespeare in PyTorch, as a reference; prints one line of JSON.
+"""Trains nanoGPT's CPU configuration on Tiny Shakespeare, in PyTorch or in Vintner; prints one line of JSON.
 
-    Benchmarks/torch-python Benchmarks/nanogpt.py TEXT [--iterations 2000] [--seed 1337] [--precision fp32|bf16]
+    Benchmarks/torch-python Benchmarks/nanogpt.py TEXT [--vintner .build/release/vintner]
+        [--iterations 2000] [--seed 1337] [--threads 2] [--precision fp32|bf16]
 
 Karpathy's README: 4 layers, 4 heads, width 128, context 64, batch 12, no dropout, 2,000 iterations; AdamW with betas
 0.9 and 0.99, weight decay 0.1 on matrices, gradients clipped to a norm of 1; 100 steps of warm-up to 1e-3, then a
@@ -11,9 +12,12 @@ that do not overlap, and `estimated_loss` is his.
 """
 import argparse
 import contextlib
+import functools
 import json
 import math
 import pathlib
+import subprocess
+import tempfile
 import time
 
 import torch
@@ -64,14 +68,42 @@ def mean_loss(loss_of, tokens):
     return sum(parts) / windows
 
 
+def train_in_vintner(arguments):
+    """The same run as a job; its test split is the validation split, all of it, as here."""
+    job = {
+        "type": "train", "dataset": "text", "seed": arguments.seed, "threads": arguments.threads,
+        "model": {"preset": "gpt", "layers": 4, "heads": 4, "width": 128, "context": CONTEXT},
+        "train": {
+            "steps": arguments.iterations, "eval_every_steps": arguments.iterations, "batch_size": BATCH,
+            "precision": arguments.precision, "clip_grad_norm": 1.0,
+            "optimizer": {"name": "adamw", "lr": RATE, "betas": [0.9, 0.99], "weight_decay": 0.1},
+            "lr_schedule": {"name": "cosine", "warmup_steps": WARMUP, "min_lr_ratio": RATE_MIN / RATE},
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        run = functools.partial(subprocess.run, check=True, stdout=subprocess.PIPE)
+        run([arguments.vintner, "datasets", "add", "text", arguments.text, "--format", "text", "--tokens", "char",
+             "--data", folder])
+        path = pathlib.Path(folder) / "job.json"
+        path.write_text(json.dumps(job))
+        done = run([arguments.vintner, "run", path, "--data", folder, "--json"])
+    report = json.loads(done.stdout)["result"]["report"]
+    return {"iterations": arguments.iterations, "precision": arguments.precision, "seconds": report["seconds"],
+            "validation_loss": report["test_loss"], "joules": report["joules"]}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("text", type=pathlib.Path)
+    parser.add_argument("--vintner", type=pathlib.Path)
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     arguments = parser.parse_args()
+    if arguments.vintner:
+        print(json.dumps(train_in_vintner(arguments)))
+        return
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)

@@ -8,8 +8,11 @@ public struct Fixture {
     /// Each case's parameters, by its name.
     public let cases: JSONObject
 
-    public init(_ name: String) throws {
-        reader = try SafetensorsReader(Self.path("\(name).safetensors"))
+    public init(_ name: String) throws { try self.init(path: Self.path("\(name).safetensors")) }
+
+    /// Reads a file that lies elsewhere.
+    public init(path: String) throws {
+        reader = try SafetensorsReader(path)
         let text = reader.metadata["cases"] ?? "{}"
         cases = try JSONValue(parsing: Array(text.utf8)).objectValue ?? JSONObject()
     }

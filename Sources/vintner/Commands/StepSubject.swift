@@ -59,7 +59,7 @@ struct StepOptions: ParsableArguments {
         if let batch { request.options.batchSize = batch }
         if let precision { request.options.precision = precision }
         return StepSubject(
-            graph: request.model.graph,
+            graph: request.graph,
             options: TrainingTask.programOptions(request.dataset, request.model, request.options),
             parts: request.parts, precision: request.options.precision,
             threads: threads ?? request.threads)

@@ -265,7 +265,8 @@ final class JobRunner: JobExecutor {
             case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
             case .badStart:
                 throw JobFailure(
-                    code: "model_unusable", message: error.description, pointer: "/model/id")
+                    code: "model_unusable", message: "The stored model's weights are missing or damaged.",
+                    pointer: "/model/id")
             case .badAdapters:
                 throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
