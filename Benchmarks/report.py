@@ -24,6 +24,7 @@ class Line:
     def __init__(self, name, result):
         self.name, self.row, self.count = name, ROWS[name], result["count"]
         self.runs, self.peaks = result["runs"], result["peaks"]
+        self.profiles = result.get("profiles", {})
 
     def figure(self, variant, key):
         return median([run.get(key) for run in self.runs.get(variant, [])])
@@ -140,6 +141,38 @@ def start_table(lines):
         for line in lines])
 
 
+def profile_table(lines, precision):
+    """Our steps by what their layers do: those that multiply, and the rest, which memory or calls bind."""
+    header = ["our step", "layers with products", "of peak", "the others", "of memory's rate", "updates"]
+    rows = []
+    for line in lines:
+        profile = line.profiles.get(precision, {})
+        layers = profile.get("layers")
+        if not layers:
+            continue
+        update = sum(layer["update_ms"] for layer in layers)
+        products = Part([layer for layer in layers if layer["macs"]], profile)
+        others = Part([layer for layer in layers if not layer["macs"]], profile)
+        whole = update + products.milliseconds + others.milliseconds
+        rows.append([
+            line.row.title, percent(products.milliseconds / whole), percent(products.share_of_peak),
+            percent(others.milliseconds / whole), percent(others.share_of_bandwidth), percent(update / whole)])
+    return markdown(header, rows)
+
+
+class Part:
+    """Some layers of a profile, together."""
+
+    def __init__(self, layers, profile):
+        self.milliseconds = sum(layer["forward_ms"] + layer["backward_ms"] for layer in layers)
+        self.share_of_peak = self.rate(2 * sum(layer["macs"] for layer in layers), profile["peak_gflops"])
+        self.share_of_bandwidth = self.rate(
+            sum(layer["bytes"] for layer in layers), profile["memory_gigabytes_per_second"])
+
+    def rate(self, amount, giga):
+        return amount / (self.milliseconds * 1e6 * giga) if self.milliseconds else None
+
+
 def goals(lines):
     """(what is asked, what was measured, whether that is enough), for every line and goal."""
     found = []
@@ -217,6 +250,9 @@ One training step (forward, loss, backward, update) of the same network, in Vint
             "300 MiB, are part of it, as they are part of running it. Planned is what the process holds before "
             "the arena is mapped, and the arena and the batch, whose sizes are known then.", ""]
     out += ["## Start and size", ""] + start_table(lines)
+    out += ["", "## Where our time goes", "", "By `vintner profile`, which times every call where it stands in the "
+            "step. More than the memory's rate is the caches'.", "", "float32", ""] + profile_table(lines, "fp32")
+    out += ["", "bfloat16", ""] + profile_table(lines, "bf16")
     out += ["", "## What was asked for", "", "| row | asked | measured | reached |", "|---|---|---:|---|"]
     out += ["| " + " | ".join(goal) + " |" for goal in goals(lines)]
     return "\n".join(out) + "\n\n" + notes

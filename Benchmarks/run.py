@@ -36,13 +36,13 @@ VARIANTS = {
 }
 
 
-def last_json_line(command, environment=None):
-    """Runs a program and parses the last line it prints; {"error": ...} when it failed."""
+def answer(command, environment=None, is_whole=False):
+    """Runs a program and parses the last line it prints, or all it prints; {"error": ...} when it failed."""
     words = [str(word) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
-        return json.loads(lines[-1])
+        return json.loads(done.stdout if is_whole else lines[-1])
     said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     print(f"bench: {' '.join(words)} ended with status {done.returncode}: {said}", file=sys.stderr)
     return {"error": said}
@@ -59,14 +59,22 @@ class Bench:
         self.settings, self.milliseconds = {}, {}
 
     def ours(self, precision, steps, warmup):
-        return last_json_line([
+        return answer([
             self.arguments.vintner, "bench-step", "--model", HERE / "models" / f"{self.name}.json",
             "--batch", self.row.batch, "--precision", precision, "--optimizer", self.row.optimizer,
             "--clip", self.row.clip, "--loss", self.row.loss, "--threads", self.arguments.threads,
             "--steps", steps, "--warmup", warmup])
 
     def theirs(self, *words):
-        return last_json_line([*TORCH, self.name, "--threads", self.arguments.threads, *words], self.environment)
+        return answer([*TORCH, self.name, "--threads", self.arguments.threads, *words], self.environment)
+
+    def profile(self, precision):
+        """Our step layer by layer."""
+        steps = max(5, min(200, int(500 / self.milliseconds["vintner", precision])))
+        return answer([
+            self.arguments.vintner, "profile", HERE / "models" / f"{self.name}.json", "--json",
+            "--batch", self.row.batch, "--precision", precision, "--optimizer", self.row.optimizer,
+            "--loss", self.row.loss, "--threads", self.arguments.threads, "--steps", steps], is_whole=True)
 
     def prepare(self):
         """Finds PyTorch's fastest settings and how long a step of each variant takes, roughly."""
@@ -97,10 +105,11 @@ class Bench:
         result = {"count": self.theirs("--count"), "peaks": [], "runs": {variant: [] for variant in variants}}
         for round in range(self.arguments.rounds):
             print(f"bench: {self.name}, round {round + 1} of {self.arguments.rounds}", file=sys.stderr)
-            result["peaks"].append(last_json_line(
+            result["peaks"].append(answer(
                 [self.arguments.vintner, "bench-peak", "--threads", self.arguments.threads]))
             for variant in variants if round % 2 == 0 else reversed(variants):
                 result["runs"][variant].append(self.measure(variant))
+        result["profiles"] = {precision: self.profile(precision) for precision in ["fp32", "bf16"]}
         check_same_network(self.name, result)
         return result
 
