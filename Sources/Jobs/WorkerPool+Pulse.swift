@@ -12,10 +12,10 @@ extension WorkerPool {
             if isStopping, runs.isEmpty { return }
             if drift.jumped(time) { clampBackOffs() }
             for run in runs { store(run) }
-            let now = time.monotonicNanoseconds()
-            if now >= nextHeartbeat {
+            // One reading for the whole beat: what moves the clock during it strikes the bell for another.
+            if began >= nextHeartbeat {
                 if extendLeases(of: runs) { reclaimExpired(before: began) }
-                nextHeartbeat = now + configuration.heartbeatMilliseconds * 1_000_000
+                nextHeartbeat = began + configuration.heartbeatMilliseconds * 1_000_000
             }
             let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
             time.wait(for: pulse, after: ring, until: time.monotonicNanoseconds() + pause * 1_000_000)
