@@ -15,17 +15,36 @@ public struct ReadingOptions: Sendable, Equatable {
     public var augmentation: Augmentation
     /// Decides every random choice.
     public var seed: UInt64
+    /// What a model was trained with, where that is not the dataset's own; has no meaning for tokens.
+    public var normalization: PixelNormalization?
 
     /// Reads without changes and sets nothing aside.
     public init(
         batchSize: Int, evaluationBatchSize: Int, context: Int = 1, validationFraction: Double = 0,
-        augmentation: Augmentation = .none, seed: UInt64 = 0
+        augmentation: Augmentation = .none, seed: UInt64 = 0, normalization: PixelNormalization? = nil
     ) {
         (self.batchSize, self.evaluationBatchSize) = (batchSize, evaluationBatchSize)
         (self.context, self.validationFraction) = (context, validationFraction)
         (self.augmentation, self.seed) = (augmentation, seed)
+        self.normalization = normalization
     }
 }
+
+/// What pixels are brought to mean 0 and deviation 1 by, once they are divided by 255.
+public struct PixelNormalization: Sendable, Hashable {
+    /// Per channel.
+    public let mean: [Double]
+    /// Per channel.
+    public let standardDeviation: [Double]
+
+    /// Names both; one number a channel each.
+    public init(mean: [Double], standardDeviation: [Double]) {
+        (self.mean, self.standardDeviation) = (mean, standardDeviation)
+    }
+}
+
+/// The parts of a dataset.
+public enum SplitName: String, Sendable, CaseIterable { case train, validation, test }
 
 /// What a prefetcher reads: which samples in which order, and how they are written.
 public struct BatchFeed: Sendable {
@@ -82,6 +101,15 @@ extension Dataset {
     /// What the final report is measured on: all samples; of a text all tokens, in windows side by side.
     public func testFeed(_ options: ReadingOptions) -> BatchFeed { whole(test, options) }
 
+    /// Every sample of a split once, as it is stored; nil where the dataset has no such split.
+    public func wholeFeed(of name: SplitName, _ options: ReadingOptions) -> BatchFeed? {
+        switch name {
+        case .train: whole(train, options)
+        case .validation: validation.map { whole($0, options) }
+        case .test: whole(test, options)
+        }
+    }
+
     private func whole(_ split: Split, _ options: ReadingOptions) -> BatchFeed {
         let samples: [UInt32] =
             switch split {
@@ -103,7 +131,9 @@ extension Dataset {
     ) -> any BatchFiller {
         switch (split, info.kind) {
         case (.images(let split), .images(let images)):
-            ImageFiller(split, of: images, augmentation: augmentation, seed: options.seed)
+            ImageFiller(
+                split, of: images, normalization: options.normalization, augmentation: augmentation,
+                seed: options.seed)
         case (.text(let split), _): TextFiller(split, context: options.context)
         case (.sequences(let split), .sequences(let sequences)):
             SequenceFiller(split, labelling: sequences.labelling, context: options.context)

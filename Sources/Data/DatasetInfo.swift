@@ -94,6 +94,11 @@ public struct ImageInfo: Sendable, Equatable {
     public let mean: [Double]
     /// Per channel, of the training split's values divided by 255 (of the population; 1 where it is 0).
     public let standardDeviation: [Double]
+
+    /// Both together.
+    public var normalization: PixelNormalization {
+        PixelNormalization(mean: mean, standardDeviation: standardDeviation)
+    }
 }
 
 /// What is particular to running text.

@@ -44,13 +44,16 @@ public struct ImageFiller: BatchFiller {
     let classCount: Int
     let seed: UInt64
 
-    /// Reads from one split of a dataset, normalised by the mean and deviation stored with it.
+    /// Reads from one split of a dataset, normalised as asked, or by the mean and deviation stored with it.
     public init(
-        _ split: ImageSplit, of info: ImageInfo, augmentation: Augmentation = .none, seed: UInt64 = 0
+        _ split: ImageSplit, of info: ImageInfo, normalization: PixelNormalization? = nil,
+        augmentation: Augmentation = .none, seed: UInt64 = 0
     ) {
         self.split = split
         shape = info.shape
-        table = PixelTable(shape: info.shape, mean: info.mean, standardDeviation: info.standardDeviation)
+        let normalization = normalization ?? info.normalization
+        table = PixelTable(
+            shape: info.shape, mean: normalization.mean, standardDeviation: normalization.standardDeviation)
         self.augmentation = augmentation
         classCount = info.classNames.count
         layout = Self.layout(of: info, augmentation)

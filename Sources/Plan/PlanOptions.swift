@@ -47,6 +47,15 @@ public enum LossKind: Hashable, Sendable {
         }
     }
 
+    /// The same loss against the labels as they are, which is what a model is measured by.
+    public var withoutSmoothing: LossKind {
+        switch self {
+        case .crossEntropy: .crossEntropy(labelSmoothing: 0)
+        case .softCrossEntropy: .softCrossEntropy(labelSmoothing: 0)
+        default: self
+        }
+    }
+
     /// What one row of outputs costs.
     var function: Loss.Function {
         switch self {

@@ -42,7 +42,7 @@ public enum Initializer {
     }
 
     /// Box-Muller: two uniform numbers give one normal one (the sine partner is not used).
-    private static func normal(_ count: Int, _ deviation: Double, _ random: inout CounterRandom) -> [Float] {
+    static func normal(_ count: Int, _ deviation: Double, _ random: inout CounterRandom) -> [Float] {
         (0..<count).map { _ in
             // 1 - u lies in (0, 1], so that the logarithm is finite.
             let radius = (-2 * log(1 - Double(random.uniform()))).squareRoot()

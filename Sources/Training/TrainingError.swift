@@ -19,6 +19,8 @@ public enum TrainingError: Error, CustomStringConvertible {
     case modelTooLarge(byteCount: Int, limit: Int)
     /// Weights to start from that are not those of the model, or are damaged.
     case badStart(reason: String)
+    /// A model and a dataset, or two models, that do not go together.
+    case misfit(reason: String)
     /// Adapters that do not fit the model.
     case badAdapters(reason: String)
 
@@ -35,6 +37,7 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .modelTooLarge(let byteCount, let limit):
             "The model needs \(byteCount) bytes; predictions may take \(limit)."
         case .badStart(let reason): "The weights to start from cannot be used: \(reason)."
+        case .misfit(let reason): "This cannot go together: \(reason)."
         case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
         }
     }

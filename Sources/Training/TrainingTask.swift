@@ -12,6 +12,8 @@ public struct TrainingTask: Sendable {
     public let seed: UInt64
     /// Where the weights come from; nil draws them.
     public let start: StoredWeights?
+    /// What pixels are normalised by, where that is not the dataset's own: what a stored model expects.
+    public let normalization: PixelNormalization?
 
     /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
     /// as one that is trained on; never less than 16 nor more than 256.
@@ -21,13 +23,24 @@ public struct TrainingTask: Sendable {
 
     public init(
         model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64,
-        start: StoredWeights? = nil
+        start: StoredWeights? = nil, normalization: PixelNormalization? = nil
     ) {
         self.model = model
         self.options = options
         self.dataset = dataset
         self.seed = seed
         self.start = start
+        self.normalization = normalization
+    }
+
+    /// What has to be kept with the model to use it.
+    public var modelDescription: JSONObject {
+        var description = dataset.modelDescription
+        if let normalization {
+            description["mean"] = .array(normalization.mean.map { .number($0) })
+            description["std"] = .array(normalization.standardDeviation.map { .number($0) })
+        }
+        return description
     }
 
     /// What is trained: the model's graph, with adapters where they are asked for.
@@ -41,7 +54,11 @@ public struct TrainingTask: Sendable {
     }
 
     /// How the run reads its dataset.
-    var reading: ReadingOptions { Self.reading(model, options, seed: seed) }
+    var reading: ReadingOptions {
+        var reading = Self.reading(model, options, seed: seed)
+        reading.normalization = normalization
+        return reading
+    }
 
     /// How a model reads a dataset: sequences are as long as its input.
     public static func reading(
@@ -64,7 +81,7 @@ public struct TrainingTask: Sendable {
             loss: isMixed ? options.loss.againstValues : options.loss, optimizer: options.plannedOptimizer,
             trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
             evaluationBatches: sizes.evaluation, lowering: options.lowering)
-        planned.evaluationLoss = options.loss
+        planned.evaluationLoss = options.loss.withoutSmoothing
         return planned
     }
 

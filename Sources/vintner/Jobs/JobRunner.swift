@@ -54,9 +54,7 @@ final class JobRunner: JobExecutor {
         // Decoded on a thread of its own, and shared with whoever else trains on it.
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
-        let task = TrainingTask(
-            model: request.model, options: request.options, dataset: dataset, seed: request.seed,
-            start: request.base.map { StoredWeights(path: folder.absolute($0.path), sha256: $0.sha256) })
+        let task = try self.task(request, dataset)
         let trainer = try prepare(task, claim, sink)
         sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
         if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {
@@ -86,6 +84,26 @@ final class JobRunner: JobExecutor {
             } catch { throw .plan(error) }
         }
         trainer.profiler = StepProfiler(stepsLeft: stepsLeft) { [time] in time.monotonicNanoseconds() }
+    }
+
+    /// A model that is trained further sees its samples as it did before.
+    private func task(_ request: JobRequest, _ dataset: Dataset) throws(JobFailure) -> TrainingTask {
+        guard let base = request.base else {
+            return TrainingTask(
+                model: request.model, options: request.options, dataset: dataset, seed: request.seed)
+        }
+        let path = folder.absolute(base.path)
+        let normalization = try translate { () throws(TrainingError) in
+            let stored: StoredModel
+            do throws(TrainingError) { stored = try StoredModel(path) } catch {
+                throw .badStart(reason: error.description)
+            }
+            try stored.check(fits: dataset.info, vocabulary: dataset.vocabulary, asks: .sameCount)
+            return stored.normalization
+        }
+        return TrainingTask(
+            model: request.model, options: request.options, dataset: dataset, seed: request.seed,
+            start: StoredWeights(path: path, sha256: base.sha256), normalization: normalization)
     }
 
     private func outcome(of reason: StopReason) -> JobOutcome {
@@ -185,7 +203,7 @@ final class JobRunner: JobExecutor {
     private func storeModel(
         _ trainer: Trainer, _ request: JobRequest, in folder: String, at path: String
     ) throws(JobFailure) -> AtomicFile.Receipt {
-        let description = trainer.task.dataset.modelDescription
+        let description = trainer.task.modelDescription
         var beside = description
         beside["model"] = request.model.json
         beside["spec"] = .object(request.resolved)
@@ -267,6 +285,8 @@ final class JobRunner: JobExecutor {
                 throw JobFailure(
                     code: "model_unusable", message: "The stored model's weights are missing or damaged.",
                     pointer: "/model/id")
+            case .misfit:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/model")
             case .badAdapters:
                 throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
