@@ -1,5 +1,6 @@
 import Files
 import Jobs
+import Store
 
 /// Where everything lies below the data folder.
 struct DataFolder: Sendable {
@@ -10,6 +11,9 @@ struct DataFolder: Sendable {
     var jobs: String { "\(path)/jobs" }
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }
+
+    /// The models that are stored here, also while a server has the database open.
+    var storedModels: any ModelSource { SQLiteModelReader(path: database) }
 
     /// A stored path, which is relative, made absolute.
     func absolute(_ relative: String) -> String { "\(path)/\(relative)" }
