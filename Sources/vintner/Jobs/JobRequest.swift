@@ -37,6 +37,7 @@ import Training
         settings.read(&reader, cores: cores)
         reader.finish()
         let graph = model.flatMap { adapted($0, settings.options, log) }
+        if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
                 log.add("/dataset", "too_short", error.description)
