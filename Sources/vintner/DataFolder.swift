@@ -24,6 +24,9 @@ struct DataFolder: Sendable {
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
 
+    /// Where the adapters lie that were merged into a model, relative.
+    static func adapters(of model: ModelID) -> String { "\(folder(of: model))/adapters.safetensors" }
+
     /// Makes the folders that are missing.
     func make() throws(FileError) {
         for folder in [path, jobs, models, datasets] { try Folder.make(folder) }
