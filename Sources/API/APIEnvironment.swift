@@ -10,6 +10,8 @@ public struct APIEnvironment: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
     public var modelFile: @Sendable (ModelRecord) -> String
+    /// The absolute path of the adapters that were merged into a model.
+    public var adapterFile: @Sendable (ModelRecord) -> String
     /// Asks stored models.
     public var predictor: any ModelPredictor
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
@@ -22,12 +24,14 @@ public struct APIEnvironment: Sendable {
         system: @escaping @Sendable () -> JSONObject,
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
+        adapterFile: @escaping @Sendable (ModelRecord) -> String,
         predictor: any ModelPredictor,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.unreadiness) = (system, unreadiness)
-        (self.modelFile, self.refreshDatasets) = (modelFile, refreshDatasets)
+        (self.modelFile, self.adapterFile) = (modelFile, adapterFile)
+        self.refreshDatasets = refreshDatasets
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
     }
 }

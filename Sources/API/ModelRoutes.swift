@@ -8,12 +8,14 @@ struct ModelRoutes: Sendable {
     let environment: APIEnvironment
 
     private enum Format: String, CaseIterable { case safetensors }
+    private enum AdapterFormat: String, CaseIterable { case safetensors, config }
 
     var routes: [Route] {
         [
             Route(.get, "/v1/models", access: .requires(.read), handler: list),
             Route(.get, "/v1/models/{id}", access: .requires(.read), handler: show),
             Route(.get, "/v1/models/{id}/download", access: .requires(.read), handler: download),
+            Route(.get, "/v1/models/{id}/adapters", access: .requires(.read), handler: adapters),
             Route(.delete, "/v1/models/{id}", access: .requires(.admin), handler: delete),
         ]
     }
@@ -42,19 +44,45 @@ struct ModelRoutes: Sendable {
         _ = reader.choice("format", of: Format.self)
         try reader.finish()
         let model = try model(request)
+        return try file(
+            environment.modelFile(model), of: model, "weights", name: "\(model.fileName).safetensors",
+            sha256: model.sha256, request)
+    }
+
+    /// What was trained beside a frozen model, alone: safetensors, or what PEFT keeps beside them.
+    ///
+    /// 404 `no_adapters` for a model that was trained without, `model_file_missing` when the file is gone.
+    private func adapters(_ request: Request) throws -> Response {
+        var reader = QueryReader(request.query)
+        let format = reader.choice("format", of: AdapterFormat.self)
+        try reader.finish()
+        let model = try model(request)
+        let adapters = model.lineage["adapters"]
+        guard let adapters, let sha256 = adapters["sha256"]?.stringValue else {
+            throw Problem(.notFound, "no_adapters", "\(model.id) was trained without adapters.")
+        }
+        if format == .config {
+            return .json(adapters["peft"] ?? [:])
+        }
+        return try file(
+            environment.adapterFile(model), of: model, "adapters",
+            name: "\(model.fileName).adapters.safetensors", sha256: sha256, request)
+    }
+
+    private func file(
+        _ path: String, of model: ModelRecord, _ what: String, name: String, sha256: String,
+        _ request: Request
+    ) throws(Problem) -> Response {
         let file: FileBody
-        do {
-            file = try FileBody(path: environment.modelFile(model))
-        } catch {
+        do { file = try FileBody(path: path) } catch {
             var problem = Problem(
-                .notFound, "model_file_missing", "The weights of \(model.id) are not there.")
+                .notFound, "model_file_missing", "The \(what) of \(model.id) are not there.")
             problem.cause = error.description
             throw problem
         }
-        let name = model.name.isEmpty ? model.id.rawValue : model.name
-        let etag = "\"\(model.sha256)\""
+        let etag = "\"\(sha256)\""
         if request.hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
-        return .download(file, name: "\(name).safetensors", etag: etag)
+        return .download(file, name: name, etag: etag)
     }
 
     /// Deletes a model and its file; 409 `in_use` while another needs it.
@@ -75,6 +103,9 @@ struct ModelRoutes: Sendable {
 }
 
 extension ModelRecord {
+    /// What its files are called.
+    fileprivate var fileName: String { name.isEmpty ? id.rawValue : name }
+
     /// The model as clients see it; where its file lies is ours alone.
     var json: JSONValue {
         [

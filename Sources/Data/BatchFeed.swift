@@ -195,9 +195,11 @@ extension DatasetInfo {
         )
     }
 
-    /// The fraction that is really set aside: only images may come without a validation split.
+    /// Whether samples can be set aside for validation: only images may come without such a split.
+    public var canSetAside: Bool { images != nil && validationCount == 0 }
+
+    /// The fraction that is really set aside.
     fileprivate func fractionSetAside(_ options: ReadingOptions) -> Double {
-        guard case .images = kind, validationCount == 0 else { return 0 }
-        return options.validationFraction
+        canSetAside ? options.validationFraction : 0
     }
 }

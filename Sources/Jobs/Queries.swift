@@ -92,12 +92,16 @@ public protocol EventRepository: Sendable {
     func events(of id: JobID, after cursor: EventID?, limit: Int) throws(JobError) -> [EventRecord]
 }
 
-/// The stored models.
-public protocol ModelRepository: Sendable {
-    /// Stores an imported model; a job's models are stored by `JobRepository.finish`.
-    func add(_ model: ModelRecord) throws(JobError)
+/// Where models are looked up.
+public protocol ModelSource: Sendable {
     /// One model.
     func model(_ id: ModelID) throws(JobError) -> ModelRecord
+}
+
+/// The stored models.
+public protocol ModelRepository: ModelSource {
+    /// Stores an imported model; a job's models are stored by `JobRepository.finish`.
+    func add(_ model: ModelRecord) throws(JobError)
     /// One page of models, newest first.
     func models(_ page: PageRequest) throws(JobError) -> Page<ModelRecord>
     /// Deletes a model and answers the path that the caller must delete.

@@ -16,11 +16,7 @@ public struct SQLiteModelRepository: ModelRepository {
 
     /// One model.
     public func model(_ id: ModelID) throws(JobError) -> ModelRecord {
-        try database.read { db in
-            let row = try Row.fetchOne(db, sql: "SELECT * FROM model WHERE id = ?", arguments: [id.rawValue])
-            guard let row else { throw JobError.modelNotFound(id) }
-            return try ModelRows.model(row)
-        }
+        try database.read { try ModelRows.find($0, id) }
     }
 
     /// One page of models, newest first.
@@ -68,6 +64,12 @@ enum ModelRows {
                 model.sha256,
                 model.metrics.encoded(), model.lineage.encoded(),
             ])
+    }
+
+    static func find(_ db: Database, _ id: ModelID) throws -> ModelRecord {
+        let row = try Row.fetchOne(db, sql: "SELECT * FROM model WHERE id = ?", arguments: [id.rawValue])
+        guard let row else { throw JobError.modelNotFound(id) }
+        return try model(row)
     }
 
     static func model(_ row: Row) throws -> ModelRecord {

@@ -54,7 +54,8 @@ extension Trainer {
 
     /// Stores what was trained alone: the adapters, and what was trained beside them.
     ///
-    /// Named as in the adapted model; `description` goes into the file's metadata.
+    /// Their names are PEFT's, the adapted model's behind `adapterPrefix`; `description` goes into the file's
+    /// metadata.
     public func saveAdapters(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {
@@ -64,8 +65,12 @@ extension Trainer {
         defer { program.swapAverages() }
         let graph = program.graph
         let trained = graph.parameterIDs.filter { graph[$0].isTrained }
-        return try write(path, trained.map { ($0, .value) }, metadata: metadata)
+        return try write(
+            path, trained.map { ($0, .value) }, metadata: metadata, prefix: Self.adapterPrefix)
     }
+
+    /// What PEFT puts before the names of the model that it adapts.
+    public static let adapterPrefix = "base_model.model."
 
     private func write(
         _ path: String, parts: [ParameterStore.Part], metadata: [String: String]
@@ -81,12 +86,13 @@ extension Trainer {
     private typealias Stored = (id: Graph.ParameterID, part: ParameterStore.Part)
 
     private func write(
-        _ path: String, _ stored: [Stored], metadata: [String: String], mergesAdapters: Bool = false
+        _ path: String, _ stored: [Stored], metadata: [String: String], mergesAdapters: Bool = false,
+        prefix: String = ""
     ) throws(TrainingError) -> AtomicFile.Receipt {
         let graph = program.graph
         let tensors = stored.map { id, part in
             (
-                name: part.prefix + graph[id].name, element: StoredElement.float32,
+                name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
                 shape: graph[id].shape.dimensions
             )
         }

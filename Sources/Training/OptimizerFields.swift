@@ -36,11 +36,8 @@ enum OptimizerFields {
     static let object = Field.object("optimizer", schema, "How parameters change.")
 }
 
-extension TrainOptions.OptimizerName {
-    /// Fields that only some rules have.
-    fileprivate static let special = ["momentum", "nesterov", "betas", "eps", "alpha"]
-
-    fileprivate var fields: Set<String> {
+extension TrainOptions.OptimizerName: FieldOwner {
+    var fields: Set<String> {
         switch self {
         case .sgd: ["momentum", "nesterov"]
         case .adam, .adamw: ["betas", "eps"]
@@ -62,10 +59,7 @@ extension TrainOptions.OptimizerName {
 extension TrainOptions {
     mutating func readOptimizer(_ reader: inout ObjectReader) {
         let name = reader.read(OptimizerFields.name)
-        for field in OptimizerName.special where reader.contains(field) && !name.fields.contains(field) {
-            reader.log.add(
-                reader.pointer(to: field), "invalid_value", "\(name.rawValue) has no \(field)")
-        }
+        name.refuseFieldsOfOthers(in: reader, choice: OptimizerFields.name)
         readLearningRate(name, &reader)
         optimizer.rule = rule(name, &reader)
         let hasDecay = reader.contains(OptimizerFields.weightDecay.name)

@@ -30,16 +30,33 @@ enum ScheduleFields {
     static let object = Field.object("lr_schedule", schema, "The learning rate's curve.")
 }
 
+extension TrainOptions.ScheduleName: FieldOwner {
+    var fields: Set<String> {
+        switch self {
+        case .constant: []
+        case .step, .exponential: ["step_size", "gamma"]
+        case .linear, .cosine: ["min_lr_ratio"]
+        case .oneCycle: ["pct_start", "div_factor", "final_div_factor"]
+        case .warmupStableDecay: ["decay_fraction", "min_lr_ratio"]
+        }
+    }
+}
+
 extension TrainOptions {
     mutating func readSchedule(_ reader: inout ObjectReader) {
         schedule = reader.read(ScheduleFields.name)
+        schedule.refuseFieldsOfOthers(in: reader, choice: ScheduleFields.name)
         warmupSteps = reader.read(ScheduleFields.warmupSteps)
-        minRatio = reader.read(ScheduleFields.minRatio)
-        stepSize = reader.read(ScheduleFields.stepSize)
-        gamma = reader.read(ScheduleFields.gamma)
-        riseFraction = reader.read(ScheduleFields.rise)
-        startDivisor = reader.read(ScheduleFields.startDivisor)
-        endDivisor = reader.read(ScheduleFields.endDivisor)
-        fallFraction = reader.read(ScheduleFields.fall)
+        if schedule.takes(ScheduleFields.minRatio) { minRatio = reader.read(ScheduleFields.minRatio) }
+        if schedule.takes(ScheduleFields.gamma) {
+            stepSize = reader.read(ScheduleFields.stepSize)
+            gamma = reader.read(ScheduleFields.gamma)
+        }
+        if schedule.takes(ScheduleFields.rise) {
+            riseFraction = reader.read(ScheduleFields.rise)
+            startDivisor = reader.read(ScheduleFields.startDivisor)
+            endDivisor = reader.read(ScheduleFields.endDivisor)
+        }
+        if schedule.takes(ScheduleFields.fall) { fallFraction = reader.read(ScheduleFields.fall) }
     }
 }

@@ -96,8 +96,7 @@ extension TrainOptions {
     /// - Returns: The options, and whether the batch size is left to the service.
     public static func read(_ reader: inout ObjectReader) -> (options: TrainOptions, choosesBatchSize: Bool) {
         var options = TrainOptions()
-        options.epochs = reader.read(TrainFields.epochs)
-        options.steps = reader.read(TrainFields.steps)
+        options.readLength(&reader)
         options.evaluationSteps = reader.read(TrainFields.evaluationSteps)
         let batchSize = reader.read(TrainFields.batchSize)
         options.batchSize = batchSize.resolved(64)
@@ -109,7 +108,6 @@ extension TrainOptions {
         options.readLoss(&reader)
         options.validationFraction = reader.read(TrainFields.validationFraction)
         options.checkpointSeconds = reader.read(TrainFields.checkpointSeconds)
-        options.keep = reader.read(TrainFields.keep)
         _ = reader.readObject(OptimizerFields.object, assumesEmpty: true) { options.readOptimizer(&$0) }
         options.optimizer.clipNorm = reader.read(TrainFields.clipNorm)
         options.optimizer.averageDecay = reader.read(TrainFields.averageDecay)
@@ -120,33 +118,62 @@ extension TrainOptions {
                 flipsHorizontally: nested.read(TrainFields.horizontalFlip),
                 cutoutSide: nested.read(TrainFields.cutout), mixupAlpha: nested.read(TrainFields.mixup))
         }
-        options.earlyStopping = reader.readObject(TrainFields.earlyStopping) { nested in
+        options.readEarlyStopping(&reader)
+        options.adapters = reader.readObject(AdapterFields.object) { LowRankAdapters(&$0) }
+        return (options, batchSize == .automatic)
+    }
+
+    private mutating func readLength(_ reader: inout ObjectReader) {
+        steps = reader.read(TrainFields.steps)
+        guard steps != nil else {
+            epochs = reader.read(TrainFields.epochs)
+            return
+        }
+        if reader.contains(TrainFields.epochs.name) {
+            reader.log.add(
+                reader.pointer(to: TrainFields.epochs.name), "invalid_value",
+                "steps takes the place of epochs; send one of them")
+        }
+    }
+
+    private mutating func readEarlyStopping(_ reader: inout ObjectReader) {
+        keep = reader.read(TrainFields.keep)
+        earlyStopping = reader.readObject(TrainFields.earlyStopping) { nested in
             EarlyStopping(
                 patience: nested.read(TrainFields.patience), minDelta: nested.read(TrainFields.minDelta),
                 metric: nested.read(TrainFields.metric))
         }
-        options.adapters = reader.readObject(AdapterFields.object) { LowRankAdapters(&$0) }
-        if options.earlyStopping != nil { options.keep = .best }
-        return (options, batchSize == .automatic)
+        guard earlyStopping != nil else { return }
+        if reader.contains(TrainFields.keep.name), keep == .last {
+            reader.log.add(
+                reader.pointer(to: TrainFields.keep.name), "invalid_value",
+                "early_stopping keeps the best weights, not the last")
+        }
+        keep = .best
+        reader.resolve(TrainFields.keep.name, as: .string(keep.rawValue))
     }
 
     private mutating func readLoss(_ reader: inout ObjectReader) {
         let name = reader.read(TrainFields.loss)
-        let smoothing = reader.read(TrainFields.labelSmoothing)
-        let delta = reader.read(TrainFields.huberDelta)
+        name.refuseFieldsOfOthers(in: reader, choice: TrainFields.loss)
         loss =
             switch name {
-            case .crossEntropy: .crossEntropy(labelSmoothing: Float(smoothing))
+            case .crossEntropy: .crossEntropy(labelSmoothing: Float(reader.read(TrainFields.labelSmoothing)))
             case .mse: .meanSquaredError(oneHot: true)
             case .l1: .meanAbsoluteError(oneHot: true)
-            case .huber: .huber(delta: Float(delta), oneHot: true)
+            case .huber: .huber(delta: Float(reader.read(TrainFields.huberDelta)), oneHot: true)
             case .bce: .binaryCrossEntropy(oneHot: true)
             case .kl: .klDivergence(oneHot: true)
             }
-        if name != .crossEntropy, smoothing > 0 {
-            reader.log.add(
-                reader.pointer(to: "label_smoothing"), "invalid_value",
-                "\(name.rawValue) takes no label smoothing")
+    }
+}
+
+extension TrainOptions.LossName: FieldOwner {
+    var fields: Set<String> {
+        switch self {
+        case .crossEntropy: ["label_smoothing"]
+        case .huber: ["huber_delta"]
+        case .mse, .l1, .bce, .kl: []
         }
     }
 }

@@ -1,5 +1,6 @@
 import Files
 import Jobs
+import Store
 
 /// Where everything lies below the data folder.
 struct DataFolder: Sendable {
@@ -11,6 +12,9 @@ struct DataFolder: Sendable {
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }
 
+    /// The models that are stored here, also while a server has the database open.
+    var storedModels: any ModelSource { SQLiteModelReader(path: database) }
+
     /// A stored path, which is relative, made absolute.
     func absolute(_ relative: String) -> String { "\(path)/\(relative)" }
 
@@ -19,6 +23,9 @@ struct DataFolder: Sendable {
 
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
+
+    /// Where the adapters lie that were merged into a model, relative.
+    static func adapters(of model: ModelID) -> String { "\(folder(of: model))/adapters.safetensors" }
 
     /// Makes the folders that are missing.
     func make() throws(FileError) {

@@ -43,7 +43,8 @@ final class Backstage {
         let environment = APIEnvironment(
             system: { ["version": "1.2.3"] },
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
-            modelFile: { "\(path)/\($0.path)" }, predictor: predictor,
+            modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
+            predictor: predictor,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )

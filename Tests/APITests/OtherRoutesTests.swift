@@ -8,9 +8,9 @@ import Synchronization
 import Testing
 
 @Suite("Models, datasets and the rest") struct OtherRoutesTests {
-    static func addModel(_ stage: Backstage, path: String = "weights", bytes: String = "weights!") throws
-        -> ModelID
-    {
+    static func addModel(
+        _ stage: Backstage, path: String = "weights", bytes: String = "weights!", lineage: JSONValue = .null
+    ) throws -> ModelID {
         try Data(bytes.utf8).write(to: stage.folder.appending(path: "weights"))
         let model = ModelRecord(
             id: stage.database.identifiers.next(at: Timestamp(milliseconds: 5000)), name: "my/../net",
@@ -18,7 +18,7 @@ import Testing
             createdAt: Timestamp(milliseconds: 5000), architecture: ["preset": "linear"], parameters: 10,
             macs: 20,
             path: path, byteCount: 8, sha256: String(repeating: "a", count: 64),
-            metrics: ["test_accuracy": 0.9])
+            metrics: ["test_accuracy": 0.9], lineage: lineage)
         try stage.service.repositories.models.add(model)
         return model.id
     }
@@ -55,6 +55,27 @@ import Testing
         #expect(other.json["detail"] == "expected one of \"safetensors\", found \"onnx\"")
         #expect(try stage.answer(.delete, "/v1/models/\(id)").status == 204)
         #expect(!FileManager.default.fileExists(atPath: stage.folder.appending(path: "weights").path))
+    }
+
+    @Test("adapters are sent alone, with what PEFT has to know; a model without says so")
+    func adapters() throws {
+        let stage = try Backstage()
+        let plain = try Self.addModel(stage)
+        let path = "/v1/models/\(plain)/adapters"
+        #expect(try stage.answer(.get, path).code == "no_adapters")
+        let hash = String(repeating: "b", count: 64)
+        let id = try Self.addModel(
+            stage, path: "adapted", lineage: ["adapters": ["sha256": .string(hash), "peft": ["r": 4]]])
+        try Data("adapter".utf8).write(to: stage.folder.appending(path: "adapted.adapters"))
+        let answer = try stage.answer(.get, "/v1/models/\(id)/adapters")
+        guard case .file(let file) = answer.response.body else {
+            Issue.record("a file was expected")
+            return
+        }
+        #expect(answer.status == 200 && file.byteCount == 7 && answer["ETag"] == "\"\(hash)\"")
+        #expect(answer["Content-Disposition"] == "attachment; filename=\"my..net.adapters.safetensors\"")
+        #expect(try stage.answer(.get, "/v1/models/\(id)/adapters?format=config").json == ["r": 4])
+        #expect(try stage.answer(.get, "/v1/models/\(id)/adapters?format=onnx").status == 422)
     }
 
     @Test("a file that is missing or a link is not sent", arguments: ["gone", "link"])

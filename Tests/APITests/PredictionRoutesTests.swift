@@ -42,6 +42,8 @@ import Testing
             }
             let problem = try #require(throws: Problem.self) { try wait.answer(false) }
             #expect(problem.status.code == status && problem.code == code)
+            let isWorthRepeating = error == .busy || error == .draining
+            #expect(problem.response.headers["Retry-After"] == (isWorthRepeating ? "5" : nil), "\(code)")
             #expect(!problem.response.text.contains("secret"))
         }
         #expect(try stage.answer(.post, "/v1/models/mdl_0/predict", body: [:]).code == "model_not_found")

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Writes nanogpt_curve.safetensors: 100 training steps of a small GPT in PyTorch.
+"""Writes 100 training steps of a GPT in PyTorch.
 
     Benchmarks/torch-python Tests/Fixtures/make_nanogpt_curve.py
+    Benchmarks/torch-python Tests/Fixtures/make_nanogpt_curve.py --drawn
     Benchmarks/torch-python Tests/Fixtures/make_nanogpt_curve.py --full TEXT FILE
 
-The first makes the committed fixture: 2 layers, 2 heads, width 32, context 16, batches of 4, on the characters of this
-project's LICENSE. The second writes the same of nanoGPT's CPU configuration on a text, Tiny Shakespeare say, to a
-file of 3.4 MB that is not kept: 4 layers, 4 heads, width 128, context 64, batches of 12, the first 100 of its 2,000
-steps.
+The first makes nanogpt_curve.safetensors: 2 layers, 2 heads, width 32, context 16, batches of 4, on the characters of
+this project's LICENSE. The others are nanoGPT's CPU configuration: 4 layers, 4 heads, width 128, context 64, batches
+of 12, the first 100 of its 2,000 steps. The second makes nanogpt_drawn_curve.safetensors, whose weights and text both
+sides draw from Philox (`Drawn`, and `DrawnGPT` of the tests), so that the file holds no more than losses; the third
+takes a text, Tiny Shakespeare say, and writes a file of 3.4 MB that is not kept.
 
-Everything that decides the curve is in the file: `parameter/NAME` before the first step, `tokens` (each step's
-windows, uint8; a window's last token is a target only), `rates` of learning, and in the metadata the `model` in
+Everything that decides the curve is in the file or drawn: `parameter/NAME` before the first step, `tokens` (each
+step's windows, uint8; a window's last token is a target only), `rates` of learning, and in the metadata the `model` in
 Vintner's layer language and the optimiser. `losses` are computed in float64; `spread` says how far a float32 run of
 PyTorch is from them, at most, so that a tolerance can be a statement.
 """
@@ -20,6 +22,7 @@ import math
 import pathlib
 import sys
 
+import numpy
 import safetensors.torch
 import torch
 import torch.nn.functional as F
@@ -32,6 +35,57 @@ import nanogpt  # noqa: E402
 import networks  # noqa: E402
 
 STEPS = 100
+
+
+class Drawn:
+    """Weights and text by Philox4x32-10, as `CounterRandom(seed: 1337, purpose: .test, epoch: stream)` draws them."""
+
+    SEED, PURPOSE = 1337, 6
+    WORDS, TEXT, WINDOWS = 1000, 1001, 1002
+    VOCABULARY = 65
+
+    @classmethod
+    def bits(cls, stream, count):
+        """Uniform 32-bit numbers."""
+        low, blocks = numpy.uint64(0xFFFFFFFF), (count + 3) // 4
+        c = [numpy.arange(blocks, dtype=numpy.uint64), *(
+            numpy.full(blocks, value, dtype=numpy.uint64) for value in (0, stream, cls.PURPOSE))]
+        key = [cls.SEED, 0]
+        for _ in range(10):
+            first, second = c[0] * numpy.uint64(0xD2511F53), c[2] * numpy.uint64(0xCD9E8D57)
+            c = [(second >> numpy.uint64(32)) ^ c[1] ^ numpy.uint64(key[0]), second & low,
+                 (first >> numpy.uint64(32)) ^ c[3] ^ numpy.uint64(key[1]), first & low]
+            key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
+        return numpy.stack(c, 1).reshape(-1)[:count].astype(numpy.int64)
+
+    @classmethod
+    def weights(cls, stream, shape, deviation):
+        """Sums of four bytes, near enough to a normal distribution."""
+        bits = cls.bits(stream, math.prod(shape))
+        sums = sum(bits >> shift & 255 for shift in (0, 8, 16, 24))
+        return torch.from_numpy(((sums - 510) * (deviation / 148)).astype(numpy.float32)).reshape(shape)
+
+    @classmethod
+    def text(cls):
+        """20,000 words out of 256, the first ones more often; so are the letters 1 to 64 of a word. 0 is a blank."""
+        bits = cls.bits(cls.WORDS, 256 * 10).reshape(256, 10)
+        letters = 1 + numpy.minimum(bits & 63, bits >> 6 & 63)
+        words = [letters[word, 1 : 3 + (bits[word, 0] & 7)].tolist() for word in range(256)]
+        drawn = cls.bits(cls.TEXT, 20_000)
+        return torch.tensor([letter for word in numpy.minimum(drawn & 255, drawn >> 8 & 255)
+                             for letter in words[word] + [0]])
+
+    @classmethod
+    def windows(cls, text, batch, context):
+        starts = cls.bits(cls.WINDOWS, STEPS * batch) % (len(text) - context)
+        return torch.stack([text[start : start + context + 1] for start in starts]).reshape(STEPS, batch, context + 1)
+
+
+def deviations(parameters, layers):
+    """nanoGPT's deviations of the weights; those without one are scales, and start at 1."""
+    narrow = ("out_proj.weight", "fc2.weight")
+    return [(name, (0.02 / math.sqrt(2 * layers) if name.endswith(narrow) else 0.02) if values.dim() == 2 else None)
+            for name, values in parameters.items()]
 
 
 def description(vocabulary, context, layers, heads, width):
@@ -87,15 +141,38 @@ def write(path, text, rates, batch, context, layers, heads, width):
     steps = [nanogpt.batch_from(training, random, batch, context) for _ in range(STEPS)]
     tokens = torch.stack([torch.cat([inputs, targets[:, -1:]], 1) for inputs, targets in steps])
     check_same(network, model, parameters, tokens[0, :, :-1])
+    save(path, model, parameters, tokens, rates)
 
+
+def write_drawn(path, batch=12, context=64, layers=4, heads=4, width=128):
+    model = description(Drawn.VOCABULARY, context, layers, heads, width)
+    parameters = initial_parameters(networks.GPT(Drawn.VOCABULARY, context, layers, heads, width), layers)
+    tokens = Drawn.windows(Drawn.text(), batch, context)
+    drawing = deviations(parameters, layers)
+    for stream, (name, deviation) in enumerate(drawing):
+        shape = parameters[name].shape
+        parameters[name] = Drawn.weights(stream, shape, deviation) if deviation else torch.ones(shape)
+    save(path, model, parameters, tokens, full_rates(), drawing)
+
+
+def full_rates():
+    return [nanogpt.rate(step, 2000) for step in range(STEPS)]
+
+
+def save(path, model, parameters, tokens, rates, drawing=None):
+    """Trains and writes what came of it; of drawn weights only how they are drawn, the stream being the place."""
     exact = train(model, parameters, tokens, rates, torch.float64)
     single = train(model, parameters, tokens, rates, torch.float32)
     spread = (single / exact - 1).abs().max()
     optimizer = {"name": "adamw", "betas": [0.9, 0.99], "eps": 1e-8, "weight_decay": 0.1, "clip_grad_norm": 1.0}
-    tensors = {f"parameter/{name}": values for name, values in parameters.items()}
-    tensors |= {"tokens": tokens.to(torch.uint8), "losses": exact, "spread": spread.reshape(1),
-                "rates": torch.tensor(rates, dtype=torch.float64)}
-    cases = {"curve": {"model": model, "optimizer": optimizer, "batch": batch}}
+    tensors = {"losses": exact, "spread": spread.reshape(1), "rates": torch.tensor(rates, dtype=torch.float64)}
+    case = {"model": model, "optimizer": optimizer, "batch": tokens.shape[1]}
+    if drawing:
+        case["parameters"] = drawing
+    else:
+        tensors |= {f"parameter/{name}": values for name, values in parameters.items()}
+        tensors["tokens"] = tokens.to(torch.uint8)
+    cases = {"curve": case}
     safetensors.torch.save_file(tensors, path, metadata={"cases": json.dumps(cases, sort_keys=True)})
     print(f"{path}: {path.stat().st_size} bytes, loss {exact[0]:.4f} -> {exact[-1]:.4f}, float32 within {spread:.1e}")
 
@@ -110,12 +187,14 @@ def check_same(network, model, parameters, tokens):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--drawn", action="store_true")
     parser.add_argument("--full", nargs=2, type=pathlib.Path, metavar=("TEXT", "FILE"))
     arguments = parser.parse_args()
     if arguments.full:
         text, file = arguments.full
-        rates = [nanogpt.rate(step, 2000) for step in range(STEPS)]
-        write(file, text, rates, batch=12, context=64, layers=4, heads=4, width=128)
+        write(file, text, full_rates(), batch=12, context=64, layers=4, heads=4, width=128)
+    elif arguments.drawn:
+        write_drawn(pathlib.Path(__file__).with_name("nanogpt_drawn_curve.safetensors"))
     else:
         rates = [3e-3 * min(1, (step + 1) / 11) * 0.5 * (1.1 + math.cos(math.pi * step / 200)) for step in range(STEPS)]
         file = pathlib.Path(__file__).with_name("nanogpt_curve.safetensors")

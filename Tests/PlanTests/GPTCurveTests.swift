@@ -15,27 +15,38 @@ import Testing
         try Self.compare(fixture, fuses: fuses)
     }
 
+    @Test("equal PyTorch's losses to 1e-3 in nanoGPT's CPU configuration")
+    func agreeInFull() throws {
+        let fixture = try Fixture("nanogpt_drawn_curve")
+        #expect(try fixture.doubles("spread")[0] < 2e-4)
+        let graph = try FixtureModel.graph(of: fixture, "curve")
+        try Self.compare(fixture, DrawnGPT(fixture, graph), fuses: true)
+    }
+
     /// A file that `make_nanogpt_curve.py --full` has written.
     private static let fullFile = ProcessInfo.processInfo.environment["VINTNER_NANOGPT_CURVE"]
 
-    @Test("equal PyTorch's losses to 1e-3 in nanoGPT's CPU configuration", .enabled(if: fullFile != nil))
-    func agreeInFull() throws {
+    @Test("equal PyTorch's losses on a text of one's own", .enabled(if: fullFile != nil))
+    func agreeOnText() throws {
         try Self.compare(Fixture(path: #require(Self.fullFile)), fuses: true)
     }
 
-    private static func compare(_ fixture: Fixture, fuses: Bool) throws {
+    private static func compare(_ fixture: Fixture, _ drawn: DrawnGPT? = nil, fuses: Bool) throws {
         let expected = try fixture.doubles("losses")
         #expect(expected.count == 100)
-        for (step, (found, expected)) in zip(try losses(fixture, fuses: fuses), expected).enumerated() {
+        let found = try losses(fixture, drawn, fuses: fuses)
+        for (step, (found, expected)) in zip(found, expected).enumerated() {
             #expect(abs(found / expected - 1) < 1e-3, "step \(step): \(found) for \(expected)")
         }
     }
 
-    private static func losses(_ fixture: Fixture, fuses: Bool) throws -> [Double] {
+    private static func losses(
+        _ fixture: Fixture, _ drawn: DrawnGPT?, fuses: Bool
+    ) throws -> [Double] {
         ThreadTeam.use(2)
         let graph = try FixtureModel.graph(of: fixture, "curve")
-        let shape = try fixture.shape("tokens")
-        let (steps, batch, context) = (shape[0], shape[1], shape[2] - 1)
+        let batch = Int(fixture.number("curve", "batch"))
+        let (rates, context) = (try fixture.doubles("rates"), graph.inputShape.elementCount)
         var optimizer = OptimizerOptions(.adamW(beta1: 0.9, beta2: 0.99, epsilon: 1e-8), weightDecay: 0.1)
         optimizer.clipNorm = 1
         var lowering = LoweringOptions()
@@ -47,14 +58,17 @@ import Testing
                 evaluationBatches: [], lowering: lowering), on: DNNEngine())
         try program.allocate()
         for id in graph.parameterIDs {
-            try program.write(fixture.floats("parameter/\(graph[id].name)"), to: id)
+            let name = graph[id].name
+            try program.write(
+                drawn?.parameters[name] ?? fixture.floats("parameter/\(name)"), to: id)
         }
         let plan = try #require(program.trainingPlan(batch: batch))
-        let (tokens, rates) = (try fixture.bytes("tokens"), try fixture.doubles("rates"))
+        let tokens = try drawn?.tokens ?? fixture.bytes("tokens")
+        #expect(tokens.count == rates.count * batch * (context + 1))
         let count = batch * context
         let slots = (Slot(offset: 0, byteCount: count * 4), Slot(offset: count * 4, byteCount: count * 4))
         let arena = try Arena(byteCount: slots.1.end)
-        return try (0..<steps).map { step in
+        return try rates.indices.map { step in
             let windows = (0..<batch).map { row in
                 tokens[((step * batch + row) * (context + 1))...].prefix(context + 1).map { Int32($0) }
             }

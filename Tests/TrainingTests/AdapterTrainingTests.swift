@@ -116,8 +116,10 @@ import Training
         let reader = try SafetensorsReader(toy.file("adapters"))
         let graph = trainer.program.graph
         #expect(reader.entries.count == 4 && reader.metadata["vintner.lora"] == #"{"rank":2}"#)
+        #expect(reader.entries.allSatisfy { $0.name.hasPrefix("base_model.model.layer") }, "as PEFT does")
         for adapter in graph.adapters {
-            let stored = try reader.floats(graph[adapter.up].name, shape: graph[adapter.up].shape.dimensions)
+            let up = graph[adapter.up]
+            let stored = try reader.floats("base_model.model.\(up.name)", shape: up.shape.dimensions)
             #expect(try stored == trainer.program.read(adapter.up, .average))
         }
     }

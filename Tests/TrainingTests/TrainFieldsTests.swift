@@ -43,8 +43,7 @@ import Testing
              "keep": "best",
              "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": true, "weight_decay": 0.5,
                            "decay_bias_and_norm": true},
-             "lr_schedule": {"name": "step", "warmup_steps": 3, "min_lr_ratio": 0.5, "step_size": 2,
-                             "gamma": 0.25},
+             "lr_schedule": {"name": "step", "warmup_steps": 3, "step_size": 2, "gamma": 0.25},
              "augment": {"random_crop": 4, "horizontal_flip": true}}
             """#)
         #expect(violations.isEmpty && choosesBatchSize)
@@ -142,8 +141,12 @@ import Testing
         (#"{"optimizer": {"nesterov": true}}"#, "/train/optimizer/nesterov", "invalid_value"),
         (#"{"optimizer": {"momentun": 0.9}}"#, "/train/optimizer/momentun", "unknown_field"),
         (#"{"optimizer": 5}"#, "/train/optimizer", "wrong_type"),
-        (#"{"lr_schedule": {"gamma": 2}}"#, "/train/lr_schedule/gamma", "out_of_range"),
-        (#"{"lr_schedule": {"step_size": 0}}"#, "/train/lr_schedule/step_size", "out_of_range"),
+        (#"{"lr_schedule": {"name": "step", "gamma": 2}}"#, "/train/lr_schedule/gamma", "out_of_range"),
+        (
+            #"{"lr_schedule": {"name": "step", "step_size": 0}}"#, "/train/lr_schedule/step_size",
+            "out_of_range"
+        ),
+        (#"{"lr_schedule": {"name": "cosine", "gamma": 0.5}}"#, "/train/lr_schedule/gamma", "invalid_value"),
         (#"{"augment": {"random_crop": 65}}"#, "/train/augment/random_crop", "out_of_range"),
         (#"{"epoch": 5}"#, "/train/epoch", "unknown_field"),
     ]

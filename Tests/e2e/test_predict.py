@@ -68,6 +68,9 @@ def test_a_language_model_writes(binary, kept):
             last = file.read(1)
             file.seek(-1, 2)
             file.write(bytes([last[0] ^ 1]))
+        alone = subprocess.run([binary, "predict", model, "--data", service.data, "--prompt", "one"],
+                               capture_output=True, text=True, timeout=60, check=False)
+        assert alone.returncode == 1 and "SHA-256" in alone.stderr and not alone.stdout, alone
         service.arguments = ()
         service.start()
         damaged = service.post(path, body)

@@ -46,10 +46,9 @@ struct PredictCommand: ParsableCommand {
 
     func run() throws {
         let body = try self.body()
-        let path = try path()
         ThreadTeam.use(1)
         do {
-            let predictor = try Predictor(StoredModel(path))
+            let predictor = try Predictor(stored())
             let question = try PredictionRequest.read(body, for: predictor.stored)
             let clock = SystemTime()
             let start = clock.monotonicNanoseconds()
@@ -73,10 +72,12 @@ struct PredictCommand: ParsableCommand {
         ]
     }
 
-    /// An id names a folder; anything else is a file.
-    private func path() throws -> String {
-        guard let id = ModelID(model) else { return model }
-        return DataFolder(path: data).absolute("\(DataFolder.folder(of: id))/model.safetensors")
+    /// An id is looked up in the data folder, with the hash that its file must have; anything else is a file.
+    private func stored() throws -> StoredModel {
+        guard let id = ModelID(model) else { return try StoredModel(model) }
+        let folder = DataFolder(path: data)
+        let record = try folder.storedModels.model(id)
+        return try StoredModel(folder.absolute(record.path), sha256: record.sha256)
     }
 
     private func say(_ result: PredictionResult, seconds: Double) {

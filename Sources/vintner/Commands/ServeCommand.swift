@@ -127,7 +127,8 @@ struct ServeCommand: ParsableCommand {
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
             unreadiness: { service.pool.isDraining ? "draining" : nil },
-            modelFile: { folder.absolute($0.path) }, predictor: service.predictions,
+            modelFile: { folder.absolute($0.path) },
+            adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) }, predictor: service.predictions,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }

@@ -24,7 +24,7 @@ struct StepOptions: ParsableArguments {
     var optimizer: BenchOptimizer?
     @Option(help: "For a model: cross_entropy, or mse against numbers.")
     var loss: BenchLoss?
-    @Option(help: "For a job: the data folder that has its dataset.")
+    @Option(help: "For a job: the data folder that has its dataset, and the model that it starts from.")
     var data = "./vintner-data"
     @Flag(help: "Print JSON.")
     var json = false
@@ -53,9 +53,10 @@ struct StepOptions: ParsableArguments {
             throw ValidationError(
                 "A job says itself how it is trained: --optimizer and --loss are for models.")
         }
-        let catalogue = DatasetCatalogue(
-            folder: DataFolder(path: data).datasets, systemFolder: Service.systemDatasets)
-        var request = try JobRequest.read(body, catalogue: catalogue, cores: HostFacts().usableCores)
+        let folder = DataFolder(path: data)
+        let catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Service.systemDatasets)
+        var request = try JobRequest.read(
+            body, catalogue: catalogue, models: folder.storedModels, cores: HostFacts().usableCores)
         if let batch { request.options.batchSize = batch }
         if let precision { request.options.precision = precision }
         return StepSubject(

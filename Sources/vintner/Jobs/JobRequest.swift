@@ -23,7 +23,7 @@ import Training
     /// `cores` is what `"auto"` threads are, and the most that may be asked for; `models` are those that a
     /// job can start from. Throws every violation at once.
     static func read(
-        _ body: JSONValue, catalogue: DatasetCatalogue, models: (any ModelRepository)? = nil, cores: Int
+        _ body: JSONValue, catalogue: DatasetCatalogue, models: (any ModelSource)? = nil, cores: Int
     ) throws(InvalidInput) -> JobRequest {
         let log = ViolationLog()
         var reader = ObjectReader(body, as: JobFields.schema, at: "", log: log)
@@ -37,6 +37,7 @@ import Training
         settings.read(&reader, cores: cores)
         reader.finish()
         let graph = model.flatMap { adapted($0, settings.options, log) }
+        if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
                 log.add("/dataset", "too_short", error.description)
@@ -74,7 +75,7 @@ import Training
     }
 
     private static func readModel(
-        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ models: (any ModelRepository)?,
+        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ models: (any ModelSource)?,
         _ log: ViolationLog
     ) -> (ModelSpec?, ModelRecord?) {
         let value = reader.read(JobFields.model)
@@ -94,7 +95,7 @@ import Training
     }
 
     private static func readBase(
-        _ value: JSONValue, _ models: (any ModelRepository)?, _ log: ViolationLog
+        _ value: JSONValue, _ models: (any ModelSource)?, _ log: ViolationLog
     ) -> ModelRecord? {
         var reader = ObjectReader(value, as: JobFields.storedModelSchema, at: "/model", log: log)
         let text = reader.read(JobFields.modelID)

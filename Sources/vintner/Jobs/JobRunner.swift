@@ -173,6 +173,7 @@ final class JobRunner: JobExecutor {
         let id: ModelID = identifiers.next(at: time.now())
         let path = "\(DataFolder.folder(of: id))/model.safetensors"
         let receipt = try storeModel(trainer, request, in: DataFolder.folder(of: id), at: path)
+        let adapters = try storeAdapters(trainer, request, of: id)
         run.finish(step: trainer.state.step)
         let cost = CostModel(of: request.model.graph)
         let report = self.report(trainer, test, cost, run.totals, receipt)
@@ -183,11 +184,13 @@ final class JobRunner: JobExecutor {
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
             metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
-            lineage: lineage(claim, request))
+            lineage: lineage(claim, request, adapters))
         return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
     }
 
-    private func lineage(_ claim: ClaimedJob, _ request: JobRequest) -> JSONValue {
+    private func lineage(
+        _ claim: ClaimedJob, _ request: JobRequest, _ adapters: AtomicFile.Receipt?
+    ) -> JSONValue {
         var lineage: JSONObject = [
             "job": .string(claim.job.id.rawValue), "dataset": .string(request.dataset.name),
             "dataset_sha256": .string(request.dataset.sha256), "seed": .string(String(request.seed)),
@@ -196,6 +199,7 @@ final class JobRunner: JobExecutor {
             lineage["parent"] = .string(base.id.rawValue)
             lineage["parent_sha256"] = .string(base.sha256)
         }
+        lineage["adapters"] = adapters.flatMap { request.adapterLineage($0) }
         return .object(lineage)
     }
 
@@ -215,12 +219,18 @@ final class JobRunner: JobExecutor {
             throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
         }
         return try translate { () throws(TrainingError) in
-            if request.options.adapters != nil {
-                _ = try trainer.saveAdapters(
-                    to: self.folder.absolute("\(folder)/adapters.safetensors"),
-                    description: request.adapterDescription)
-            }
-            return try trainer.saveModel(to: self.folder.absolute(path), description: description)
+            try trainer.saveModel(to: self.folder.absolute(path), description: description)
+        }
+    }
+
+    /// Stores what was trained beside a frozen model, alone; nil where everything was trained.
+    private func storeAdapters(
+        _ trainer: Trainer, _ request: JobRequest, of id: ModelID
+    ) throws(JobFailure) -> AtomicFile.Receipt? {
+        guard request.options.adapters != nil else { return nil }
+        return try translate { () throws(TrainingError) in
+            try trainer.saveAdapters(
+                to: folder.absolute(DataFolder.adapters(of: id)), description: request.adapterDescription)
         }
     }
 

@@ -14,7 +14,7 @@ struct SpecResolver: JobSpecResolver {
     let budget: Budget
     let limits: MachineLimits
     /// The models that jobs can start from.
-    var models: (any ModelRepository)?
+    var models: (any ModelSource)?
 
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         var request = try JobRequest.read(

@@ -52,6 +52,10 @@ final class PredictionService: ModelPredictor {
         let order = Order(body: body, model: model, prediction: prediction, deadline: deadline)
         let (refusal, mustStart) = state.withLock { state -> (PredictionError?, Bool) in
             guard !state.isStopped else { return (.draining, false) }
+            if state.orders.count >= Self.waitingMax {
+                // Who has gone needs no place.
+                state.orders.removeAll { $0.prediction.isAbandoned }
+            }
             guard state.orders.count < Self.waitingMax else { return (.busy, false) }
             state.orders.append(order)
             defer { state.isStarted = true }
@@ -101,6 +105,9 @@ final class PredictionService: ModelPredictor {
     private func answer(_ order: Order, _ shelf: inout Shelf) {
         let start = time.monotonicNanoseconds()
         do throws(PredictionError) {
+            guard start <= order.deadline, !order.prediction.isAbandoned else {
+                throw .tooSlow(seconds: Self.secondsMax)
+            }
             let predictor = try predictor(for: order.model, &shelf)
             let request: PredictionRequest
             do { request = try PredictionRequest.read(order.body, for: predictor.stored) } catch {
