@@ -4,13 +4,11 @@ public import JSON
 ///
 /// Each method is one transaction: it happened entirely and durably, or not at all. Whatever
 /// changes a state also appends a transition and an event, and raises the version.
-public protocol JobRepository: Sendable {
+public protocol JobRepository: JobSource {
     /// Stores a new job, or finds the one that the same key and body made before.
     func submit(_ submission: JobSubmission, at now: Timestamp) throws(JobError) -> SubmissionReceipt
     /// The job that an earlier request with the same key and body made; `nil` when there was none.
     func replay(_ key: IdempotencyKey, body: JSONValue, at now: Timestamp) throws(JobError) -> Job?
-    /// One job with its transitions and summary.
-    func job(_ id: JobID) throws(JobError) -> Job
     /// One page of jobs; no points are touched.
     func list(_ query: JobQuery) throws(JobError) -> Page<Job>
     /// The queued jobs in the order in which they would be claimed, at most `limit`.

@@ -67,4 +67,6 @@ public struct JobType: RawRepresentable, Hashable, Sendable, CustomStringConvert
 
     /// Trains a network from scratch or from a stored model.
     public static let train = JobType(rawValue: "train")
+    /// Measures a stored model on a dataset.
+    public static let evaluate = JobType(rawValue: "evaluate")
 }

@@ -98,6 +98,12 @@ public protocol ModelSource: Sendable {
     func model(_ id: ModelID) throws(JobError) -> ModelRecord
 }
 
+/// Where jobs are looked up.
+public protocol JobSource: Sendable {
+    /// One job with its transitions and summary.
+    func job(_ id: JobID) throws(JobError) -> Job
+}
+
 /// The stored models.
 public protocol ModelRepository: ModelSource {
     /// Stores an imported model; a job's models are stored by `JobRepository.finish`.

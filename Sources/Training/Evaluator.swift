@@ -1,5 +1,5 @@
 public import Data
-internal import Graph
+public import Graph
 internal import Plan
 internal import Tensor
 
@@ -12,6 +12,12 @@ public struct Evaluator {
     /// Samples of a batch.
     public static let batchMax = 256
 
+    /// How a model reads a dataset to be measured.
+    public static func reading(_ model: ModelSpec) -> ReadingOptions {
+        ReadingOptions(
+            batchSize: batchMax, evaluationBatchSize: batchMax, context: model.input.dimensions.first ?? 1)
+    }
+
     /// Loads the model for the split.
     ///
     /// - Throws: `TrainingError.misfit` where the dataset is not what the model was made for, or has no such
@@ -19,9 +25,8 @@ public struct Evaluator {
     public init(
         _ stored: StoredModel, on dataset: Dataset, split: SplitName
     ) throws(TrainingError) {
-        let reading = ReadingOptions(
-            batchSize: Self.batchMax, evaluationBatchSize: Self.batchMax,
-            context: stored.model.input.dimensions.first ?? 1, normalization: stored.normalization)
+        var reading = Self.reading(stored.model)
+        reading.normalization = stored.normalization
         try stored.check(fits: dataset.info, vocabulary: dataset.vocabulary, asks: .sameClasses)
         do { try dataset.info.check(reading) } catch { throw .data(error) }
         guard let feed = dataset.wholeFeed(of: split, reading) else {

@@ -67,7 +67,8 @@ final class Service: Sendable {
         let limits = MachineLimits(time: time)
         let models = SQLiteModelRepository(database)
         let runner = JobRunner(
-            catalogue: catalogue, models: models, folder: folder, cores: configuration.budget.threads,
+            catalogue: catalogue, models: models, jobs: repository, folder: folder,
+            cores: configuration.budget.threads,
             identifiers: database.identifiers, time: time, limits: limits)
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
@@ -85,7 +86,8 @@ final class Service: Sendable {
                 events: SQLiteEventRepository(database), models: models,
                 datasets: SQLiteDatasetRepository(database)),
             resolver: SpecResolver(
-                catalogue: catalogue, budget: configuration.budget, limits: limits, models: models),
+                catalogue: catalogue, budget: configuration.budget, limits: limits, models: models,
+                jobs: repository),
             workers: pool, hub: hub, time: time)
         pool.start()
     }

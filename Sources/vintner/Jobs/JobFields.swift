@@ -2,10 +2,10 @@ import Graph
 import JSON
 import Training
 
-/// The JSON fields of a `train` job.
+/// The JSON fields of jobs, and those of a `train` job.
 enum JobFields {
     /// What may be asked for now.
-    enum Kind: String, CaseIterable, Sendable { case train }
+    enum Kind: String, CaseIterable, Sendable { case train, evaluate }
 
     static let type = Field.choice("type", of: Kind.self, "What kind of work it is.")
     static let name = Field.string("name", default: "", lengthMax: 200, "What people call the job.")
@@ -22,6 +22,10 @@ enum JobFields {
         "id", lengthMax: 64, "A stored model, whose architecture and weights training starts from.")
     static let storedModelSchema = ObjectSchema(
         "stored model", "A stored model to start from.", fields: [modelID])
+    static let modelJob = Field.string(
+        "job", lengthMax: 64, "A job whose model is meant; it is waited for where it has not ended yet.")
+    static let madeModelSchema = ObjectSchema(
+        "model of a job", "The model that a job makes.", fields: [modelJob])
     static let maxAttempts = Field.integer(
         "max_attempts", default: 3, in: 1...100, "Attempts that may fail for the machine's sake.")
     static let dependsOn = Field.strings(
@@ -40,7 +44,8 @@ enum JobFields {
     static let gateMetrics = [
         "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "test_accuracy",
         "test_loss", "best_val_accuracy", "seconds", "cpu_seconds", "joules", "peak_memory_bytes",
-        "parameters", "macs_per_sample", "file_bytes",
+        "parameters", "macs_per_sample", "file_bytes", "accuracy", "loss", "macro_f1",
+        "calibration_error",
     ]
     static let gateMetric = Field.string(
         "metric", lengthMax: 64, "What must be reached: \(gateMetrics.joined(separator: ", ")).")
@@ -60,12 +65,15 @@ enum JobFields {
             dependsOn, gate,
         ])
 
+    /// The JSON Schemas of what names a model.
+    static var references: [JSONValue] { [storedModelSchema.jsonSchema(), madeModelSchema.jsonSchema()] }
+
     /// The JSON Schema of a train job.
     static var jsonSchema: JSONValue {
         var document = schema.jsonSchema().objectValue ?? [:]
         var properties = document["properties"]?.objectValue ?? [:]
         var model = ModelSpec.jsonSchema.objectValue ?? [:]
-        model["oneOf"] = .array((model["oneOf"]?.arrayValue ?? []) + [storedModelSchema.jsonSchema()])
+        model["oneOf"] = .array((model["oneOf"]?.arrayValue ?? []) + references)
         properties["model"] = .object(model)
         document["properties"] = .object(properties)
         return .object(document)

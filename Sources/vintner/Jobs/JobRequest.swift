@@ -11,8 +11,8 @@ import Training
     var settings: JobSettings
     let dataset: DatasetInfo
     let model: ModelSpec
-    /// The stored model that the weights come from; nil draws them.
-    let base: ModelRecord?
+    /// The model that the weights come from; nil draws them.
+    let origin: ModelLookup.Reference?
     /// What is trained: the model's graph, with the adapters that are asked for.
     let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
@@ -20,10 +20,11 @@ import Training
 
     /// Reads a body.
     ///
-    /// `cores` is what `"auto"` threads are, and the most that may be asked for; `models` are those that a
-    /// job can start from. Throws every violation at once.
+    /// `cores` is what `"auto"` threads are, and the most that may be asked for; `models`, and what `jobs`
+    /// make, are what a job can start from. Throws every violation at once.
     static func read(
-        _ body: JSONValue, catalogue: DatasetCatalogue, models: (any ModelSource)? = nil, cores: Int
+        _ body: JSONValue, catalogue: DatasetCatalogue, models: (any ModelSource)? = nil,
+        jobs: (any JobSource)? = nil, cores: Int
     ) throws(InvalidInput) -> JobRequest {
         let log = ViolationLog()
         var reader = ObjectReader(body, as: JobFields.schema, at: "", log: log)
@@ -32,7 +33,8 @@ import Training
         let dataset =
             log.isEmpty || body["dataset"]?.stringValue != nil
             ? find(datasetName, in: catalogue, log) : nil
-        let (model, base) = readModel(&reader, dataset, models, log)
+        let lookup = ModelLookup(models: models, jobs: jobs)
+        let (model, origin) = readModel(&reader, dataset, lookup, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
         reader.finish()
@@ -47,12 +49,16 @@ import Training
         guard let dataset, let model, let graph else {
             throw InvalidInput(pointer: "", code: "invalid_value", detail: "the job cannot be understood")
         }
-        if base == nil { reader.resolve("model", as: model.json) }
+        if origin == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
+        settings.depend(on: origin)
         return JobRequest(
-            settings: settings, dataset: dataset, model: model, base: base, graph: graph,
+            settings: settings, dataset: dataset, model: model, origin: origin, graph: graph,
             resolved: reader.resolved)
     }
+
+    /// The stored model that the weights come from, once it is there.
+    var base: ModelRecord? { origin?.record }
 
     /// How a whole batch is cut; a small dataset may have none as large as asked for.
     var parts: [Int] {
@@ -65,7 +71,7 @@ import Training
         set { settings[keyPath: member] = newValue }
     }
 
-    private static func find(
+    static func find(
         _ name: String, in catalogue: DatasetCatalogue, _ log: ViolationLog
     ) -> DatasetInfo? {
         do { return try catalogue.info(name) } catch {
@@ -75,43 +81,16 @@ import Training
     }
 
     private static func readModel(
-        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ models: (any ModelSource)?,
-        _ log: ViolationLog
-    ) -> (ModelSpec?, ModelRecord?) {
+        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ lookup: ModelLookup, _ log: ViolationLog
+    ) -> (ModelSpec?, ModelLookup.Reference?) {
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return (nil, nil) }
-        let data = dataset?.modelData ?? DataShape()
-        guard value["id"] != nil else {
+        guard ModelLookup.isReference(value) else {
+            let data = dataset?.modelData ?? DataShape()
             return (ModelSpec.read(value, at: "/model", data: data, log: log), nil)
         }
-        guard let base = readBase(value, models, log) else { return (nil, nil) }
-        // What is wrong with a stored model is not a fault of a field that the client wrote.
-        let own = ViolationLog()
-        let model = ModelSpec.read(base.architecture, at: "", data: data, log: own)
-        for violation in own.violations {
-            log.add("/model/id", violation.code, "\(base.id) does not fit: \(violation.detail)")
-        }
-        return (model, base)
-    }
-
-    private static func readBase(
-        _ value: JSONValue, _ models: (any ModelSource)?, _ log: ViolationLog
-    ) -> ModelRecord? {
-        var reader = ObjectReader(value, as: JobFields.storedModelSchema, at: "/model", log: log)
-        let text = reader.read(JobFields.modelID)
-        reader.finish()
-        guard reader.raw("id") == .string(text) else { return nil }
-        guard let id = ModelID(text) else {
-            log.add("/model/id", "invalid_value", "expected a model id (mdl_...), found \"\(text)\"")
-            return nil
-        }
-        do throws(JobError) {
-            guard let models else { throw .modelNotFound(id) }
-            return try models.model(id)
-        } catch {
-            log.add("/model/id", "unknown_model", error.description)
-            return nil
-        }
+        guard let reference = lookup.find(value, at: "/model", log) else { return (nil, nil) }
+        return (reference.spec(for: dataset, at: "/model", log), reference)
     }
 
     private static func adapted(
@@ -125,6 +104,30 @@ import Training
             }
             return nil
         }
+    }
+}
+
+extension ModelLookup.Reference {
+    /// The model that is named, as it reads a dataset; nil after a violation.
+    func spec(for dataset: DatasetInfo?, at pointer: String, _ log: ViolationLog) -> ModelSpec? {
+        // What is wrong with a stored model is not a fault of a field that the client wrote.
+        let own = ViolationLog()
+        let model = ModelSpec.read(
+            architecture, at: "", data: dataset?.modelData ?? DataShape(), log: own)
+        let name = record.map { "\($0.id)" } ?? job.map { "the model of \($0)" } ?? "the model"
+        for violation in own.violations {
+            let place = pointer + (job == nil ? "/id" : "/job")
+            log.add(place, violation.code, "\(name) does not fit: \(violation.detail)")
+        }
+        return own.isEmpty ? model : nil
+    }
+}
+
+extension JobSettings {
+    /// Lets the job wait for the one that makes a model.
+    mutating func depend(on reference: ModelLookup.Reference?) {
+        guard let job = reference?.job, !dependencies.contains(job) else { return }
+        dependencies.append(job)
     }
 }
 

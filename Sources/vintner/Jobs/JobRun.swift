@@ -11,14 +11,13 @@ final class JobRun: TrainingObserver {
     private let sink: any JobSink
     private let folder: DataFolder
     private let time: any TimeSource
-    private let limits: JobSettings.Limits
+    private var watch: LimitWatch
     private let checkpointSeconds: Double
     private let batchSize: Int
     private var sampler: ResourceSampler
     private var points: [MetricPoint] = []
     private var lastCheckpoint: UInt64
     private var lastProgress: UInt64 = 0
-    private var lastLimitCheck: UInt64 = 0
     private var rate: Double?
     private let threads: Int
     private let precision: TrainOptions.Precision
@@ -34,7 +33,8 @@ final class JobRun: TrainingObserver {
         request: JobRequest, sampler: ResourceSampler, time: any TimeSource
     ) {
         (self.claim, self.control, self.sink, self.folder) = (claim, control, sink, folder)
-        (self.sampler, self.time, limits) = (sampler, time, request.limits)
+        (self.sampler, self.time) = (sampler, time)
+        watch = LimitWatch(request.limits, time)
         checkpointSeconds = request.options.checkpointSeconds
         batchSize = request.options.batchSize
         (threads, precision) = (claim.job.threads, request.options.precision)
@@ -43,14 +43,9 @@ final class JobRun: TrainingObserver {
     }
 
     var stopReason: StopReason? {
-        checkLimits()
+        if failure == nil { failure = watch.failure(&sampler) }
         if failure != nil { return .cancel }
-        return switch control.signal {
-        case .none: nil
-        case .drain: .drain
-        case .pause: .pause
-        case .cancel: .cancel
-        }
+        return control.signal.stopReason
     }
 
     var isCheckpointDue: Bool {
@@ -109,25 +104,6 @@ final class JobRun: TrainingObserver {
         rate = point.samplesPerSecond ?? rate
         sink.resources(point)
         sink.totals(sampler.totals)
-    }
-
-    /// Once a second, between any two steps, also those of an evaluation.
-    private func checkLimits() {
-        guard failure == nil, limits.seconds != nil || limits.joules != nil else { return }
-        let now = time.monotonicNanoseconds()
-        guard now - lastLimitCheck >= 1_000_000_000 else { return }
-        lastLimitCheck = now
-        let totals = sampler.measuredTotals()
-        if let most = limits.seconds, totals.wallSeconds > most {
-            failure = JobFailure(
-                code: "limit_exceeded", message: "The job ran longer than its \(most) seconds.",
-                pointer: "/limits/max_seconds")
-        }
-        if let most = limits.joules, totals.joules > most {
-            failure = JobFailure(
-                code: "limit_exceeded", message: "The job used more than its \(most) joules.",
-                pointer: "/limits/max_joules")
-        }
     }
 
     func willEvaluate(step: Int) { takeSample(step) }

@@ -10,23 +10,25 @@ import Synchronization
 import Tensor
 import Training
 
-/// Runs train jobs: the one place where jobs meet training.
+/// Runs jobs: the one place where jobs meet training.
 final class JobRunner: JobExecutor {
-    private let catalogue: DatasetCatalogue
+    let catalogue: DatasetCatalogue
     private let models: any ModelRepository
-    private let folder: DataFolder
-    private let cores: Int
-    private let time: any TimeSource
+    private let jobs: any JobSource
+    let folder: DataFolder
+    let cores: Int
+    let time: any TimeSource
     private let identifiers: IdentifierGenerator
     private let limits: MachineLimits
     /// FLOP/s of a large product, by number of threads: the best that any job measured.
     private let peaks = Mutex<[[Int]: Double]>([:])
 
     init(
-        catalogue: DatasetCatalogue, models: any ModelRepository, folder: DataFolder, cores: Int,
+        catalogue: DatasetCatalogue, models: any ModelRepository, jobs: any JobSource, folder: DataFolder,
+        cores: Int,
         identifiers: IdentifierGenerator, time: any TimeSource, limits: MachineLimits
     ) {
-        (self.catalogue, self.models, self.folder) = (catalogue, models, folder)
+        (self.catalogue, self.models, self.jobs, self.folder) = (catalogue, models, jobs, folder)
         (self.cores, self.limits) = (cores, limits)
         (self.identifiers, self.time) = (identifiers, time)
     }
@@ -35,14 +37,16 @@ final class JobRunner: JobExecutor {
         // What the attempt freed goes back to the system: an idle server stays small after work too.
         defer { Heap.trim() }
         do throws(JobFailure) {
-            return try attempt(job, control, sink)
+            // Whatever this thread computes, it does on the job's threads.
+            ThreadTeam.use(job.job.threads)
+            return job.job.type == .evaluate
+                ? try evaluate(job, control, sink) : try attempt(job, control, sink)
         } catch { return .failed(error) }
     }
 
     private func attempt(
         _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
     ) throws(JobFailure) -> JobOutcome {
-        ThreadTeam.use(claim.job.threads)
         var sampler = ResourceSampler(
             threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
             earlier: claim.job.resources, time: time)
@@ -106,7 +110,7 @@ final class JobRunner: JobExecutor {
             start: StoredWeights(path: path, sha256: base.sha256), normalization: normalization)
     }
 
-    private func outcome(of reason: StopReason) -> JobOutcome {
+    func outcome(of reason: StopReason) -> JobOutcome {
         switch reason {
         case .cancel: .cancelled
         case .pause: .paused
@@ -115,13 +119,23 @@ final class JobRunner: JobExecutor {
     }
 
     private func read(_ spec: JSONValue) throws(JobFailure) -> JobRequest {
-        do { return try JobRequest.read(spec, catalogue: catalogue, models: models, cores: cores) } catch {
+        try reading { () throws(InvalidInput) in
+            try JobRequest.read(spec, catalogue: catalogue, models: models, jobs: jobs, cores: cores)
+        }
+    }
+
+    /// Where the models lie that jobs name.
+    var lookup: ModelLookup { ModelLookup(models: models, jobs: jobs) }
+
+    /// What was submitted may not be possible any more.
+    func reading<R>(_ body: () throws(InvalidInput) -> R) throws(JobFailure) -> R {
+        do { return try body() } catch {
             throw JobFailure(
                 code: "invalid_spec", message: error.description, pointer: error.violations.first?.pointer)
         }
     }
 
-    private func loading<R>(_ body: () throws(DataError) -> R) throws(JobFailure) -> R {
+    func loading<R>(_ body: () throws(DataError) -> R) throws(JobFailure) -> R {
         do { return try body() } catch {
             throw JobFailure(code: "dataset_unusable", message: error.description, pointer: "/dataset")
         }
@@ -282,7 +296,7 @@ final class JobRunner: JobExecutor {
     }
 
     /// What a client is told of an error, and whether another attempt may help.
-    private func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
+    func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
         do throws(TrainingError) { return try body() } catch {
             switch error {
             case .nonFiniteLoss(let step, _, _):

@@ -22,7 +22,16 @@ struct JobSettings {
     var options = TrainOptions()
     var choosesBatchSize = false
 
+    /// Reads the members of a `train` job.
     mutating func read(_ reader: inout ObjectReader, cores: Int) {
+        readCommon(&reader, cores: cores)
+        seed = UInt64(reader.read(JobFields.seed))
+        let train = reader.readObject(JobFields.train, assumesEmpty: true) { TrainOptions.read(&$0) }
+        if let train { (options, choosesBatchSize) = (train.options, train.choosesBatchSize) }
+    }
+
+    /// Reads the members that every job has.
+    mutating func readCommon(_ reader: inout ObjectReader, cores: Int) {
         name = reader.read(JobFields.name)
         labels = reader.read(JobFields.labels)
         priority = reader.read(JobFields.priority)
@@ -30,7 +39,6 @@ struct JobSettings {
         if threads > cores {
             reader.log.add("/threads", "out_of_range", "the core budget is \(cores), found \(threads)")
         }
-        seed = UInt64(reader.read(JobFields.seed))
         maxAttempts = reader.read(JobFields.maxAttempts)
         for (index, text) in reader.read(JobFields.dependsOn).enumerated() {
             if let id = JobID(text) {
@@ -40,8 +48,6 @@ struct JobSettings {
                 reader.log.add(place, "invalid_value", "expected a job id (job_...), found \"\(text)\"")
             }
         }
-        let train = reader.readObject(JobFields.train, assumesEmpty: true) { TrainOptions.read(&$0) }
-        if let train { (options, choosesBatchSize) = (train.options, train.choosesBatchSize) }
         _ = reader.readObject(JobFields.limits, assumesEmpty: true) { nested in
             limits.seconds = nested.read(JobFields.maxSeconds)
             limits.joules = nested.read(JobFields.maxJoules)

@@ -15,10 +15,19 @@ struct SpecResolver: JobSpecResolver {
     let limits: MachineLimits
     /// The models that jobs can start from.
     var models: (any ModelSource)?
+    /// The jobs whose models others can start from.
+    var jobs: (any JobSource)?
 
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
+        switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
+        case .evaluate: try resolveEvaluation(body)
+        case .train, nil: try resolveTraining(body)
+        }
+    }
+
+    private func resolveTraining(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         var request = try JobRequest.read(
-            body, catalogue: catalogue, models: models, cores: budget.threads)
+            body, catalogue: catalogue, models: models, jobs: jobs, cores: budget.threads)
         let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
         var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
@@ -67,10 +76,16 @@ struct SpecResolver: JobSpecResolver {
         return kept
     }
 
-    func schema(for type: JobType) -> JSONValue? { type == .train ? JobFields.jsonSchema : nil }
+    func schema(for type: JobType) -> JSONValue? {
+        switch type {
+        case .train: JobFields.jsonSchema
+        case .evaluate: EvaluateRequest.schema.jsonSchema()
+        default: nil
+        }
+    }
 
     /// How seconds and joules are found.
-    private static let method = "model: the roofline of every training step; evaluations are not counted"
+    static let method = "model: the roofline of every training step; evaluations are not counted"
 
     /// The shortest time that training can take, and its energy; nil where that cannot be told.
     private func prediction(

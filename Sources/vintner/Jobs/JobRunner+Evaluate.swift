@@ -1,0 +1,170 @@
+import Data
+import Graph
+import Host
+import JSON
+import Jobs
+import Kernels
+import Tensor
+import Training
+
+extension JobRunner {
+    /// Runs an evaluate job.
+    ///
+    /// Nothing of it is kept when it is interrupted: it begins anew.
+    func evaluate(
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        let request = try reading { () throws(InvalidInput) in
+            try EvaluateRequest.read(
+                claim.job.spec, catalogue: catalogue, lookup: lookup, cores: cores)
+        }
+        guard let record = request.subject.record else {
+            throw JobFailure(
+                code: "model_unusable", message: "The model that was waited for is not there.",
+                pointer: "/model/job")
+        }
+        let evaluation = Evaluation(claim, control: control, sink: sink, request.settings, time)
+        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
+        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        let found = try translate { () throws(TrainingError) -> Evaluation.Findings? in
+            let stored: StoredModel
+            do throws(TrainingError) {
+                stored = try StoredModel(folder.absolute(record.path), sha256: record.sha256)
+            } catch { throw .badStart(reason: error.description) }
+            return try evaluation.run(stored, on: dataset, request.split)
+        }
+        if let failure = evaluation.failure { throw failure }
+        guard let found else { return outcome(of: control.signal.stopReason ?? .cancel) }
+        let totals = evaluation.totals()
+        let report = self.report(request, record, found, totals)
+        return .succeeded(JobResult(models: [], report: report, resources: totals))
+    }
+
+    private func report(
+        _ request: EvaluateRequest, _ record: ModelRecord, _ found: Evaluation.Findings,
+        _ totals: JobResources
+    ) -> JSONValue {
+        let tally = found.tally
+        var report: JSONObject = [
+            "split": .string(request.split.rawValue), "samples": JSONValue(tally.count),
+            "accuracy": .number(tally.accuracy), "loss": .number(tally.loss),
+            "macro_f1": .number(tally.macroF1), "calibration_error": .number(tally.calibrationError),
+            "latency_ms": .object(JSONObject(latencies: found.latencies)),
+            "threads": JSONValue(request.settings.threads),
+            "model": .string(record.id.rawValue), "model_sha256": .string(record.sha256),
+            "parameters": JSONValue(CostModel(of: request.model.graph).parameters),
+            "macs_per_sample": JSONValue(CostModel(of: request.model.graph).macsPerSample),
+            "file_bytes": .integer(record.byteCount),
+            "dataset": .string(request.dataset.name), "dataset_sha256": .string(request.dataset.sha256),
+            "seconds": .number(totals.wallSeconds), "cpu_seconds": .number(totals.cpuSeconds),
+            "joules": .number(totals.joules), "energy_method": .string(totals.energyMethod),
+            "peak_memory_bytes": .integer(totals.peakMemoryBytes),
+        ]
+        if request.split == .test {
+            report["test_accuracy"] = .number(tally.accuracy)
+            report["test_loss"] = .number(tally.loss)
+        }
+        let names = request.dataset.classNames
+        // Of running text each token is a class; their scores would say nothing to anybody.
+        guard names.count == tally.classCount else { return .object(report) }
+        report["per_class"] = .array(
+            zip(names, tally.scores).map { name, score in
+                [
+                    "name": .string(name), "precision": .number(score.precision),
+                    "recall": .number(score.recall), "f1": .number(score.f1),
+                    "support": JSONValue(score.support),
+                ]
+            })
+        if !tally.confusion.isEmpty {
+            let width = tally.classCount
+            report["confusion"] = .array(
+                (0..<width).map { label in
+                    .array(tally.confusion[label * width..<(label + 1) * width].map { JSONValue($0) })
+                })
+        }
+        return .object(report)
+    }
+}
+
+extension JSONObject {
+    /// Milliseconds by batch size, as reports have them.
+    init(latencies: [Int: LatencyMeasurement.Figures]) {
+        self.init()
+        for (batch, figures) in latencies.sorted(by: { $0.key < $1.key }) {
+            self["\(batch)"] = [
+                "p50": .number(figures.median * 1000), "p95": .number(figures.p95 * 1000),
+                "runs": JSONValue(figures.runs),
+            ]
+        }
+    }
+}
+
+/// One attempt of an evaluate job.
+private final class Evaluation {
+    struct Findings {
+        let tally: ClassificationTally
+        let latencies: [Int: LatencyMeasurement.Figures]
+    }
+
+    private let control: JobControl
+    private let sink: any JobSink
+    private let time: any TimeSource
+    private var sampler: ResourceSampler
+    private var watch: LimitWatch
+    private var lastProgress: UInt64 = 0
+    /// Set when the attempt must end for a reason of its own.
+    private(set) var failure: JobFailure?
+
+    init(
+        _ claim: ClaimedJob, control: JobControl, sink: any JobSink, _ settings: JobSettings,
+        _ time: any TimeSource
+    ) {
+        (self.control, self.sink, self.time) = (control, sink, time)
+        sampler = ResourceSampler(
+            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
+            earlier: claim.job.resources, time: time)
+        watch = LimitWatch(settings.limits, time)
+    }
+
+    /// nil when the attempt has to end before.
+    func run(
+        _ stored: StoredModel, on dataset: Dataset, _ split: SplitName
+    ) throws(TrainingError) -> Findings? {
+        guard let tally = try measure(stored, on: dataset, split) else { return nil }
+        let model = try InferenceModel(stored, batches: EvaluateRequest.latencyBatches)
+        let found = try LatencyMeasurement.measure(
+            [model], batches: EvaluateRequest.latencyBatches, now: { time.monotonicNanoseconds() },
+            isStopped: { isStopped(0.9) })
+        return found?.first.map { Findings(tally: tally, latencies: $0) }
+    }
+
+    /// The evaluator is let go before latencies are measured: both need not be there at once.
+    private func measure(
+        _ stored: StoredModel, on dataset: Dataset, _ split: SplitName
+    ) throws(TrainingError) -> ClassificationTally? {
+        let evaluator = try Evaluator(stored, on: dataset, split: split)
+        sampler.prepared(arenaBytes: evaluator.byteCount, peak: 0)
+        return try evaluator.run { isStopped(0.9 * $0) }
+    }
+
+    private func isStopped(_ fraction: Double) -> Bool {
+        if failure == nil { failure = watch.failure(&sampler) }
+        let now = time.monotonicNanoseconds()
+        if now - lastProgress >= 250_000_000 {
+            lastProgress = now
+            sink.resources(sampler.sample(step: 0, isTraining: false))
+            sink.totals(sampler.totals)
+            sink.progress(
+                JobProgress(
+                    fraction: fraction, epoch: 0, epochs: 0, step: 0, steps: 0, samplesPerSecond: nil,
+                    etaSeconds: nil))
+        }
+        return failure != nil || control.signal != .none
+    }
+
+    /// What all attempts used.
+    func totals() -> JobResources {
+        sink.resources(sampler.sample(step: 0, isTraining: false))
+        return sampler.totals
+    }
+}

@@ -1,0 +1,74 @@
+import Data
+import Graph
+import Host
+import JSON
+import Jobs
+import Kernels
+import Plan
+import Tensor
+import Training
+
+extension SpecResolver {
+    /// Checks and plans an evaluate job.
+    func resolveEvaluation(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
+        let request = try EvaluateRequest.read(
+            body, catalogue: catalogue, lookup: ModelLookup(models: models, jobs: jobs), cores: budget.threads
+        )
+        let settings = request.settings
+        let needed: Int
+        do throws(PlanError) { needed = try memory(of: request) } catch {
+            throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
+        }
+        try check(needed, settings)
+        let cost = CostModel(of: request.model.graph)
+        return ResolvedJob(
+            type: .evaluate, name: settings.name, labels: settings.labels, priority: settings.priority,
+            maxAttempts: settings.maxAttempts, spec: .object(request.resolved), threads: settings.threads,
+            memoryBytes: needed, dependencies: settings.dependencies,
+            estimate: [
+                "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
+                "peak_memory_bytes": JSONValue(needed),
+            ])
+    }
+
+    /// Bytes that the job will hold at once: the dataset, its batches, and the model's plans.
+    private func memory(of request: EvaluateRequest) throws(PlanError) -> Int {
+        let graph = request.model.graph
+        let weights = CostModel(of: graph).parameterBytes
+        guard weights <= budget.memoryBytes else { return weights }
+        ThreadTeam.use(request.settings.threads)
+        let engine: DNNEngine
+        do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
+        var total = request.dataset.byteCount
+        for batches in [[Evaluator.batchMax], EvaluateRequest.latencyBatches] {
+            let options = Program.Options(
+                loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
+                evaluationBatches: batches)
+            let program = try Program(graph, options, on: engine)
+            for part in [program.byteCount, program.conversionByteCount, program.constantByteCount] {
+                let (sum, overflow) = total.addingReportingOverflow(part)
+                guard !overflow else { throw .tooLarge }
+                total = sum
+            }
+        }
+        let reading = Evaluator.reading(request.model)
+        let inputs = request.dataset.layout(reading).byteCounts(capacity: 2 * reading.evaluationBatchSize)
+        guard let inputs else { throw .tooLarge }
+        let (sum, overflow) = total.addingReportingOverflow(inputs.input + inputs.target)
+        guard !overflow else { throw .tooLarge }
+        return sum
+    }
+
+    private func check(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {
+        if let most = settings.limits.memoryBytes, needed > most {
+            throw InvalidInput(
+                pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
+                detail: "the job needs \(needed) bytes, its limit is \(most)")
+        }
+        guard needed <= budget.memoryBytes else {
+            throw InvalidInput(
+                pointer: "/model", code: "insufficient_memory",
+                detail: "the job needs \(needed) bytes; the service may use \(budget.memoryBytes)")
+        }
+    }
+}
