@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench clean
+.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench separable clean
 
 BINARY := .build/release/vintner
 DATA ?= ./vintner-data
@@ -47,6 +47,9 @@ format: ## format the Swift sources in place
 
 bench: build bench-deps ## step time and memory side by side with PyTorch
 	@Benchmarks/run.py --vintner $(BINARY) --require 0.8 --document docs/performance.md
+
+separable: build ## depthwise-separable against standard convolutions on Fashion-MNIST
+	@Benchmarks/separable.py --vintner $(BINARY) --document docs/separable.md
 
 clean: ## remove what was built
 	rm -rf .build

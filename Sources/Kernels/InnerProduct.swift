@@ -52,6 +52,7 @@ public enum InnerProduct {
         _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if ThinProduct.suits(shape) { return try ThinProduct.backwardWeights(shape, element) }
         if shape.batch >= TallProduct.rowsMin,
             shape.inputs * shape.outputs >= TallProduct.weightsMin
         {

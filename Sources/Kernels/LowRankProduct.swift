@@ -59,3 +59,49 @@ public struct LowRankProduct: Hashable, Sendable {
         return arena.read(slots[0], as: Float.self)
     }
 }
+
+/// The weight gradient of a product with few features on one side, such as those of a low-rank adapter.
+///
+/// oneDNN's backward kernels leave most of their vectors empty there.
+enum ThinProduct {
+    /// More than this many features on the thin side are oneDNN's.
+    static let thinMax = 16
+    /// Below this many features on the wide side, or rows, the call itself is what costs.
+    static let wideMin = 64, rowsMin = 128
+
+    /// Whether a product is thin.
+    static func suits(_ shape: InnerProductShape) -> Bool {
+        !shape.hasBias && shape.batch >= rowsMin && min(shape.inputs, shape.outputs) <= thinMax
+            && max(shape.inputs, shape.outputs) >= wideMin
+    }
+
+    /// weightGradient = outputGradientᵀ · input, in `Convolution`'s order of operands.
+    static func backwardWeights(
+        _ shape: InnerProductShape, _ element: ElementType
+    ) throws(KernelError) -> any LayerKernel {
+        let isTurned = shape.inputs < shape.outputs
+        var block = unsafe ck_thin_weights_arguments()
+        unsafe block.rows = shape.batch
+        unsafe block.thin_count = min(shape.inputs, shape.outputs)
+        unsafe block.wide_count = max(shape.inputs, shape.outputs)
+        unsafe block.is_turned = isTurned ? 1 : 0
+        unsafe block.element = element.kernelElement
+        typealias Binder = KernelCall<ck_thin_weights_arguments>.Binder
+        let thin: Binder = { unsafe $0.thin = UnsafeRawPointer($1) }
+        let wide: Binder = { unsafe $0.wide = UnsafeRawPointer($1) }
+        let call: any PreparedKernel = unsafe KernelCall(
+            "ck_thin_weights", { unsafe ck_thin_weights($0) }, block,
+            [
+                (.elements(shape.batch * shape.inputs, element, .read), isTurned ? thin : wide),
+                (.elements(shape.batch * shape.outputs, element, .read), isTurned ? wide : thin),
+                (.floats(shape.inputs * shape.outputs, .write), { unsafe $0.result = unsafe $1.floats }),
+            ])
+        return OwnLayerKernel(
+            call,
+            [
+                try .rowMajor([shape.batch, shape.inputs], element: element),
+                try .rowMajor([shape.batch, shape.outputs], element: element),
+                try .rowMajor([shape.outputs, shape.inputs]),
+            ])
+    }
+}

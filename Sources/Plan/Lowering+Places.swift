@@ -5,14 +5,17 @@ internal import Tensor
 /// Which buffers may be written over.
 extension Lowering {
     /// The input's buffer, when nobody reads it any more: neither a later node nor a backward pass.
-    func inPlace(_ node: Graph.Node, _ input: Graph.ValueID) -> BufferID? {
+    ///
+    /// `id` is the node's own, where it runs inside the present one.
+    func inPlace(_ node: Graph.Node, _ input: Graph.ValueID, at id: Graph.NodeID? = nil) -> BufferID? {
+        let own = id ?? current
         let buffer = activation(input)
         guard case .transient = buffers[buffer.index].home, !checkpoints.contains(buffer) else { return nil }
         guard element(input) == element(node.output), count(input) == count(node.output) else { return nil }
         if mode.isTraining, node.operation.backwardReads.contains(.input) { return nil }
         let tenants = tenants[buffer] ?? []
         for value in tenants {
-            for reader in graph.consumers(of: value) where reader != current {
+            for reader in graph.consumers(of: value) where reader != own {
                 if reader.index > current.index, !absorbed.contains(reader) { return nil }
                 if mode.isTraining, graph[reader].operation.backwardReads.contains(.input) { return nil }
             }

@@ -6,34 +6,68 @@ internal import Tensor
 extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
         guard let weight = graph.weight(of: node) else { return }
-        let activationNode = activationBehind(node)
-        let fusing = activationNode.flatMap { graph[$0].operation.postOperation }.map { [$0] } ?? []
+        let tail = tail(behind: node)
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.forward(
-                node, weights: layout, fusing: fusing, training: mode.isTraining, on: engine)
+                node, weights: layout, fusing: tail.operations, training: mode.isTraining, on: engine)
         }
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
-        let output = addOutput(of: node)
+        let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
+        place(node.output, in: output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
         let operands = [activation(node.inputs[0]), weights] + bias + [output]
-        var label = "\(node.name) forward"
-        if let activationNode {
-            label = "\(node.name) + \(graph[activationNode].name) forward"
-            absorbed.insert(activationNode)
-            place(graph[activationNode].output, in: output)
+        for id in tail.nodes {
+            absorbed.insert(id)
+            place(graph[id].output, in: output)
         }
-        emit(label, primitive, operands, macs: batch * node.macs)
+        let names = [node.name] + tail.nodes.map { graph[$0].name }
+        emit(
+            "\(names.joined(separator: " + ")) forward", primitive, operands, macs: batch * node.macs)
     }
 
-    /// The activation that alone reads the node's output, and so can run inside it.
-    private func activationBehind(_ node: Graph.Node) -> Graph.NodeID? {
-        guard options.fuses, !node.operation.isTransposed, let reader = soleReader(of: node.output) else {
+    /// What runs inside a product or convolution: a sum, an activation, both.
+    private struct Tail {
+        var nodes: [Graph.NodeID] = []
+        var operations: [PostOperation] = []
+        /// Where the sum's other term lies, to which the result is added.
+        var output: BufferID?
+    }
+
+    private func tail(behind node: Graph.Node) -> Tail {
+        var tail = Tail()
+        guard options.fuses, !node.operation.isTransposed else { return tail }
+        var value = node.output
+        if let (sum, output) = sumBehind(node) {
+            tail = Tail(nodes: [sum], operations: [.addToDestination], output: output)
+            value = graph[sum].output
+        }
+        if let (id, operation) = activationBehind(value) {
+            tail.nodes.append(id)
+            tail.operations.append(operation)
+        }
+        return tail
+    }
+
+    /// The activation that alone reads a value.
+    private func activationBehind(_ value: Graph.ValueID) -> (Graph.NodeID, PostOperation)? {
+        guard let reader = soleReader(of: value), let operation = graph[reader].operation.postOperation else {
             return nil
         }
-        guard graph[reader].operation.postOperation != nil else { return nil }
         // Its derivative is taken from the output, or from nothing at all.
         let reads = graph[reader].operation.backwardReads
-        return mode.isTraining && reads.contains(.input) ? nil : reader
+        return mode.isTraining && reads.contains(.input) ? nil : (reader, operation)
+    }
+
+    /// The sum that alone reads a product's output, and where its other term lies: already computed, and read
+    /// by nobody else.
+    private func sumBehind(_ node: Graph.Node) -> (Graph.NodeID, BufferID)? {
+        guard case .linear = node.operation, let reader = soleReader(of: node.output),
+            graph[reader].operation == .add, normOwners[reader] == nil,
+            let other = graph[reader].inputs.first(where: { $0 != node.output }),
+            makers[other].map({ $0 < current.index }) == true,
+            let buffer = inPlace(graph[reader], other, at: reader), buffer != activation(node.inputs[0])
+        else { return nil }
+        return (reader, buffer)
     }
 
     mutating func backwardWeighted(
@@ -109,6 +143,7 @@ extension Operation {
 
     /// The same as a post-operation of oneDNN's.
     var postOperation: PostOperation? {
+        if case .scale(let factor) = self { return .scaled(Float(factor)) }
         guard case .activation(let kind) = self else { return nil }
         return switch kind {
         case .relu: .relu

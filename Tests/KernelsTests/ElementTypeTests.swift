@@ -175,6 +175,7 @@ import Testing
 @Suite("What runs inside a convolution or product") struct PostOperationTests {
     static let operations: [PostOperation] = [
         .relu, .relu6, .leakyReLU(0.1), .geluErf, .geluTanh, .silu, .sigmoid, .tanh, .hardSwish,
+        .scaled(0.375),
     ]
 
     static func apply(_ operation: PostOperation, _ x: Double) -> Double {
@@ -188,6 +189,7 @@ import Testing
         case .sigmoid: 1 / (1 + exp(-x))
         case .tanh: Glibc.tanh(x)
         case .hardSwish: x * min(max(x + 3, 0), 6) / 6
+        case .scaled(let factor): x * Double(factor)
         case .addToDestination: x
         }
     }

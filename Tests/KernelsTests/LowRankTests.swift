@@ -45,4 +45,36 @@ import Testing
             }
         }
     }
+
+    @Test(
+        "the weight gradient of a thin product is the sum over its rows, on any number of threads",
+        arguments: [(1, 64), (8, 128), (5, 77), (16, 65), (13, 200)], [false, true])
+    func thinWeights(extents: (thin: Int, wide: Int), isTurned: Bool) throws {
+        let rows = 130
+        let (inputs, outputs) = isTurned ? extents : (extents.wide, extents.thin)
+        let shape = InnerProductShape(batch: rows, inputs: inputs, outputs: outputs, hasBias: false)
+        for element in activationElements {
+            let input = rounded(randomFloats(rows * inputs, seed: 4), to: element)
+            let gradient = rounded(randomFloats(rows * outputs, seed: 5), to: element)
+            let results = try [1, 2, 3].map { threads in
+                ThreadTeam.use(threads)
+                let kernel = try InnerProduct.backwardWeights(shape, element: element, on: DNNEngine())
+                #expect(kernel.implementation == "ck_thin_weights")
+                return try KernelRun(
+                    kernel, [stored(input, as: element), stored(gradient, as: element), .unwritten]
+                ).floats(2)
+            }
+            ThreadTeam.use(1)
+            #expect(bits(results[0]) == bits(results[1]) && bits(results[0]) == bits(results[2]))
+            for (place, found) in results[0].enumerated() {
+                let terms = (0..<rows).map { row in
+                    Double(gradient[row * outputs + place / inputs])
+                        * Double(input[row * inputs + place % inputs])
+                }
+                // Each of the terms takes part in at most `rows` roundings of half an ε each.
+                let bound = terms.reduce(0) { $0 + abs($1) } * Double(rows) * 0x1p-24
+                #expect(abs(Double(found) - terms.reduce(0, +)) <= bound)
+            }
+        }
+    }
 }

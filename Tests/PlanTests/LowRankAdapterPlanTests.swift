@@ -59,4 +59,18 @@ import Testing
             }
         }
     }
+
+    @Test("add to what their layer has made and scale inside a product, with no pass of their own")
+    func fused() throws {
+        let probe = try Self.subject(Self.cases[Self.cases.count - 1])
+        let options = Program.Options(
+            loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [3],
+            evaluationBatches: [])
+        let program = try Program(probe.graph, options, on: try DNNEngine())
+        let labels = program.stepPlans([3]).flatMap { $0.overview.steps.map(\.label) }
+        for layer in probe.graph.adapters.map(\.layer) {
+            #expect(labels.contains("\(layer).lora_A + \(layer).lora_scale forward"))
+            #expect(labels.contains("\(layer).lora_B + \(layer).lora_sum forward"))
+        }
+    }
 }

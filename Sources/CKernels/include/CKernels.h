@@ -100,6 +100,22 @@ typedef struct {
 } ck_low_rank_merge_arguments;
 void ck_low_rank_merge(const ck_low_rank_merge_arguments *arguments);
 
+/// result = thin^T wide: the weight gradient of a product between `thin_count` features and many.
+///
+/// `thin` is [rows, thin_count] and `wide` [rows, wide_count], both of `element`; `result` is
+/// [thin_count, wide_count], or [wide_count, thin_count] where `is_turned`. Summed over the rows in order.
+typedef struct {
+    size_t rows;
+    size_t thin_count;
+    size_t wide_count;
+    const void *thin;
+    const void *wide;
+    float *result;
+    int32_t is_turned;
+    ck_element element;
+} ck_thin_weights_arguments;
+void ck_thin_weights(const ck_thin_weights_arguments *arguments);
+
 // ---- dropout.c
 
 /// output[i] = kept(i) ? input[i] / (1 - p) : 0, kept by Philox4x32-10 at (seed, step, layer, i); its own

@@ -17,6 +17,8 @@ public enum PostOperation: Hashable, Sendable {
     case tanh
     /// x · relu6(x + 3) / 6.
     case hardSwish
+    /// Multiplied by a factor.
+    case scaled(Float)
     /// Adds what the destination held before: a residual, without a pass of its own.
     case addToDestination
 
@@ -36,6 +38,7 @@ public enum PostOperation: Hashable, Sendable {
         case .sigmoid: (algorithm, alpha) = (dnnl_eltwise_logistic, 0)
         case .tanh: (algorithm, alpha) = (dnnl_eltwise_tanh, 0)
         case .hardSwish: (algorithm, alpha) = (dnnl_eltwise_hardswish, 0)
+        case .scaled(let factor): (algorithm, alpha) = (dnnl_eltwise_linear, factor)
         }
         try unsafe KernelError.check(
             dnnl_post_ops_append_eltwise(operations, 1, algorithm, alpha, 0), "append \(self)")
