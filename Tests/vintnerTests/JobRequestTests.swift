@@ -204,8 +204,8 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         let schema = try #require(resolver(memory: 1).schema(for: .train))
         #expect(schema["properties"]?["train"]?["properties"]?["epochs"]?["default"] == 10)
         #expect(schema["additionalProperties"] == false)
-        // Layers, a stored model, or one of the presets with its own fields.
+        // Layers, a stored model, one of a job, or one of the presets with its own fields.
         let models = try #require(schema["properties"]?["model"]?["oneOf"]?.arrayValue)
-        #expect(models.count == Preset.allCases.count + 2)
+        #expect(models.count == Preset.allCases.count + 3)
     }
 }
