@@ -1,126 +1,33 @@
-#include "CKernelsOptimizer.h"
-#include "internal.h"
+#include "optimizer.h"
+#include "update_rules.h"
 
-/// The regions never overlap, which the compiler cannot see through a struct's members.
-#define SAFE _Pragma("clang loop vectorize(assume_safety)")
-
-/// What one segment's loop reads; the regions begin at the segment's first element.
-typedef struct {
-    float *weight;
-    const float *gradient;
-    float *first;
-    float *second;
-    float *average;
-    float rate;
-    float decay;
-    float scale;
-} segment_view;
-
-/// Follows the updated weight where there is an average; `averages` is a constant.
-CK_INLINE void follow(
-    const ck_update_arguments *a, const segment_view *v, size_t i, float w, const int averages) {
-    if (averages) v->average[i] += a->average_rate * (w - v->average[i]);
+/// Updates elements `begin` to `end` from a place on, of gradients that begin there too.
+CK_INLINE void update_lanes(
+    const ck_rule_values *r, const ck_update_place *p, const float *gradient, size_t begin, size_t end,
+    const ck_rule_kind kind, const int averages) {
+    size_t i = begin;
+    for (; i + CK_LANES <= end; i += CK_LANES) ck_update_some(r, p, gradient, i, CK_LANES, kind, averages);
+    if (i < end) ck_update_some(r, p, gradient, i, end - i, kind, averages);
 }
 
-CK_INLINE void sgd(
-    const ck_update_arguments *a, segment_view v, size_t begin, size_t end, const int averages) {
-    const float momentum = a->momentum;
-    if (!v.first) {
-        SAFE
-        for (size_t i = begin; i < end; i++) {
-            float w = v.weight[i] - v.rate * (v.gradient[i] * v.scale + v.decay * v.weight[i]);
-            v.weight[i] = w;
-            follow(a, &v, i, w, averages);
-        }
-    } else if (a->nesterov) {
-        SAFE
-        for (size_t i = begin; i < end; i++) {
-            float g = v.gradient[i] * v.scale + v.decay * v.weight[i];
-            float velocity = momentum * v.first[i] + g;
-            float w = v.weight[i] - v.rate * (g + momentum * velocity);
-            v.first[i] = velocity;
-            v.weight[i] = w;
-            follow(a, &v, i, w, averages);
-        }
-    } else {
-        SAFE
-        for (size_t i = begin; i < end; i++) {
-            float g = v.gradient[i] * v.scale + v.decay * v.weight[i];
-            float velocity = momentum * v.first[i] + g;
-            float w = v.weight[i] - v.rate * velocity;
-            v.first[i] = velocity;
-            v.weight[i] = w;
-            follow(a, &v, i, w, averages);
-        }
-    }
-}
-
-CK_INLINE void adam(
-    const ck_update_arguments *a, segment_view v, size_t begin, size_t end, const int averages,
-    const int is_decoupled) {
-    const float rate = v.rate / a->state->bias_correction1;
-    const float root = 1 / a->state->bias_correction2_root;
-    const float kept = is_decoupled ? 1 - v.rate * v.decay : 1, decay = is_decoupled ? 0 : v.decay;
-    const float beta2 = a->beta2, new1 = a->one_minus_beta1, new2 = a->one_minus_beta2, epsilon = a->epsilon;
-    SAFE
-    for (size_t i = begin; i < end; i++) {
-        float g = v.gradient[i] * v.scale + decay * v.weight[i];
-        float m = v.first[i] + new1 * (g - v.first[i]);
-        float square = beta2 * v.second[i] + new2 * g * g;
-        // The builtin sets no errno, which would keep the loop from vectorising.
-        float w = v.weight[i] * kept - rate * m / (__builtin_elementwise_sqrt(square) * root + epsilon);
-        v.first[i] = m;
-        v.second[i] = square;
-        v.weight[i] = w;
-        follow(a, &v, i, w, averages);
-    }
-}
-
-CK_INLINE void lion(
-    const ck_update_arguments *a, segment_view v, size_t begin, size_t end, const int averages) {
-    const float kept = 1 - v.rate * v.decay, rate = v.rate;
-    const float beta1 = a->beta1, beta2 = a->beta2, new1 = a->one_minus_beta1, new2 = a->one_minus_beta2;
-    SAFE
-    for (size_t i = begin; i < end; i++) {
-        float g = v.gradient[i] * v.scale;
-        float direction = beta1 * v.first[i] + new1 * g;
-        // 0 and NaN are their own sign.
-        float sign = direction > 0 ? 1.0f : direction < 0 ? -1.0f : direction;
-        float w = v.weight[i] * kept - rate * sign;
-        v.first[i] = beta2 * v.first[i] + new2 * g;
-        v.weight[i] = w;
-        follow(a, &v, i, w, averages);
-    }
-}
-
-CK_INLINE void rmsprop(
-    const ck_update_arguments *a, segment_view v, size_t begin, size_t end, const int averages) {
-    const float rate = v.rate, decay = v.decay, momentum = a->momentum;
-    const float beta2 = a->beta2, new2 = a->one_minus_beta2, epsilon = a->epsilon;
-    SAFE
-    for (size_t i = begin; i < end; i++) {
-        float g = v.gradient[i] * v.scale + decay * v.weight[i];
-        float square = beta2 * v.first[i] + new2 * g * g;
-        float step = g / (__builtin_elementwise_sqrt(square) + epsilon);
-        v.first[i] = square;
-        if (v.second) {
-            step = momentum * v.second[i] + step;
-            v.second[i] = step;
-        }
-        float w = v.weight[i] - rate * step;
-        v.weight[i] = w;
-        follow(a, &v, i, w, averages);
-    }
+CK_INLINE void update_kind(
+    const ck_rule_values *r, const ck_update_place *p, const float *gradient, size_t begin, size_t end,
+    const ck_rule_kind kind) {
+    if (p->average) update_lanes(r, p, gradient, begin, end, kind, 1);
+    else update_lanes(r, p, gradient, begin, end, kind, 0);
 }
 
 CK_INLINE void update(
-    const ck_update_arguments *a, segment_view v, size_t begin, size_t end, const int averages) {
-    switch (a->rule) {
-    case CK_SGD: sgd(a, v, begin, end, averages); break;
-    case CK_ADAM: adam(a, v, begin, end, averages, 0); break;
-    case CK_ADAMW: adam(a, v, begin, end, averages, 1); break;
-    case CK_LION: lion(a, v, begin, end, averages); break;
-    default: rmsprop(a, v, begin, end, averages); break;
+    const ck_update_arguments *a, const ck_rule_values *r, const ck_update_place *p, const float *gradient,
+    size_t begin, size_t end) {
+    switch (ck_kind_of_rule(a)) {
+    case CK_BY_GRADIENT: update_kind(r, p, gradient, begin, end, CK_BY_GRADIENT); break;
+    case CK_BY_VELOCITY: update_kind(r, p, gradient, begin, end, CK_BY_VELOCITY); break;
+    case CK_BY_NESTEROV: update_kind(r, p, gradient, begin, end, CK_BY_NESTEROV); break;
+    case CK_BY_MOMENTS: update_kind(r, p, gradient, begin, end, CK_BY_MOMENTS); break;
+    case CK_BY_SIGN: update_kind(r, p, gradient, begin, end, CK_BY_SIGN); break;
+    case CK_BY_ROOT: update_kind(r, p, gradient, begin, end, CK_BY_ROOT); break;
+    case CK_BY_ROOT_VELOCITY: update_kind(r, p, gradient, begin, end, CK_BY_ROOT_VELOCITY); break;
     }
 }
 
@@ -128,27 +35,29 @@ CK_INLINE void update(
 CK_CLONES
 static void update_range(const void *pointer, size_t begin, size_t end) {
     const ck_update_arguments *a = pointer;
-    const float scale = a->clip ? a->clip->scale : 1;
     size_t first = 0;
     for (size_t s = 0; s < a->segment_count && first < end; first += a->segments[s].count, s++) {
         const ck_segment *segment = &a->segments[s];
         const size_t low = begin > first ? begin - first : 0;
         const size_t high = end - first < segment->count ? end - first : segment->count;
         if (low >= high) continue;
-        const size_t offset = segment->offset;
-        const segment_view view = {
-            .weight = a->weight + offset,
-            .gradient = a->gradient + offset,
-            .first = a->first ? a->first + offset : NULL,
-            .second = a->second ? a->second + offset : NULL,
-            .average = a->average ? a->average + offset : NULL,
-            .rate = a->state->learning_rate * segment->rate_factor,
-            .decay = segment->weight_decay,
-            .scale = scale,
-        };
-        if (view.average) update(a, view, low, high, 1);
-        else update(a, view, low, high, 0);
+        ck_rule_values values = ck_values_of_rule(a, segment);
+        if (a->clip) values.scale = a->clip->scale;
+        const ck_update_place place = ck_place_of_update(a, segment->offset);
+        update(a, &values, &place, a->gradient + segment->offset, low, high);
     }
+}
+
+CK_CLONES
+static void update_part(const ck_update_arguments *a, const float *gradient, size_t begin, size_t count) {
+    const ck_rule_values values = ck_values_of_rule(a, a->segments);
+    const ck_update_place place = ck_place_of_update(a, a->segments->offset + begin);
+    update(a, &values, &place, gradient, 0, count);
+}
+
+void ck_update_part(
+    const ck_update_arguments *arguments, const float *gradient, size_t begin, size_t count) {
+    update_part(arguments, gradient, begin, count);
 }
 
 void ck_update(const ck_update_arguments *arguments) {

@@ -58,6 +58,9 @@ public enum InnerProduct {
         {
             return try TallProduct.backwardWeights(shape, element, on: engine)
         }
+        if let weights, let own = try LinearGradient.gradients(shape, element, weights: weights) {
+            return own
+        }
         let hint = try forwardDescriptor(shape, element, training: true, on: engine)
         var operation = dnnl_inner_product_desc_t()
         var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)

@@ -64,12 +64,7 @@ public enum OptimizerUpdates {
         _ rule: Rule, segments: [Segment], averagingDecay decay: Double? = nil, clipped: Bool = false
     ) -> any PreparedKernel {
         let list = SegmentList(segments)
-        var block = unsafe ck_update_arguments()
-        unsafe block.segments = unsafe UnsafePointer(list.first)
-        unsafe block.segment_count = list.count
-        unsafe block.count = list.elementCount
-        unsafe block.average_rate = Float(1 - (decay ?? 1))
-        unsafe block.set(rule)
+        let block = unsafe ck_update_arguments(rule, list, averagingDecay: decay)
         typealias Binding = (Operand, KernelCall<ck_update_arguments>.Binder)
         let region = Operand.floats(list.end, .readWrite)
         var bindings: [Binding] = unsafe [
@@ -155,7 +150,7 @@ public enum OptimizerUpdates {
 }
 
 extension OptimizerUpdates.Rule {
-    fileprivate var implementation: String {
+    var implementation: String {
         switch self {
         case .sgd: "ck_update:sgd"
         case .adam: "ck_update:adam"
@@ -167,7 +162,17 @@ extension OptimizerUpdates.Rule {
 }
 
 extension ck_update_arguments {
-    fileprivate mutating func set(_ rule: OptimizerUpdates.Rule) {
+    /// Points into `list`, which has to live as long; without segments there is nothing to update.
+    init(_ rule: OptimizerUpdates.Rule, _ list: SegmentList, averagingDecay decay: Double?) {
+        unsafe self.init()
+        if list.count > 0 { unsafe segments = unsafe UnsafePointer(list.first) }
+        unsafe segment_count = list.count
+        unsafe count = list.elementCount
+        unsafe average_rate = Float(1 - (decay ?? 1))
+        unsafe set(rule)
+    }
+
+    private mutating func set(_ rule: OptimizerUpdates.Rule) {
         switch rule {
         case .sgd(let momentum, let nesterov):
             unsafe self.rule = ck_update_rule(CK_SGD)
@@ -197,7 +202,7 @@ extension ck_update_arguments {
 }
 
 /// The segments as C reads them.
-@safe private final class SegmentList {
+@safe final class SegmentList {
     let first: UnsafeMutablePointer<ck_segment>
     let count: Int
     /// Floats of all segments together.

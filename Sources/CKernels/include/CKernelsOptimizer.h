@@ -93,3 +93,65 @@ typedef struct {
     float epsilon;
 } ck_update_arguments;
 void ck_update(const ck_update_arguments *arguments);
+
+// ---- linear_gradient.c
+
+enum { CK_LINEAR_ROWS_MAX = 256, CK_WEIGHT_BLOCK_INPUTS = 16, CK_LINEAR_BLOCK_OUTPUTS_MAX = 64 };
+
+/// weight_gradient = output_gradient^T input, summed over a few rows, and at once the update that it is for.
+///
+/// Weights and all that lies like them are blocks of 16 inputs by `block` outputs,
+/// [outputs / block][inputs / 16][16][block]; where blocks reach beyond the matrix, gradients are 0.
+typedef struct {
+    /// At most CK_LINEAR_ROWS_MAX.
+    size_t rows;
+    size_t inputs;
+    size_t outputs;
+    /// 16, 32 or 64.
+    size_t block;
+    /// [rows, inputs].
+    const void *input;
+    /// [rows, outputs].
+    const void *output_gradient;
+    ck_element type;
+    /// Multiplies bfloat16 numbers as such, two rows at a time; only where the machine can.
+    int32_t pairs;
+    /// Where gradients go that something else needs; NULL where the parameters are updated instead.
+    float *weight_gradient;
+    /// Column sums of `output_gradient`.
+    float *bias_gradient;
+    /// Updates of one segment each, from the start of its region; one without segments is left out.
+    ck_update_arguments weight;
+    ck_update_arguments bias;
+    /// The updated weights as bfloat16, [outputs / block][inputs / 16][8][block][2]; NULL where not wanted.
+    uint16_t *copy;
+} ck_linear_gradient_arguments;
+void ck_linear_gradient(const ck_linear_gradient_arguments *arguments);
+/// Whether the machine multiplies bfloat16 numbers.
+int ck_linear_gradient_multiplies_bfloat16(void);
+
+// ---- weight_copy.c
+
+/// Weights in blocks of 16 inputs by `block` outputs as bfloat16, those of two inputs side by side:
+/// [count][16][block] as [count][8][block][2].
+typedef struct {
+    size_t count;
+    size_t block;
+    const float *weights;
+    uint16_t *copy;
+} ck_copy_weights_arguments;
+void ck_copy_weights(const ck_copy_weights_arguments *arguments);
+
+/// A row-major matrix as bfloat16 in such blocks of `block` rows by 16 columns, those of two columns side by
+/// side: [rows / block][columns / 16][8][block][2]; turned, of `block` columns by 16 rows. What reaches
+/// beyond the matrix becomes 0.
+typedef struct {
+    size_t rows;
+    size_t columns;
+    /// 16, 32 or 64.
+    size_t block;
+    int32_t is_turned;
+    const float *weights;
+    uint16_t *copy;
+} ck_pack_weights_arguments;
+void ck_pack_weights(const ck_pack_weights_arguments *arguments);

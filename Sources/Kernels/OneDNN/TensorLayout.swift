@@ -76,6 +76,23 @@ public struct TensorLayout: Equatable {
         try TensorLayout(extents, element, dnnl_format_tag_any)
     }
 
+    /// The weights of a product in blocks of 16 inputs by 16, 32 or 64 `outputs`.
+    ///
+    /// A block's outputs lie side by side; of bfloat16 those of two inputs do together. `extents` are outputs
+    /// and inputs.
+    static func weightBlocks(
+        _ extents: [Int], outputs: Int, element: ElementType = .float32
+    ) throws(KernelError) -> TensorLayout {
+        let isWhole = element == .float32
+        let tag =
+            switch outputs {
+            case 16: isWhole ? dnnl_AB16b16a : dnnl_AB8b16a2b
+            case 32: isWhole ? dnnl_AB16b32a : dnnl_AB8b32a2b
+            default: isWhole ? dnnl_AB16b64a : dnnl_AB8b64a2b
+            }
+        return try TensorLayout(extents, element, tag)
+    }
+
     /// The same elements of a matrix with its two axes exchanged.
     func transposed() throws(KernelError) -> TensorLayout {
         var (created, given) = (dnnl_memory_desc_t(), descriptor)
