@@ -57,6 +57,8 @@ final class JobRunner: JobExecutor {
         let task = TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: request.seed,
             start: request.base.map { StoredWeights(path: folder.absolute($0.path), sha256: $0.sha256) })
+        // What decoding took must not add to what the arena takes.
+        Heap.trim()
         let trainer = try prepare(task, claim, sink)
         sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
         if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {
