@@ -248,7 +248,8 @@ One training step (forward, loss, backward, update) of the same network, in Vint
     out += ["", "## Memory", ""] + memory_table(lines)
     out += ["", "Peak resident memory of the whole process: for PyTorch the interpreter and its libraries, about "
             "300 MiB, are part of it, as they are part of running it. Planned is what the process holds before "
-            "the arena is mapped, and the arena and the batch, whose sizes are known then.", ""]
+            "the arena is mapped, and the arena, the batch, and the code that a first step brings in, whose sizes are "
+            "known then.", ""]
     out += ["## Start and size", ""] + start_table(lines)
     out += ["", "## Where our time goes", "", "By `vintner profile`, which times every call where it stands in the "
             "step. More than the memory's rate is the caches'.", "", "float32", ""] + profile_table(lines, "fp32")

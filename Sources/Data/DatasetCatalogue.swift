@@ -57,6 +57,12 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
+    /// Bytes that `load` takes while it decodes, beside what stays of the dataset; an upper bound.
+    public func decodingByteCount(_ nameOrID: String) throws(DataError) -> Int {
+        let entry = try entry(nameOrID)
+        return try DatasetFiles(in: entry.folder, of: entry.info.kind).decodingByteCount(entry.info)
+    }
+
     /// Decodes a dataset on a thread of its own, so that the caller can plan meanwhile.
     public func startLoading(_ nameOrID: String) throws(DataError) -> PendingDataset {
         let pending = PendingDataset()

@@ -64,6 +64,19 @@ enum DatasetFiles {
         }
     }
 
+    /// Bytes that decoding takes while it lasts, beside what stays of the dataset; an upper bound.
+    func decodingByteCount(_ info: DatasetInfo) -> Int {
+        // The files are read whole, and what is cut out of them lies beside them until it has become numbers.
+        let files = paths.reduce(0) {
+            $0 + Int(Folder.status(of: $1.path, followingLinks: true)?.byteCount ?? 0)
+        }
+        switch info.kind {
+        case .images: return 0
+        case .text: return 2 * files
+        case .sequences(let sequences): return 2 * files + sequences.decodingByteCount(info.counts)
+        }
+    }
+
     /// The first file, whose age is the dataset's.
     var first: String? { paths.first?.path }
 

@@ -55,15 +55,18 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// `element` is what activations, their gradients and the weights that are read are stored as. Biases and the
 /// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
 /// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
+/// `slices` cut the batch of Winograd's algorithm; nil chooses their number by its scratch.
 public enum Convolution {
     /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
-        on engine: DNNEngine
+        slices: Int? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         let isReading = fusing.contains(.addToDestination)
-        return try choose(shape, element, isReading ? .direct : algorithm) { how throws(KernelError) in
+        let cut = Cut(0, shape.hasBias ? 3 : 2, slices ?? WinogradSlicing.forward.count(for: shape))
+        return try choose(shape, element, isReading ? .direct : algorithm, cut) {
+            how, shape throws(KernelError) in
             if how == .depthwise {
                 return try DepthwiseConvolution.forward(shape, element, weights: weights, fusing: fusing)
             }
@@ -78,9 +81,10 @@ public enum Convolution {
     /// The gradient of the input from that of the output.
     public static func backwardData(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
+        algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
-        try choose(shape, element, algorithm) { how throws(KernelError) in
+        let cut = Cut(2, 0, slices ?? WinogradSlicing.backwardData.count(for: shape))
+        return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in
             if how == .depthwise {
                 return try DepthwiseConvolution.backwardData(shape, element, weights: weights)
             }
@@ -106,9 +110,10 @@ public enum Convolution {
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
+        algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
-        try choose(shape, element, algorithm) { how throws(KernelError) in
+        let cut = Cut(0, 1, slices ?? WinogradSlicing.backwardWeights.count(for: shape))
+        return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in
             if how == .depthwise {
                 return try DepthwiseConvolution.backwardWeights(shape, element, weights: weights)
             }
@@ -135,13 +140,49 @@ public enum Convolution {
     /// A suggested algorithm may not be there: for an operation fused behind it, for weights in another
     /// layout, or, Winograd's, on a processor without AVX-512. The direct one does all of it.
     private static func choose(
-        _ shape: ConvolutionShape, _ element: ElementType, _ algorithm: ConvolutionAlgorithm?,
-        _ make: (ConvolutionAlgorithm) throws(KernelError) -> any LayerKernel
+        _ shape: ConvolutionShape, _ element: ElementType, _ algorithm: ConvolutionAlgorithm?, _ cut: Cut,
+        _ make: Maker
     ) throws(KernelError) -> any LayerKernel {
-        if let algorithm { return try make(algorithm) }
+        if let algorithm { return try sliced(shape, element, algorithm, cut, make) }
         let suggested = ConvolutionAlgorithm.suggested(for: shape, element)
-        if suggested != .direct, let kernel = try? make(suggested) { return kernel }
-        return try make(.direct)
+        if suggested != .direct, let kernel = try? sliced(shape, element, suggested, cut, make) {
+            return kernel
+        }
+        return try make(.direct, shape)
+    }
+
+    private typealias Maker = (ConvolutionAlgorithm, ConvolutionShape) throws(KernelError) -> any LayerKernel
+
+    /// Which operands a slice of the batch has a part of, and how many slices there are.
+    private struct Cut {
+        let source: Int
+        let destination: Int
+        let slices: Int
+
+        init(_ source: Int, _ destination: Int, _ slices: Int) {
+            (self.source, self.destination, self.slices) = (source, destination, slices)
+        }
+    }
+
+    /// Makes a pass over the whole batch, or over slices of it where Winograd's scratch would be large.
+    private static func sliced(
+        _ shape: ConvolutionShape, _ element: ElementType, _ algorithm: ConvolutionAlgorithm, _ cut: Cut,
+        _ make: Maker
+    ) throws(KernelError) -> any LayerKernel {
+        guard algorithm == .winograd else { return try make(algorithm, shape) }
+        let count = min(cut.slices, shape.batch)
+        guard count > 1 else { return try make(algorithm, shape) }
+        var slices: [any LayerKernel] = []
+        for index in 0..<count {
+            var part = shape
+            part.batch = shape.batch * (index + 1) / count - shape.batch * index / count
+            slices.append(try make(algorithm, part))
+        }
+        let whole = [
+            cut.source: try shape.sourceLayout(element),
+            cut.destination: try shape.destinationLayout(element),
+        ]
+        return try SlicedConvolution(slices, whole: whole)
     }
 
     private static func forwardDescriptor(

@@ -53,3 +53,39 @@ public enum ConvolutionAlgorithm: Sendable {
         ]
     }
 }
+
+/// Into how many slices Winograd's algorithm cuts a batch.
+///
+/// Each slice transforms the weights anew, which costs forward pass and data gradient of many channels much;
+/// the weight gradient gains where a slice's transforms stay in the cache. In ms for 1, 2, 4 and 8 slices,
+/// batch 64, two threads, copies and sums included:
+/// - 32 -> 64 at 32x32: forward 3.7, 3.3, 3.4, 3.6; data 4.8, 4.3, 4.2, 4.3; weights 5.5, 4.9, 4.8, 5.0.
+/// - 128 -> 128 at 16x16: forward 5.7, 5.6, 5.9, 6.1; data 5.8, 7.2, 7.2, 7.3; weights 8.3, 7.5, 6.5, 5.9.
+/// - 256 -> 256 at 8x8: forward 3.9, 5.2, 7.3, 9.3; data 4.1, 5.7, 6.9, 10.1; weights 5.3, 5.7, 6.0, 7.1.
+struct WinogradSlicing {
+    /// The most that a slice should take beside the transformed weights.
+    let byteCountMax: Int
+    /// The fewest tiles of a slice: fewer do not fill a product's blocks.
+    let tilesMin: Int
+
+    static let forward = WinogradSlicing(byteCountMax: 64_000_000, tilesMin: 128)
+    static let backwardData = forward
+    /// The last layer's 0.7 ms are worth 18 MB: it is the step that needs most memory.
+    static let backwardWeights = WinogradSlicing(byteCountMax: 12_000_000, tilesMin: 64)
+
+    /// A power of two.
+    func count(for shape: ConvolutionShape) -> Int {
+        // 36 numbers for a tile of each channel before and after the product, and a blocked copy of each
+        // sample and its output.
+        let tiles = ((shape.outHeight + 3) / 4) * ((shape.outWidth + 3) / 4)
+        let numbers =
+            36 * tiles * (shape.inChannels + shape.outChannels)
+            + shape.inChannels * shape.inHeight * shape.inWidth
+            + shape.outChannels * shape.outHeight * shape.outWidth
+        var count = 1
+        while shape.batch / count * numbers * MemoryLayout<Float>.stride > byteCountMax,
+            shape.batch / (2 * count) * tiles >= tilesMin
+        { count *= 2 }
+        return count
+    }
+}

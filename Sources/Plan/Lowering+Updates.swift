@@ -85,23 +85,31 @@ extension Lowering {
         return kept
     }
 
-    /// Computes a linear layer's gradients and updates its parameters by them in one call, where nothing else
-    /// needs the gradients; false where something does, or there is no such kernel for the layer.
-    mutating func updateByGradient(
-        _ node: Graph.Node, _ gradient: BufferID, weight: Graph.ParameterID, bias: Graph.ParameterID?
-    ) -> Bool {
+    /// What computes a linear layer's gradients and updates its parameters by them in one call, where nothing
+    /// else needs the gradients; nil where something does, or there is no such kernel for the layer.
+    func gradientUpdate(
+        _ node: Graph.Node, weight: Graph.ParameterID, bias: Graph.ParameterID?
+    ) -> (any PreparedKernel)? {
         guard options.fuses, case .linear(let hasBias) = node.operation,
             case .training(_, let optimizer) = mode, !optimizer.keepsGradients,
             isOnlyGradient(of: weight), bias.map({ isOnlyGradient(of: $0) || !graph[$0].isTrained }) ?? true
-        else { return false }
+        else { return nil }
         let trainedBias = bias.flatMap { graph[$0].isTrained ? $0 : nil }
-        let kernel = LinearGradient.update(
+        return LinearGradient.update(
             shapes.innerProduct(hasBias: hasBias, node), options.precision, weights: store[weight].layout,
             by: .init(
                 optimizer.rule, weightDecay: optimizer.decay(of: graph[weight]),
                 biasDecay: trainedBias.map { optimizer.decay(of: graph[$0]) },
                 averagingDecay: optimizer.averageDecay, copies: store[weight].copy != nil))
-        guard let kernel else { return false }
+    }
+
+    /// Runs what `gradientUpdate` found; to be called once nothing needs the weights any more.
+    mutating func update(
+        by kernel: any PreparedKernel, _ node: Graph.Node, _ gradient: BufferID, weight: Graph.ParameterID,
+        bias: Graph.ParameterID?
+    ) {
+        guard case .training(_, let optimizer) = mode else { return }
+        let trainedBias = bias.flatMap { graph[$0].isTrained ? $0 : nil }
         var operands = [state, activation(node.inputs[0]), gradient]
         for id in [weight, trainedBias].compactMap(\.self) {
             operands += [parameterBuffer(id)] + kept(id, optimizer)
@@ -109,7 +117,6 @@ extension Lowering {
         }
         if let copy = store[weight].copy { operands.append(copyBuffer(weight, copy.slot)) }
         emit("\(node.name) backward weights + update", kernel, operands, macs: batch * node.macs)
-        return true
     }
 
     /// Whether the node being lowered alone brings a parameter's gradient.

@@ -74,37 +74,61 @@ extension Lowering {
         _ node: Graph.Node, _ gradient: BufferID, _ needsInput: Bool
     ) throws(PlanError) -> BufferID? {
         guard let weight = graph.weight(of: node) else { return nil }
-        var outgoing: BufferID?
-        // Before the weights change.
-        if needsInput {
-            let primitive = try preferringStored(weight) { layout throws(KernelError) in
-                try shapes.backwardData(node, weights: layout, on: engine)
-            }
-            let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) backward data")
-            let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
-            emit(
-                "\(node.name) backward data", primitive, [gradient, weights, result],
-                macs: batch * node.macs)
-            outgoing = result
-        }
         let bias = graph.parameter(.bias, of: node)
-        guard graph[weight].isTrained || bias.map({ graph[$0].isTrained }) == true else { return outgoing }
-        if updateByGradient(node, gradient, weight: weight, bias: bias) { return outgoing }
+        let isTrained = graph[weight].isTrained || bias.map { graph[$0].isTrained } == true
+        if let update = gradientUpdate(node, weight: weight, bias: bias) {
+            let outgoing = needsInput ? try backwardData(node, weight, gradient) : nil
+            self.update(by: update, node, gradient, weight: weight, bias: bias)
+            return outgoing
+        }
+        // Behind the weight gradient nobody needs the input, whose gradient can take its place: unless the
+        // weight gradient, which then waits for the update, is the larger of the two.
+        let input = node.inputs[0]
+        let isInputLarger = count(input) * element(input).byteCount > store[weight].layout.byteCount
+        var gradients: WeightGradients?
+        if isTrained, isInputLarger { gradients = try backwardWeights(node, weight, bias, gradient) }
+        // Before the weights change.
+        let outgoing = needsInput ? try backwardData(node, weight, gradient) : nil
+        if isTrained, !isInputLarger { gradients = try backwardWeights(node, weight, bias, gradient) }
+        if let gradients { try finish(weight, gradients.weight, gradients.layout) }
+        if let bias, let buffer = gradients?.bias { try finish(bias, buffer, store[bias].layout) }
+        return outgoing
+    }
+
+    private struct WeightGradients {
+        let weight: BufferID
+        let layout: TensorLayout
+        var bias: BufferID?
+    }
+
+    private mutating func backwardData(
+        _ node: Graph.Node, _ weight: Graph.ParameterID, _ gradient: BufferID
+    ) throws(PlanError) -> BufferID {
+        let primitive = try preferringStored(weight) { layout throws(KernelError) in
+            try shapes.backwardData(node, weights: layout, on: engine)
+        }
+        let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) backward data")
+        let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
+        emit("\(node.name) backward data", primitive, [gradient, weights, result], macs: batch * node.macs)
+        return result
+    }
+
+    private mutating func backwardWeights(
+        _ node: Graph.Node, _ weight: Graph.ParameterID, _ bias: Graph.ParameterID?, _ gradient: BufferID
+    ) throws(PlanError) -> WeightGradients {
         let primitive = try preferringStored(weight, asFloats: true) { layout throws(KernelError) in
             try shapes.backwardWeights(node, weights: layout, on: engine)
         }
-        let weightGradient = addBuffer("\(graph[weight].name) gradient")
-        var operands = [activation(node.inputs[0]), gradient, weightGradient]
-        var biasGradient: BufferID?
+        var found = WeightGradients(
+            weight: addBuffer("\(graph[weight].name) gradient"), layout: primitive.layouts[2])
+        var operands = [activation(node.inputs[0]), gradient, found.weight]
         if let bias {
             let buffer = addBuffer("\(graph[bias].name) gradient")
             operands.append(buffer)
-            biasGradient = buffer
+            found.bias = buffer
         }
         emit("\(node.name) backward weights", primitive, operands, macs: batch * node.macs)
-        try finish(weight, weightGradient, primitive.layouts[2])
-        if let bias, let biasGradient { try finish(bias, biasGradient, store[bias].layout) }
-        return outgoing
+        return found
     }
 
     /// The weights in the layout that a primitive takes: the parameter itself, or a reordered copy.

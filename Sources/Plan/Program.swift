@@ -95,6 +95,11 @@ public final class Program {
     /// Bytes of all plans' tables, which lie beside the arena.
     public var constantByteCount: Int { allPlans.reduce(0) { $0 + $1.constantByteCount } }
 
+    /// Bytes of code that the first run brings into memory, unless another program's has.
+    public var codeByteCount: Int {
+        EngineCode.byteCount(of: allPlans.flatMap { $0.steps.map(\.kernel.implementation) })
+    }
+
     /// Bytes that reading or writing a parameter takes beside the arena: the largest in PyTorch's order,
     /// twice in the arena of its reordering, and as result, for each of at most two reorderings.
     public var conversionByteCount: Int { 5 * (store.entries.map(\.layout.byteCount).max() ?? 0) }

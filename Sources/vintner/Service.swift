@@ -26,8 +26,6 @@ final class Service: Sendable {
 
     /// A job that took the process down this often is not tried again.
     static let crashLimit = 2
-    /// The part of the jobs' memory that predictions may take beside it.
-    static let predictionShare = 8
     static let systemDatasets = "/usr/share/datasets"
 
     /// Opens the data folder, takes back what an earlier process left, and starts the workers.
@@ -78,8 +76,7 @@ final class Service: Sendable {
         pool = WorkerPool(
             workers, jobs: repository, executor: runner, hub: hub, time: time)
         predictions = PredictionService(
-            folder: folder, byteCountMax: configuration.budget.memoryBytes / Self.predictionShare, time: time,
-            log: log)
+            folder: folder, byteCountMax: configuration.predictionByteCount, time: time, log: log)
         jobs = JobService(
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),

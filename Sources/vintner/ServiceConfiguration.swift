@@ -38,19 +38,26 @@ struct ServiceConfiguration: Sendable {
 
     let folder: DataFolder
     let workers: Int
+    /// What all jobs together may take.
     let budget: Budget
+    /// What all models loaded for predictions may take: a part of the memory that jobs do without.
+    let predictionByteCount: Int
     let host: HostFacts
 
     /// Memory that is left to the rest of the machine when the budget is chosen.
     private static let memoryShare = 0.8
+    /// The part of the budget that is kept for predictions.
+    private static let predictionShare = 8
 
-    init(data: String, workers: Amount, threads: Amount, memory: Amount) {
+    init(
+        data: String, workers: Amount, threads: Amount, memory: Amount, answersPredictions: Bool = true
+    ) {
         host = HostFacts()
         let cores = threads.resolved(host.usableCores)
         folder = DataFolder(path: data)
-        budget = Budget(
-            threads: cores,
-            memoryBytes: memory.resolved(Int(Double(host.usableMemoryBytes) * Self.memoryShare)))
+        let bytes = memory.resolved(Int(Double(host.usableMemoryBytes) * Self.memoryShare))
+        predictionByteCount = answersPredictions ? bytes / Self.predictionShare : 0
+        budget = Budget(threads: cores, memoryBytes: bytes - predictionByteCount)
         // Jobs hold cores and memory, so that more workers than cores would only wait.
         self.workers = workers.resolved(cores)
     }

@@ -12,8 +12,11 @@ struct WinogradTests {
         .of(batch: 2, 48, (10, 6), to: 33, padding: (0, 0), hasBias: false),
     ]
 
-    @Test("agree with double precision in every pass, again and on other threads", arguments: shapes)
-    func passes(shape: ConvolutionShape) throws {
+    // Batches of 4, 3 and 2: even slices, uneven ones, and more asked for than there are samples.
+    @Test(
+        "agree with double precision in every pass and in slices of the batch, again and on other threads",
+        arguments: shapes, 1...3)
+    func passes(shape: ConvolutionShape, slices: Int) throws {
         let reference = ConvolutionReference(shape: shape)
         let input = randomFloats(reference.inputCount, seed: 1)
         let weight = randomFloats(reference.weightCount, seed: 2)
@@ -31,7 +34,7 @@ struct WinogradTests {
         let terms = [reference.terms.output, reference.terms.input, reference.terms.weight]
         for threads in 1...3 {
             ThreadTeam.use(threads)
-            let found = try Self.run(shape, input, weight, gradient, bias)
+            let found = try Self.run(shape, slices, input, weight, gradient, bias)
             for pass in 0..<3 {
                 // The direct bound 4 √K ε Σ|terms|, of the largest sum since a tile mixes its values;
                 // the transforms amplify by a few times, the bound has more than that to spare.
@@ -39,18 +42,21 @@ struct WinogradTests {
                 expectClose(
                     found[pass], expected[pass].map { Float($0) }, within: bound, "pass \(pass), \(threads)")
             }
-            #expect(try Self.run(shape, input, weight, gradient, bias) == found, "a second run differs")
+            #expect(
+                try Self.run(shape, slices, input, weight, gradient, bias) == found, "a second run differs")
         }
     }
 
     /// Output, input gradient and weight gradient in PyTorch's order, from one plain set of weights.
     private static func run(
-        _ shape: ConvolutionShape, _ input: [Float], _ weight: [Float], _ gradient: [Float], _ bias: [Float]?
+        _ shape: ConvolutionShape, _ slices: Int, _ input: [Float], _ weight: [Float], _ gradient: [Float],
+        _ bias: [Float]?
     ) throws -> [[Float]] {
         let engine = try DNNEngine()
         let plain = try TensorLayout.rowMajor(shape.weightExtents)
-        let forward = try Convolution.forward(shape, algorithm: .winograd, on: engine)
+        let forward = try Convolution.forward(shape, algorithm: .winograd, slices: slices, on: engine)
         #expect(forward.implementation.contains("wino"))
+        #expect(forward.implementation.contains("slices") == (slices > 1))
         let packed = try Reorder.convert(weight, from: plain, to: forward.layouts[1], on: engine)
         #expect(
             try Reorder.convert(packed, from: forward.layouts[1], to: plain, on: engine) == weight,
@@ -58,10 +64,10 @@ struct WinogradTests {
         let biasGiven = bias.map { [Given.floats($0)] } ?? []
         let ahead = try KernelRun(forward, [.floats(input), .floats(packed)] + biasGiven)
         let backwardData = try Convolution.backwardData(
-            shape, weights: forward.layouts[1], algorithm: .winograd, on: engine)
+            shape, weights: forward.layouts[1], algorithm: .winograd, slices: slices, on: engine)
         let data = try KernelRun(backwardData, [.floats(gradient), .floats(packed)])
         let backwardWeights = try Convolution.backwardWeights(
-            shape, weights: forward.layouts[1], algorithm: .winograd, on: engine)
+            shape, weights: forward.layouts[1], algorithm: .winograd, slices: slices, on: engine)
         let back = try KernelRun(backwardWeights, [.floats(input), .floats(gradient)])
         if bias != nil {
             let sums = ConvolutionReference(shape: shape).biasGradient(gradient)
@@ -95,6 +101,25 @@ struct WinogradTests {
         narrow = wide
         narrow.batch = 1
         #expect(!isWinograd(try Convolution.forward(narrow, on: engine)))
+    }
+
+    @Test("take a batch in slices where their scratch would be large")
+    func slices() throws {
+        let engine = try DNNEngine()
+        let large = ConvolutionShape.of(batch: 64, 32, (32, 32), to: 64, padding: (1, 1))
+        func scratch(_ slices: Int?) throws -> [Int] {
+            let passes = [
+                try Convolution.forward(large, slices: slices, on: engine),
+                try Convolution.backwardData(large, slices: slices, on: engine),
+                try Convolution.backwardWeights(large, slices: slices, on: engine),
+            ]
+            return passes.map { pass in pass.scratchpad.map { pass.operands[$0].byteCount } ?? 0 }
+        }
+        // Half of the copies of 32 + 64 channels of 64 images is saved at least.
+        let saved = 32 * (32 + 64) * 32 * 32 * 4
+        for (chosen, whole) in zip(try scratch(nil), try scratch(1)) { #expect(chosen <= whole - saved) }
+        let small = ConvolutionShape.of(batch: 64, 64, (8, 8), to: 64, padding: (1, 1))
+        #expect(try !Convolution.forward(small, on: engine).implementation.contains("slices"))
     }
 
     @Test("run what is fused behind them", arguments: PostOperationTests.operations)

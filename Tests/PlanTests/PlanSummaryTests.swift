@@ -24,6 +24,15 @@ import Testing
             ModelSpec(input: Shape([1, 6, 5]), layers: layers).graph, options, on: DNNEngine())
     }
 
+    @Test("the code that its first run brings in is counted where it runs anything")
+    func code() throws {
+        let program = try Self.program(OptimizerOptions(.sgd(momentum: 0, nesterov: false)))
+        let names = program.stepPlans([6]).flatMap { $0.overview.steps.map(\.kernel) }
+        #expect(program.codeByteCount == EngineCode.byteCount(of: names) && program.codeByteCount > 0)
+        #expect(EngineCode.byteCount(of: [String]()) == 0)
+        #expect(EngineCode.byteCount(of: names + ["x64:gemm:jit"]) > program.codeByteCount)
+    }
+
     @Test("its sums are the plan's, and its memory ends where the plan does", arguments: [nil, 1.0])
     func sums(clip: Double?) throws {
         let optimizer = OptimizerOptions(.sgd(momentum: 0.9, nesterov: false), clipNorm: clip)

@@ -1,6 +1,7 @@
 import Files
 import Foundation
 import JSON
+import Jobs
 import Testing
 
 @testable import vintner
@@ -22,6 +23,18 @@ import Testing
         #expect(
             ProgressLine.text(["state": "queued", "waiting_for": ["message": "two cores"]])
                 == "queued  two cores")
+    }
+
+    @Test("divide the memory between jobs and predictions, and give all of it to a job that runs alone")
+    func memory() {
+        func configuration(_ answersPredictions: Bool) -> ServiceConfiguration {
+            ServiceConfiguration(
+                data: "", workers: .value(1), threads: .value(1), memory: .value(1000),
+                answersPredictions: answersPredictions)
+        }
+        let (service, alone) = (configuration(true), configuration(false))
+        #expect(service.budget.memoryBytes == 875 && service.predictionByteCount == 125)
+        #expect(alone.budget.memoryBytes == 1000 && alone.predictionByteCount == 0)
     }
 
     @Test("write durations as people read them", arguments: [(9.4, "0:09"), (3723, "1:02:03"), (-5, "0:00")])

@@ -27,9 +27,11 @@ import Training
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }
 
-    private func resolve(_ dataset: String, _ model: JSONValue) throws -> ResolvedJob {
+    private func resolve(
+        _ dataset: String, _ model: JSONValue, memory: Int = 1 << 30
+    ) throws -> ResolvedJob {
         let resolver = SpecResolver(
-            catalogue: catalogue, budget: Budget(threads: 1, memoryBytes: 1 << 30),
+            catalogue: catalogue, budget: Budget(threads: 1, memoryBytes: memory),
             limits: MachineLimits())
         return try resolver.resolve(["type": "train", "dataset": .string(dataset), "model": model])
     }
@@ -63,6 +65,25 @@ import Training
         // Four words, padding and the unknown one.
         #expect(layers.first?["vocabulary"]?.intValue == 6)
         #expect(layers.last?["out_features"]?.intValue == 2)
+    }
+
+    @Test("counts what decoding a large table takes, and is refused where that is too much")
+    func decoding() throws {
+        let rows = 50_000
+        let table = "text,label\n" + String(repeating: "a,x\nb,y\n", count: rows / 2)
+        try AtomicFile.write(table, to: folder + "/large.csv")
+        _ = try catalogue.add(
+            "large", from: folder + "/large.csv", as: .csv(.init(unit: .word)), id: "dst_3", now: 0)
+        let job = try resolve("large", preset("bert"))
+        // Of each row: the arrays of its texts, of its one text and of its labels, none below 40 bytes.
+        #expect(job.memoryBytes > rows * 120)
+        let bound = try catalogue.decodingByteCount("large")
+        #expect(job.memoryBytes >= bound + (try catalogue.info("large").byteCount))
+        let refusal = try #require(throws: InvalidInput.self) {
+            try resolve("large", preset("bert"), memory: bound)
+        }
+        let found = refusal.violations.first
+        #expect(found?.code == "insufficient_memory" && found?.pointer == "/dataset")
     }
 
     @Test("is refused where the text is shorter than the context")

@@ -139,7 +139,7 @@ internal import Tensor
     }
 
     /// The next offset at which a part of the scratchpad may begin.
-    private static func aligned(_ byteCount: Int) -> Int {
+    static func aligned(_ byteCount: Int) -> Int {
         (byteCount + Arena.alignment - 1) / Arena.alignment * Arena.alignment
     }
 }

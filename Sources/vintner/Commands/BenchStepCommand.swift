@@ -60,6 +60,8 @@ struct BenchStepCommand: ParsableCommand {
                 of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
             try program.write(values, to: id)
         }
+        // What drawing the parameters took is no part of a step.
+        Heap.trim()
         let data = try BenchBatch(spec.graph, batch: batch, loss: loss.kind)
         try plan.bindBatch(input: data.input, target: data.target, in: data.arena)
         var state = StepState(
@@ -76,7 +78,7 @@ struct BenchStepCommand: ParsableCommand {
             durations.append(Double(time.monotonicNanoseconds() - begin) * 1e-6)
         }
         durations.sort()
-        let planned = before + Int64(program.byteCount + data.target.end)
+        let planned = before + Int64(program.byteCount + data.target.end + program.codeByteCount)
         report(durations, firstStep, plan, spec.graph, planned)
     }
 

@@ -34,7 +34,9 @@ struct RunCommand: ParsableCommand {
         let job: Job
         do {
             service = try Service(
-                ServiceConfiguration(data: folder, workers: .value(1), threads: threads, memory: memory),
+                ServiceConfiguration(
+                    data: folder, workers: .value(1), threads: threads, memory: memory,
+                    answersPredictions: false),
                 log: JSONLog.logger(.warning))
             job = try submit(body, to: service)
         } catch let code as ExitCode {

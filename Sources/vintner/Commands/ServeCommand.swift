@@ -22,7 +22,10 @@ struct ServeCommand: ParsableCommand {
     var workers = ServiceConfiguration.Amount.automatic
     @Option(help: "Cores that all jobs share, or auto: those this process may use.")
     var threads = ServiceConfiguration.Amount.automatic
-    @Option(help: "Bytes that all jobs share (K, M and G are understood), or auto: 80 % of the memory.")
+    @Option(
+        help:
+            "Bytes to use, an eighth for predictions (K, M and G are understood); auto: 80 % of the memory."
+    )
     var memory = ServiceConfiguration.Amount.automatic
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false

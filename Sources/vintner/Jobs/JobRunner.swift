@@ -59,6 +59,8 @@ final class JobRunner: JobExecutor {
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let task = try self.task(request, dataset)
+        // What decoding took must not add to what the arena takes.
+        Heap.trim()
         let trainer = try prepare(task, claim, sink)
         sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
         if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {

@@ -103,8 +103,11 @@ struct SpecResolver: JobSpecResolver {
         return (seconds, EnergyModel(threads: request.threads).joules(busySeconds: busy, seconds: seconds))
     }
 
-    /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset; and
-    /// the plans of a training step, unless the weights alone are too large.
+    /// Bytes that the job will hold: its arena, what storing it takes, its batches, its decoded dataset, code
+    /// that its first step brings in; and the plans of a training step, unless the weights alone are too
+    /// large.
+    ///
+    /// The dataset is decoded before the arena is mapped: what that takes counts where it is more.
     private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let options = TrainingTask.programOptions(request.dataset, request.model, request.options)
         let (arena, plans): (Int, [PlanSummary])
@@ -115,11 +118,18 @@ struct SpecResolver: JobSpecResolver {
         }
         let inputs = TrainingTask.inputByteCount(request.dataset, request.model, request.options)
         let (sum, overflow) = arena.addingReportingOverflow(inputs ?? .max)
-        let (total, overflowed) = sum.addingReportingOverflow(request.dataset.byteCount)
+        let (total, overflowed) = max(sum, try decodingByteCount(request)).addingReportingOverflow(
+            request.dataset.byteCount)
         guard !overflow, !overflowed else {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: PlanError.tooLarge.description)
         }
         return (total, plans)
+    }
+
+    private func decodingByteCount(_ request: JobRequest) throws(InvalidInput) -> Int {
+        do { return try catalogue.decodingByteCount(request.dataset.id) } catch {
+            throw InvalidInput(pointer: "/dataset", code: "dataset_unusable", detail: error.description)
+        }
     }
 
     private func plan(
@@ -135,7 +145,7 @@ struct SpecResolver: JobSpecResolver {
         // A sweep over learning rates copies what it changes; storing a parameter copies that.
         let copies = request.options.findsLearningRate ? program.store.byteCount : 0
         let (sum, overflow) = program.byteCount.addingReportingOverflow(
-            max(copies, program.conversionByteCount) + program.constantByteCount)
+            max(copies, program.conversionByteCount) + program.constantByteCount + program.codeByteCount)
         guard !overflow else { throw .tooLarge }
         return (sum, program.stepPlans(request.parts).map(\.overview))
     }
@@ -147,6 +157,15 @@ struct SpecResolver: JobSpecResolver {
                 detail: "the job needs \(needed) bytes, its limit is \(most)")
         }
         guard needed > budget.memoryBytes else { return }
+        let (dataset, overflow) = try decodingByteCount(request).addingReportingOverflow(
+            request.dataset.byteCount)
+        guard !overflow, dataset <= budget.memoryBytes else {
+            throw InvalidInput(
+                pointer: "/dataset", code: "insufficient_memory",
+                detail:
+                    "decoding the dataset may need \(overflow ? Int.max : dataset) bytes; "
+                    + "the service may use \(budget.memoryBytes)")
+        }
         // Is it the batch that is too large, or the model?
         var smallest = request
         smallest.options.batchSize = 1
