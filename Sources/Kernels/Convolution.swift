@@ -55,13 +55,26 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// `element` is what activations, their gradients and the weights that are read are stored as. Biases and the
 /// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
 /// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
+///
+/// `normalizing` is for those that `normalizes` covers: the source is the input of a batch normalisation, whose
+/// output, behind that activation, is what is convolved. It is an operand more, the coefficients that
+/// `FusedBatchNorm.statistics` leaves, in front of the scratchpad.
 public enum Convolution {
+    /// Whether all passes can normalise what they read: where our depthwise kernels are chosen.
+    public static func normalizes(_ shape: ConvolutionShape, fusing: [PostOperation] = []) -> Bool {
+        DepthwiseConvolution.covers(shape, fusing: fusing)
+    }
+
     /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
-        on engine: DNNEngine
+        normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if let norm {
+            return try DepthwiseConvolution.forward(
+                shape, element, weights: weights, fusing: fusing, normalizing: norm)
+        }
         let isReading = fusing.contains(.addToDestination)
         return try choose(shape, element, isReading ? .direct : algorithm) { how throws(KernelError) in
             if how == .depthwise {
@@ -106,9 +119,14 @@ public enum Convolution {
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        algorithm: ConvolutionAlgorithm? = nil, on engine: DNNEngine
+        algorithm: ConvolutionAlgorithm? = nil, normalizing norm: FusedBatchNorm.Activation? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
-        try choose(shape, element, algorithm) { how throws(KernelError) in
+        if let norm {
+            return try DepthwiseConvolution.backwardWeights(
+                shape, element, weights: weights, normalizing: norm)
+        }
+        return try choose(shape, element, algorithm) { how throws(KernelError) in
             if how == .depthwise {
                 return try DepthwiseConvolution.backwardWeights(shape, element, weights: weights)
             }

@@ -7,23 +7,29 @@ extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
         guard let weight = graph.weight(of: node) else { return }
         let tail = tail(behind: node)
+        let norm = deferredNorms[node.inputs[0]]
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.forward(
-                node, weights: layout, fusing: tail.operations, training: mode.isTraining, on: engine)
+                node, weights: layout, fusing: tail.operations, training: mode.isTraining,
+                normalizing: norm?.activation, on: engine)
         }
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
         let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
-        let operands = [activation(node.inputs[0]), weights] + bias + [output]
+        let coefficients = norm.map { [$0.coefficients] } ?? []
+        let operands = [activation(node.inputs[0]), weights] + bias + [output] + coefficients
         for id in tail.nodes {
             absorbed.insert(id)
             place(graph[id].output, in: output)
         }
-        let names = [node.name] + tail.nodes.map { graph[$0].name }
+        let names = [norm?.name, node.name].compactMap(\.self) + tail.nodes.map { graph[$0].name }
         emit(
             "\(names.joined(separator: " + ")) forward", primitive, operands, macs: batch * node.macs)
     }
+
+    /// What a convolution or product does behind its own result.
+    func postOperations(behind node: Graph.Node) -> [PostOperation] { tail(behind: node).operations }
 
     /// What runs inside a product or convolution: a sum, an activation, both.
     private struct Tail {
@@ -89,8 +95,9 @@ extension Lowering {
         }
         let bias = graph.parameter(.bias, of: node)
         guard graph[weight].isTrained || bias.map({ graph[$0].isTrained }) == true else { return outgoing }
+        let norm = deferredNorms[node.inputs[0]]
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
-            try shapes.backwardWeights(node, weights: layout, on: engine)
+            try shapes.backwardWeights(node, weights: layout, normalizing: norm?.activation, on: engine)
         }
         let weightGradient = addBuffer("\(graph[weight].name) gradient")
         var operands = [activation(node.inputs[0]), gradient, weightGradient]
@@ -100,6 +107,7 @@ extension Lowering {
             operands.append(buffer)
             biasGradient = buffer
         }
+        if let norm { operands.append(norm.coefficients) }
         emit("\(node.name) backward weights", primitive, operands, macs: batch * node.macs)
         try finish(weight, weightGradient, primitive.layouts[2])
         if let bias, let biasGradient { try finish(bias, biasGradient, store[bias].layout) }

@@ -28,6 +28,8 @@ struct Lowering {
     /// What runs inside each batch normalisation, and inside which one a node runs.
     var normFusions: [Graph.NodeID: NormFusion] = [:]
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
+    /// Normalised values that are never stored: their reader makes them from what lies in their buffer.
+    var deferredNorms: [Graph.ValueID: DeferredNorm] = [:]
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     let segments: Segments

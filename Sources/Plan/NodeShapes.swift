@@ -80,7 +80,7 @@ struct NodeShapes {
 extension NodeShapes {
     func forward(
         _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation], training: Bool,
-        on engine: DNNEngine
+        normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window) where window.isPointwise:
@@ -90,7 +90,7 @@ extension NodeShapes {
         case .convolution(let window):
             try Convolution.forward(
                 convolution(window, node), element: element, weights: weights, fusing: fusing,
-                training: training, on: engine)
+                training: training, normalizing: norm, on: engine)
         case .linear(let bias):
             try InnerProduct.forward(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, fusing: fusing,
@@ -123,7 +123,8 @@ extension NodeShapes {
     }
 
     func backwardWeights(
-        _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
+        _ node: Graph.Node, weights: TensorLayout?, normalizing norm: FusedBatchNorm.Activation? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window) where window.isPointwise:
@@ -131,7 +132,7 @@ extension NodeShapes {
                 innerProduct(hasBias: window.bias, node), element: element, weights: weights, on: engine)
         case .convolution(let window):
             try Convolution.backwardWeights(
-                convolution(window, node), element: element, weights: weights, on: engine)
+                convolution(window, node), element: element, weights: weights, normalizing: norm, on: engine)
         case .linear(let bias):
             try InnerProduct.backwardWeights(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)

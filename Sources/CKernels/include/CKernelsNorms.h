@@ -88,6 +88,8 @@ typedef struct {
     float *running_variance;
     /// [parts, 2, channels]
     double *scratch;
+    /// [3, channels], of ck_batch_norm_statistics: output = (input - mean) * factor + offset, those three.
+    float *coefficients;
     float epsilon;
     float momentum;
     /// None, relu or relu6.
@@ -95,6 +97,8 @@ typedef struct {
     ck_element type;
 } ck_batch_norm_arguments;
 void ck_batch_norm_training(const ck_batch_norm_arguments *arguments);
+/// As training, but for the output: whoever reads it makes it from the input by the coefficients.
+void ck_batch_norm_statistics(const ck_batch_norm_arguments *arguments);
 void ck_batch_norm_inference(const ck_batch_norm_arguments *arguments);
 
 typedef struct {
