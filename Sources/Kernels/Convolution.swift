@@ -56,13 +56,18 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
 /// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
 ///
-/// `normalizing` is for those that `normalizes` covers: the source is the input of a batch normalisation, whose
-/// output, behind that activation, is what is convolved. It is an operand more, the coefficients that
+/// `normalizing` is for those that `normalizes` covers: the source is the input of a batch normalisation,
+/// whose output, behind that activation, is what is convolved. It is an operand more, the coefficients that
 /// `FusedBatchNorm.statistics` leaves, in front of the scratchpad.
 public enum Convolution {
     /// Whether all passes can normalise what they read: where our depthwise kernels are chosen.
     public static func normalizes(_ shape: ConvolutionShape, fusing: [PostOperation] = []) -> Bool {
         DepthwiseConvolution.covers(shape, fusing: fusing)
+    }
+
+    /// Whether adding to what lies at the destination costs no better algorithm.
+    public static func addsToDestination(_ shape: ConvolutionShape, _ element: ElementType) -> Bool {
+        ConvolutionAlgorithm.suggested(for: shape, element) == .direct
     }
 
     /// output = input * weight + bias, followed by `fusing` in the same pass.

@@ -25,8 +25,8 @@ enum DepthwiseConvolution {
         return fusing.isEmpty || fusing == [.relu] || fusing == [.relu6]
     }
 
-    /// Operands `input, weights, [bias], output`, and `coefficients, scratchpad` where the input is normalised
-    /// first.
+    /// Operands `input, weights, [bias], output`, and `coefficients, scratchpad` where the input is
+    /// normalised first.
     static func forward(
         _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, fusing: [PostOperation],
         normalizing norm: FusedBatchNorm.Activation? = nil

@@ -6,6 +6,7 @@ internal import Tensor
 extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
         guard let weight = graph.weight(of: node) else { return }
+        if let fold = foldedNorm(behind: node) { return try forwardFolded(node, fold) }
         let tail = tail(behind: node)
         let norm = deferredNorms[node.inputs[0]]
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
@@ -124,7 +125,12 @@ extension Lowering {
             try Reorder.prepare(from: store[id].layout, to: layout, on: engine)
         }
         let copy = addBuffer("\(graph[id].name) for \(label)", bytes: layout.byteCount)
-        emit("\(label) weights", reorder, [parameter, copy])
+        guard !mode.isTraining else {
+            emit("\(label) weights", reorder, [parameter, copy])
+            return copy
+        }
+        buffers[copy.index].isKept = true
+        prepare("\(label) weights", reorder, [parameter, copy])
         return copy
     }
 
@@ -145,7 +151,7 @@ extension Lowering {
 
 extension Operation {
     /// oneDNN's transposed convolution takes no post-operations.
-    fileprivate var isTransposed: Bool {
+    var isTransposed: Bool {
         if case .transposedConvolution = self { true } else { false }
     }
 

@@ -127,6 +127,28 @@ typedef struct {
 } ck_batch_norm_backward_arguments;
 void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *arguments);
 
+// ---- fold_norm.c
+
+/// folded_weights = weights * factor, folded_bias = (bias - mean) * factor + shift, with
+/// factor = scale / sqrt(variance + epsilon) for each row.
+typedef struct {
+    size_t rows;
+    size_t width;
+    /// [rows, width]
+    const float *weights;
+    /// [rows], as all that follow; NULL for zeros.
+    const float *bias;
+    const float *scale;
+    const float *shift;
+    const float *mean;
+    const float *variance;
+    /// May be `weights`.
+    float *folded_weights;
+    float *folded_bias;
+    float epsilon;
+} ck_fold_norm_arguments;
+void ck_fold_norm(const ck_fold_norm_arguments *arguments);
+
 // ---- row_norm.c
 
 /// Layer normalisation of rows, [rows, width]: output = (x - mean) / sqrt(variance + epsilon) * scale +
