@@ -47,8 +47,8 @@ CK_INLINE ck_source ck_rows_in_place(
     return source;
 }
 
-/// Normalised rows of one image: row y in row y % 3 of [3, width + 2, channels] floats, of which the columns at
-/// both ends are 0. Rows are made whole, so that memory is read in order.
+/// Normalised rows of one image: row y in row y % 3 of [3, width + 2, channels] floats, of which the columns
+/// at both ends are 0. Rows are made whole, so that memory is read in order.
 typedef struct {
     float *rows;
     /// The first row of the image that has not been normalised.

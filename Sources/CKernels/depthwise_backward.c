@@ -170,8 +170,8 @@ CK_INLINE void weights_rows(
     }
 }
 
-/// The same over normalised rows, with all channels of a row before the next: the image's sums lie in `image`,
-/// [blocks, 10, 16].
+/// The same over normalised rows, with all channels of a row before the next: the image's sums lie in
+/// `image`, [blocks, 10, 16].
 CK_INLINE void weights_normalized(
     const ck_depthwise_weights_arguments *a, float *totals, float *rows, float *image, size_t begin,
     size_t end, const size_t stride, const ck_element type) {
