@@ -129,12 +129,31 @@ static void normalize_by_running(const void *pointer, size_t part) {
     else choose_normalize_part(a, part, 0, CK_FLOAT32);
 }
 
-void ck_batch_norm_training(const ck_batch_norm_arguments *a) {
-    const size_t elements = a->rows * a->channels;
+static void take_statistics(const ck_batch_norm_arguments *a) {
     choose_centers(a);
-    ck_for_parts(moments_part, a, a->parts, elements);
+    ck_for_parts(moments_part, a, a->parts, a->rows * a->channels);
     finish_moments(a);
-    ck_for_parts_backwards(normalize_by_batch, a, a->parts, elements);
+}
+
+void ck_batch_norm_training(const ck_batch_norm_arguments *a) {
+    take_statistics(a);
+    ck_for_parts_backwards(normalize_by_batch, a, a->parts, a->rows * a->channels);
+}
+
+CK_CLONES
+static void write_coefficients(const ck_batch_norm_arguments *a) {
+    const size_t channels = a->channels;
+    const float *means = a->saved, *residues = means + channels, *deviations = residues + channels;
+    float *factors = a->coefficients + channels, *offsets = factors + channels;
+    for (size_t c = 0; c < channels; c++) {
+        a->coefficients[c] = means[c];
+        set_coefficients(factors, offsets, c, a->scale[c], a->shift[c], deviations[c], residues[c]);
+    }
+}
+
+void ck_batch_norm_statistics(const ck_batch_norm_arguments *a) {
+    take_statistics(a);
+    write_coefficients(a);
 }
 
 void ck_batch_norm_inference(const ck_batch_norm_arguments *a) {

@@ -103,8 +103,9 @@ void ck_depthwise_backward_data(const ck_depthwise_data_arguments *a) {
 
 /// Adds `tile` pixels to the sums of the nine taps and, where asked, of the bias.
 CK_INLINE void weights_tile(
-    const ck_depthwise_weights_arguments *a, ck_lanes sums[10], size_t n, size_t oy, size_t ox, size_t c,
-    const size_t stride, const int tile, const int left, const int right, const ck_element type) {
+    const ck_depthwise_weights_arguments *a, const ck_source *source, ck_lanes sums[10], size_t n, size_t oy,
+    size_t ox, size_t c, const size_t stride, const int tile, const int left, const int right,
+    const ck_element source_type, const ck_element type) {
     const ck_depthwise_shape *s = &a->shape;
     const int columns = (tile - 1) * (int)stride + 3;
     ck_lanes gradients[8];
@@ -114,17 +115,32 @@ CK_INLINE void weights_tile(
         sums[9] += gradients[t];
     }
     CK_UNROLL for (int ky = 0; ky < 3; ky++) {
-        size_t y = oy * stride + (size_t)ky - 1;
-        if (y >= s->height) continue;
-        size_t at = ((n * s->height + y) * s->width + ox * stride - 1) * s->channels + c;
+        if (source->begin[ky] == CK_OUTSIDE) continue;
+        const size_t at = source->begin[ky] + (ox * stride - 1) * source->step;
         CK_UNROLL for (int j = 0; j < columns; j++) {
             if ((left && j == 0) || (right && j == columns - 1)) continue;
             ck_lanes value;
-            ck_get_lanes(&value, a->input, at + (size_t)j * s->channels, type);
+            ck_get_lanes(&value, source->elements, at + (size_t)j * source->step, source_type);
             CK_UNROLL for (int t = 0; t < tile; t++) {
                 const int k = j - t * (int)stride;
                 if (k >= 0 && k < 3) sums[3 * ky + k] += value * gradients[t];
             }
+        }
+    }
+}
+
+/// Adds sixteen channels' sums from `c` on to a thread's.
+CK_INLINE void add_sums(
+    const ck_depthwise_shape *s, float *totals, const ck_lanes sums[10], size_t block, size_t c) {
+    CK_UNROLL for (int k = 0; k < 10; k++) {
+        float *total = totals + (size_t)k * s->channels + c;
+        if (c == block) {
+            ck_lanes sum;
+            ck_get_lanes(&sum, total, 0, CK_FLOAT32);
+            sum += sums[k];
+            ck_put_lanes(total, 0, &sum, CK_FLOAT32);
+        } else {  // A last block that begins early adds its new channels alone.
+            for (size_t lane = block - c; lane < CK_LANES; lane++) total[lane] += sums[k][lane];
         }
     }
 }
@@ -142,21 +158,56 @@ CK_INLINE void weights_rows(
             size_t c = block + CK_LANES <= s->channels ? block : s->channels - CK_LANES;
             ck_lanes sums[10] = {0};
             for (size_t oy = first; oy < last; oy++) {
-#define WEIGHTS(tile, left, right) weights_tile(a, sums, n, oy, ox, c, stride, tile, left, right, type)
+                const ck_source source = ck_rows_in_place(s, a->input, n, oy, c, stride);
+#define WEIGHTS(tile, left, right) \
+    weights_tile(a, &source, sums, n, oy, ox, c, stride, tile, left, right, type, type)
                 CK_TILES(s->out_width, stride, s->width, WEIGHTS)
 #undef WEIGHTS
             }
-            CK_UNROLL for (int k = 0; k < 10; k++) {
-                float *total = totals + (size_t)k * s->channels + c;
-                if (c == block) {
-                    ck_lanes sum;
-                    ck_get_lanes(&sum, total, 0, CK_FLOAT32);
-                    sum += sums[k];
-                    ck_put_lanes(total, 0, &sum, CK_FLOAT32);
-                } else {  // A last block that begins early adds its new channels alone.
-                    for (size_t lane = block - c; lane < CK_LANES; lane++) total[lane] += sums[k][lane];
-                }
+            add_sums(s, totals, sums, block, c);
+        }
+        begin += last - first;
+    }
+}
+
+/// The same over normalised rows, with all channels of a row before the next: the image's sums lie in
+/// `image`, [blocks, 10, 16].
+CK_INLINE void weights_normalized(
+    const ck_depthwise_weights_arguments *a, float *totals, float *rows, float *image, size_t begin,
+    size_t end, const size_t stride, const ck_element type) {
+    const ck_depthwise_shape *s = &a->shape;
+    const size_t blocks = (s->channels + CK_LANES - 1) / CK_LANES;
+    ck_clear_window(s, rows);
+    while (begin < end) {
+        const size_t n = begin / s->out_height, first = begin % s->out_height;
+        const size_t last = first + (end - begin) < s->out_height ? first + (end - begin) : s->out_height;
+        ck_window window = ck_open_window(rows, first, stride);
+        for (size_t i = 0; i < blocks * 10 * CK_LANES; i++) image[i] = 0;
+        for (size_t oy = first; oy < last; oy++) {
+            ck_slide_window(&window, s, &a->norm, a->input, n, oy, stride, type);
+            for (size_t index = 0; index < blocks; index++) {
+                const size_t block = index * CK_LANES;
+                const size_t c = block + CK_LANES <= s->channels ? block : s->channels - CK_LANES;
+                const ck_source source = ck_rows_in_window(&window, s, oy, c, stride);
+                float *held = image + index * 10 * CK_LANES;
+                ck_lanes sums[10];
+                CK_UNROLL for (size_t k = 0; k < 10; k++)
+                    ck_get_lanes(&sums[k], held, k * CK_LANES, CK_FLOAT32);
+#define WEIGHTS(tile, left, right) \
+    weights_tile(a, &source, sums, n, oy, ox, c, stride, tile, left, right, CK_FLOAT32, type)
+                CK_PADDED_TILES(s->out_width, WEIGHTS)
+#undef WEIGHTS
+                CK_UNROLL for (size_t k = 0; k < 10; k++)
+                    ck_put_lanes(held, k * CK_LANES, &sums[k], CK_FLOAT32);
             }
+        }
+        for (size_t index = 0; index < blocks; index++) {
+            const size_t block = index * CK_LANES;
+            const size_t c = block + CK_LANES <= s->channels ? block : s->channels - CK_LANES;
+            ck_lanes sums[10];
+            CK_UNROLL for (size_t k = 0; k < 10; k++)
+                ck_get_lanes(&sums[k], image, (index * 10 + k) * CK_LANES, CK_FLOAT32);
+            add_sums(s, totals, sums, block, c);
         }
         begin += last - first;
     }
@@ -173,6 +224,19 @@ static void weights_part(const ck_depthwise_weights_arguments *a, float *totals,
     }
 }
 
+CK_CLONES
+static void weights_normalized_part(
+    const ck_depthwise_weights_arguments *a, float *totals, float *rows, size_t begin, size_t end) {
+    float *image = rows + 3 * (a->shape.width + 2) * a->shape.channels;
+    if (a->shape.element == CK_BFLOAT16) {
+        if (a->shape.stride == 1) weights_normalized(a, totals, rows, image, begin, end, 1, CK_BFLOAT16);
+        else weights_normalized(a, totals, rows, image, begin, end, 2, CK_BFLOAT16);
+    } else {
+        if (a->shape.stride == 1) weights_normalized(a, totals, rows, image, begin, end, 1, CK_FLOAT32);
+        else weights_normalized(a, totals, rows, image, begin, end, 2, CK_FLOAT32);
+    }
+}
+
 static void weights_thread(void *pointer, int thread, int threads) {
     const ck_depthwise_weights_arguments *a = pointer;
     size_t rows = a->shape.batch * a->shape.out_height, size = 10 * a->shape.channels;
@@ -180,7 +244,9 @@ static void weights_thread(void *pointer, int thread, int threads) {
     for (size_t i = 0; i < size; i++) totals[i] = 0;
     size_t begin = rows * (size_t)thread / (size_t)threads;
     size_t end = rows * ((size_t)thread + 1) / (size_t)threads;
-    weights_part(a, totals, begin, end);
+    float *window = a->norm.windows + (size_t)thread * ck_depthwise_window_count(&a->shape);
+    if (a->norm.coefficients) weights_normalized_part(a, totals, window, begin, end);
+    else weights_part(a, totals, begin, end);
 }
 
 void ck_depthwise_backward_weights(const ck_depthwise_weights_arguments *a) {

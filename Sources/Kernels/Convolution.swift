@@ -56,13 +56,31 @@ public struct ConvolutionShape: Hashable, Sendable {
 /// gradients of parameters are float32 always; a weight gradient has another layout than the weights when
 /// these are bfloat16. `weights` is the layout to take, of that element type; nil lets oneDNN choose.
 /// `slices` cut the batch of Winograd's algorithm; nil chooses their number by its scratch.
+///
+/// `normalizing` is for those that `normalizes` covers: the source is the input of a batch normalisation,
+/// whose output, behind that activation, is what is convolved. It is an operand more, the coefficients that
+/// `FusedBatchNorm.statistics` leaves, in front of the scratchpad.
 public enum Convolution {
+    /// Whether all passes can normalise what they read: where our depthwise kernels are chosen.
+    public static func normalizes(_ shape: ConvolutionShape, fusing: [PostOperation] = []) -> Bool {
+        DepthwiseConvolution.covers(shape, fusing: fusing)
+    }
+
+    /// Whether adding to what lies at the destination costs no better algorithm.
+    public static func addsToDestination(_ shape: ConvolutionShape, _ element: ElementType) -> Bool {
+        ConvolutionAlgorithm.suggested(for: shape, element) == .direct
+    }
+
     /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
-        slices: Int? = nil, on engine: DNNEngine
+        slices: Int? = nil, normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if let norm {
+            return try DepthwiseConvolution.forward(
+                shape, element, weights: weights, fusing: fusing, normalizing: norm)
+        }
         let isReading = fusing.contains(.addToDestination)
         let cut = Cut(0, shape.hasBias ? 3 : 2, slices ?? WinogradSlicing.forward.count(for: shape))
         return try choose(shape, element, isReading ? .direct : algorithm, cut) {
@@ -110,8 +128,13 @@ public enum Convolution {
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil, on engine: DNNEngine
+        algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil,
+        normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if let norm {
+            return try DepthwiseConvolution.backwardWeights(
+                shape, element, weights: weights, normalizing: norm)
+        }
         let cut = Cut(0, 1, slices ?? WinogradSlicing.backwardWeights.count(for: shape))
         return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in
             if how == .depthwise {

@@ -25,13 +25,16 @@ enum DepthwiseConvolution {
         return fusing.isEmpty || fusing == [.relu] || fusing == [.relu6]
     }
 
-    /// Operands `input, weights, [bias], output`.
+    /// Operands `input, weights, [bias], output`, and `coefficients, scratchpad` where the input is
+    /// normalised first.
     static func forward(
-        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, fusing: [PostOperation]
+        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, fusing: [PostOperation],
+        normalizing norm: FusedBatchNorm.Activation? = nil
     ) throws(KernelError) -> OwnLayerKernel {
         let taps = try accepted(weights, shape, fusing)
         var block = unsafe ck_depthwise_arguments()
         unsafe block.shape = kernelShape(shape, element)
+        if let norm { unsafe block.norm = kernelNorm(norm) }
         unsafe block.low = fusing.isEmpty ? -.infinity : 0
         unsafe block.high = fusing == [.relu6] ? 6 : .infinity
         typealias Binding = (Operand, KernelCall<ck_depthwise_arguments>.Binder)
@@ -45,11 +48,21 @@ enum DepthwiseConvolution {
         }
         unsafe bindings.append(
             (.elements(shape.outputCount, element, .write), { unsafe $0.output = unsafe $1 }))
-        let bias = shape.hasBias ? [try TensorLayout.rowMajor([shape.outChannels])] : []
+        var layouts = [try shape.sourceLayout(element), taps]
+        if shape.hasBias { layouts.append(try TensorLayout.rowMajor([shape.outChannels])) }
+        layouts.append(try shape.destinationLayout(element))
+        if norm != nil {
+            unsafe bindings.append(coefficients(shape) { unsafe $0.norm.coefficients = $1 })
+            layouts.append(try TensorLayout.rowMajor([3, shape.inChannels]))
+            let windows = ThreadTeam.count * windowCount(shape)
+            unsafe bindings.append(
+                (.floats(windows, .write), { unsafe $0.norm.windows = unsafe $1.floats }))
+            layouts.append(try TensorLayout.rowMajor([windows]))
+        }
+        let name = "ck_depthwise" + (norm == nil ? "" : ":normalizing")
         return unsafe OwnLayerKernel(
-            KernelCall("ck_depthwise", { unsafe ck_depthwise($0) }, block, bindings),
-            [try shape.sourceLayout(element), taps] + bias
-                + [try shape.destinationLayout(element)])
+            KernelCall(name, { unsafe ck_depthwise($0) }, block, bindings), layouts,
+            hasScratchpad: norm != nil)
     }
 
     /// Operands `output gradient, weights, input gradient`.
@@ -75,14 +88,17 @@ enum DepthwiseConvolution {
             ])
     }
 
-    /// Operands `input, output gradient, weight gradient, [bias gradient], scratchpad`.
+    /// Operands `input, output gradient, weight gradient, [bias gradient], [coefficients], scratchpad`.
     static func backwardWeights(
-        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?
+        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?,
+        normalizing norm: FusedBatchNorm.Activation? = nil
     ) throws(KernelError) -> OwnLayerKernel {
         let taps = try accepted(weights, shape)
         var block = unsafe ck_depthwise_weights_arguments()
         unsafe block.shape = kernelShape(shape, element)
-        let scratch = ThreadTeam.count * 10 * shape.inChannels
+        if let norm { unsafe block.norm = kernelNorm(norm) }
+        let sums = ThreadTeam.count * 10 * shape.inChannels
+        let scratch = sums + (norm == nil ? 0 : ThreadTeam.count * windowCount(shape))
         typealias Binding = (Operand, KernelCall<ck_depthwise_weights_arguments>.Binder)
         var bindings: [Binding] = unsafe [
             (.elements(shape.inputCount, element, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
@@ -95,15 +111,25 @@ enum DepthwiseConvolution {
             unsafe bindings.append(
                 (.floats(shape.inChannels, .write), { unsafe $0.gradient_bias = unsafe $1.floats }))
         }
-        unsafe bindings.append((.floats(scratch, .readWrite), { unsafe $0.scratch = unsafe $1.floats }))
-        let bias = shape.hasBias ? [try TensorLayout.rowMajor([shape.outChannels])] : []
+        var layouts = [try shape.sourceLayout(element), try shape.destinationLayout(element), taps]
+        if shape.hasBias { layouts.append(try TensorLayout.rowMajor([shape.outChannels])) }
+        if norm != nil {
+            unsafe bindings.append(coefficients(shape) { unsafe $0.norm.coefficients = $1 })
+            layouts.append(try TensorLayout.rowMajor([3, shape.inChannels]))
+        }
+        unsafe bindings.append(
+            (
+                .floats(scratch, .readWrite),
+                {
+                    unsafe $0.scratch = unsafe $1.floats
+                    unsafe $0.norm.windows = unsafe $1.floats + sums
+                }
+            ))
+        layouts.append(try TensorLayout.rowMajor([scratch]))
+        let name = "ck_depthwise_backward_weights" + (norm == nil ? "" : ":normalizing")
         return unsafe OwnLayerKernel(
-            KernelCall(
-                "ck_depthwise_backward_weights", { unsafe ck_depthwise_backward_weights($0) }, block,
-                bindings),
-            [
-                try shape.sourceLayout(element), try shape.destinationLayout(element), taps,
-            ] + bias + [try .rowMajor([scratch])], hasScratchpad: true)
+            KernelCall(name, { unsafe ck_depthwise_backward_weights($0) }, block, bindings), layouts,
+            hasScratchpad: true)
     }
 
     /// The layout of the weights, `[3, 3, channels]` in memory, once it is known that the kernels do.
@@ -118,6 +144,26 @@ enum DepthwiseConvolution {
             throw KernelError(action: "convolve depthwise", reason: "the weights lie in another order")
         }
         return layout
+    }
+
+    /// The operand of what a batch normalisation left for its reader.
+    private static func coefficients<Arguments>(
+        _ shape: ConvolutionShape, _ set: @escaping (inout Arguments, UnsafePointer<Float>) -> Void
+    ) -> (Operand, KernelCall<Arguments>.Binder) {
+        (.floats(3 * shape.inChannels, .read), { unsafe set(&$0, $1.constantFloats) })
+    }
+
+    /// Floats of a thread's normalised rows.
+    private static func windowCount(_ shape: ConvolutionShape) -> Int {
+        var kernel = kernelShape(shape, .float32)
+        return unsafe ck_depthwise_window_count(&kernel)
+    }
+
+    private static func kernelNorm(_ activation: FusedBatchNorm.Activation) -> ck_depthwise_norm {
+        var norm = unsafe ck_depthwise_norm()
+        unsafe norm.low = activation == .none ? -.infinity : 0
+        unsafe norm.high = activation == .relu6 ? 6 : .infinity
+        return unsafe norm
     }
 
     private static func kernelShape(_ shape: ConvolutionShape, _ element: ElementType) -> ck_depthwise_shape {

@@ -44,16 +44,30 @@ public struct FusedBatchNorm: Hashable, Sendable {
     public func training(momentum: Float) -> any PreparedKernel {
         var block = unsafe forwardBlock
         unsafe block.momentum = momentum
-        let bindings: [(Operand, Binder)] = unsafe [
-            (.floats(savedCount, .write), { unsafe $0.saved = unsafe $1.floats }),
-            (.floats(channels, .readWrite), { unsafe $0.running_mean = unsafe $1.floats }),
-            (.floats(channels, .readWrite), { unsafe $0.running_variance = unsafe $1.floats }),
-            (scratch, { unsafe $0.scratch = unsafe $1.assumingMemoryBound(to: Double.self) }),
-        ]
         return unsafe KernelCall(
             "ck_batch_norm_training", { unsafe ck_batch_norm_training($0) }, block,
-            forwardBindings + bindings)
+            forwardBindings + statisticsBindings)
     }
+
+    /// Takes the batch's statistics as `training` does, but leaves the output to its reader: output =
+    /// activation((input - mean) · factor + offset), which `Convolution.normalizes` tells who can.
+    ///
+    /// Operands: `input, scale, shift, saved, running mean, running variance, scratch, coefficients`; the
+    /// last are mean, factor and offset, `[3, channels]`. There is no residual.
+    public func statistics(momentum: Float) -> any PreparedKernel {
+        precondition(!addsResidual, "a residual has to be added to something that is stored")
+        var block = unsafe forwardBlock
+        unsafe block.momentum = momentum
+        let bindings: [(Operand, Binder)] =
+            unsafe inputBindings + statisticsBindings + [
+                (.floats(coefficientCount, .write), { unsafe $0.coefficients = unsafe $1.floats })
+            ]
+        return unsafe KernelCall(
+            "ck_batch_norm_statistics", { unsafe ck_batch_norm_statistics($0) }, block, bindings)
+    }
+
+    /// Floats that `statistics` leaves for the reader.
+    public var coefficientCount: Int { 3 * channels }
 
     /// Normalises by the running statistics.
     ///
@@ -130,13 +144,26 @@ public struct FusedBatchNorm: Hashable, Sendable {
         return unsafe block
     }
 
-    private var forwardBindings: [(Operand, Binder)] {
-        let elements = rows * channels
-        var bindings: [(Operand, Binder)] = unsafe [
-            (.elements(elements, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
+    private var inputBindings: [(Operand, Binder)] {
+        unsafe [
+            (.elements(rows * channels, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
             (.floats(channels, .read), { unsafe $0.scale = unsafe $1.constantFloats }),
             (.floats(channels, .read), { unsafe $0.shift = unsafe $1.constantFloats }),
         ]
+    }
+
+    private var statisticsBindings: [(Operand, Binder)] {
+        unsafe [
+            (.floats(savedCount, .write), { unsafe $0.saved = unsafe $1.floats }),
+            (.floats(channels, .readWrite), { unsafe $0.running_mean = unsafe $1.floats }),
+            (.floats(channels, .readWrite), { unsafe $0.running_variance = unsafe $1.floats }),
+            (scratch, { unsafe $0.scratch = unsafe $1.assumingMemoryBound(to: Double.self) }),
+        ]
+    }
+
+    private var forwardBindings: [(Operand, Binder)] {
+        let elements = rows * channels
+        var bindings = unsafe inputBindings
         if addsResidual {
             unsafe bindings.append(
                 (.elements(elements, type, .read), { unsafe $0.residual = UnsafeRawPointer($1) }))

@@ -23,6 +23,9 @@ public final class ExecutionPlan {
     /// First byte behind the plan's slots.
     public let end: Int
     let steps: [PlanStep]
+    /// What is computed from the parameters alone; it runs in front of the steps where it no longer holds.
+    let preparation: [PlanStep]
+    private let tenancy: ArenaTenancy
     let buffers: [Buffer]
     private let store: ParameterStore
     private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
@@ -35,14 +38,15 @@ public final class ExecutionPlan {
     /// Lowers `graph` and places every buffer behind the store; allocates nothing.
     init(
         _ graph: Graph, batch: Int, mode: PlanMode, options: LoweringOptions, store: ParameterStore,
-        on engine: DNNEngine
+        sharing tenancy: ArenaTenancy, on engine: DNNEngine
     ) throws(PlanError) {
+        self.tenancy = tenancy
         var lowering = Lowering(
             graph, batch: batch, mode: mode, options: options, store: store, engine: engine)
         try lowering.run()
         (self.batch, self.mode, self.store) = (batch, mode, store)
         precision = options.precision
-        steps = lowering.steps
+        (steps, preparation) = (lowering.steps, lowering.preparation)
         gradients = lowering.parameterGradients
         logits = mode.loss == nil ? nil : lowering.activation(graph.output)
         var buffers = lowering.buffers
@@ -74,7 +78,7 @@ public final class ExecutionPlan {
     /// Points every operand that lies in the arena at its place.
     func bind(to arena: Arena) throws(PlanError) {
         self.arena = arena
-        for step in steps {
+        for step in preparation + steps {
             for (operand, id) in step.operands.enumerated() {
                 let slot: Slot? =
                     switch buffers[id.index].home {
@@ -110,9 +114,17 @@ public final class ExecutionPlan {
     /// - Returns: The loss over the batch.
     public func run(_ state: StepState) throws(PlanError) -> LossResult {
         guard let arena else { preconditionFailure("the plan is not bound") }
+        try prepare()
         state.store(to: store.state, in: arena)
         do { for step in steps { try step.kernel.run() } } catch { throw .kernel(error) }
         return LossResult.load(from: store.result, in: arena)
+    }
+
+    /// Takes the arena over, and computes what the steps need from the parameters as they are.
+    private func prepare() throws(PlanError) {
+        if tenancy.isHeld(by: self) { return }
+        do { for step in preparation { try step.kernel.run() } } catch { throw .kernel(error) }
+        tenancy.pass(to: self)
     }
 
     /// The gradient of a parameter after a run in mode `gradients`, in PyTorch's order.
@@ -166,6 +178,7 @@ extension ExecutionPlan {
     ) throws(PlanError) -> LossResult {
         guard let arena else { preconditionFailure("the plan is not bound") }
         precondition(nanoseconds.count == steps.count, "\(nanoseconds.count) sums")
+        try prepare()
         state.store(to: store.state, in: arena)
         var begin = now()
         do {

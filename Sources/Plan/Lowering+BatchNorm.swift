@@ -14,37 +14,86 @@ struct NormFusion {
     var residualGradient: BufferID?
 }
 
+/// A batch normalisation that its reader computes.
+struct DeferredNorm {
+    let activation: FusedBatchNorm.Activation
+    /// What the reader needs besides the input.
+    let coefficients: BufferID
+    /// Whose output it is, for people.
+    let name: String
+}
+
 /// Batch normalisation, with the residual and the activation behind it.
 extension Lowering {
     mutating func forwardBatchNorm(_ node: Graph.Node, _ norm: Operation.BatchNorm) {
         let fusion = fusion(behind: node, norm)
+        absorbed.formUnion([fusion.addition?.node, fusion.activation].compactMap(\.self))
+        normFusions[current] = fusion
+        for id in [fusion.addition?.node, fusion.activation].compactMap(\.self) { normOwners[id] = current }
+        if isNormalizedByReader(fusion) { return deferBatchNorm(node, norm, fusion) }
         let input = activation(node.inputs[0])
         let parameters = node.parameters.map { parameterBuffer($0) }
         let residual = fusion.addition.map { [activation($0.residual)] } ?? []
-        absorbed.formUnion([fusion.addition?.node, fusion.activation].compactMap(\.self))
         let place = fusion.addition.flatMap { inPlace(node, $0.residual) }
         let output = place ?? addBuffer("\(node.name) output", like: fusion.output)
         self.place(fusion.output, in: output)
-        var label = node.name
-        if let addition = fusion.addition { label += " + \(graph[addition.node].name)" }
-        if let activation = fusion.activation { label += " + \(graph[activation].name)" }
+        let label = label(of: fusion, node)
         if mode.isTraining {
             let statistics = addBuffer("\(node.name) statistics", floats: fusion.kernel.savedCount)
             saved[current] = [statistics]
-            // Repeated or only looked at, the pass must leave the running statistics as they are.
-            let moves = mode.learns && !isRecomputing
             let operands =
                 [input, parameters[0], parameters[1]] + residual
                 + [output, statistics, parameters[2], parameters[3], addBuffer("\(node.name) scratch")]
-            let kernel = fusion.kernel.training(momentum: moves ? Float(norm.momentum) : 0)
-            emit("\(label) forward", kernel, operands)
+            emit("\(label) forward", fusion.kernel.training(momentum: momentum(norm)), operands)
         } else {
             let operands =
                 [input, parameters[0], parameters[1]] + residual + [output, parameters[2], parameters[3]]
             emit("\(label) forward", fusion.kernel.inference(), operands)
         }
-        normFusions[current] = fusion
-        for id in [fusion.addition?.node, fusion.activation].compactMap(\.self) { normOwners[id] = current }
+    }
+
+    /// Repeated or only looked at, the pass must leave the running statistics as they are.
+    private func momentum(_ norm: Operation.BatchNorm) -> Float {
+        mode.learns && !isRecomputing ? Float(norm.momentum) : 0
+    }
+
+    private func label(of fusion: NormFusion, _ node: Graph.Node) -> String {
+        let behind = [fusion.addition?.node, fusion.activation].compactMap { $0.map { graph[$0].name } }
+        return ([node.name] + behind).joined(separator: " + ")
+    }
+
+    /// Whether what comes out is read by one of our depthwise convolutions alone, which can make it as it
+    /// reads.
+    ///
+    /// Where a repeated forward pass starts from it, it has to be there.
+    private func isNormalizedByReader(_ fusion: NormFusion) -> Bool {
+        guard options.fuses, mode.isTraining, !fusion.kernel.addsResidual,
+            let reader = soleReader(of: fusion.output),
+            case .convolution(let window) = graph[reader].operation,
+            segments.ranges.contains(where: { $0.contains(current.index) && $0.contains(reader.index) })
+        else { return false }
+        return Convolution.normalizes(
+            shapes.convolution(window, graph[reader]), fusing: postOperations(behind: graph[reader]))
+    }
+
+    /// Takes the statistics alone; the output is where the input is, for a reader that normalises.
+    private mutating func deferBatchNorm(
+        _ node: Graph.Node, _ norm: Operation.BatchNorm, _ fusion: NormFusion
+    ) {
+        let input = activation(node.inputs[0])
+        let parameters = node.parameters.map { parameterBuffer($0) }
+        let statistics = addBuffer("\(node.name) statistics", floats: fusion.kernel.savedCount)
+        let coefficients = addBuffer("\(node.name) coefficients", floats: fusion.kernel.coefficientCount)
+        saved[current] = [statistics]
+        emit(
+            "\(node.name) statistics", fusion.kernel.statistics(momentum: momentum(norm)),
+            [
+                input, parameters[0], parameters[1], statistics, parameters[2], parameters[3],
+                addBuffer("\(node.name) scratch"), coefficients,
+            ])
+        place(fusion.output, in: input)
+        deferredNorms[fusion.output] = DeferredNorm(
+            activation: fusion.kernel.activation, coefficients: coefficients, name: label(of: fusion, node))
     }
 
     /// What behind a batch normalisation can run in its pass.

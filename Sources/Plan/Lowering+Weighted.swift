@@ -6,24 +6,31 @@ internal import Tensor
 extension Lowering {
     mutating func forwardWeighted(_ node: Graph.Node) throws(PlanError) {
         guard let weight = graph.weight(of: node) else { return }
+        if let fold = foldedNorm(behind: node) { return try forwardFolded(node, fold) }
         let tail = tail(behind: node)
+        let norm = deferredNorms[node.inputs[0]]
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.forward(
-                node, weights: layout, fusing: tail.operations, training: mode.isTraining, on: engine)
+                node, weights: layout, fusing: tail.operations, training: mode.isTraining,
+                normalizing: norm?.activation, on: engine)
         }
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
         let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
-        let operands = [activation(node.inputs[0]), weights] + bias + [output]
+        let coefficients = norm.map { [$0.coefficients] } ?? []
+        let operands = [activation(node.inputs[0]), weights] + bias + [output] + coefficients
         for id in tail.nodes {
             absorbed.insert(id)
             place(graph[id].output, in: output)
         }
-        let names = [node.name] + tail.nodes.map { graph[$0].name }
+        let names = [norm?.name, node.name].compactMap(\.self) + tail.nodes.map { graph[$0].name }
         emit(
             "\(names.joined(separator: " + ")) forward", primitive, operands, macs: batch * node.macs)
     }
+
+    /// What a convolution or product does behind its own result.
+    func postOperations(behind node: Graph.Node) -> [PostOperation] { tail(behind: node).operations }
 
     /// What runs inside a product or convolution: a sum, an activation, both.
     private struct Tail {
@@ -116,8 +123,9 @@ extension Lowering {
     private mutating func backwardWeights(
         _ node: Graph.Node, _ weight: Graph.ParameterID, _ bias: Graph.ParameterID?, _ gradient: BufferID
     ) throws(PlanError) -> WeightGradients {
+        let norm = deferredNorms[node.inputs[0]]
         let primitive = try preferringStored(weight, asFloats: true) { layout throws(KernelError) in
-            try shapes.backwardWeights(node, weights: layout, on: engine)
+            try shapes.backwardWeights(node, weights: layout, normalizing: norm?.activation, on: engine)
         }
         var found = WeightGradients(
             weight: addBuffer("\(graph[weight].name) gradient"), layout: primitive.layouts[2])
@@ -127,6 +135,7 @@ extension Lowering {
             operands.append(buffer)
             found.bias = buffer
         }
+        if let norm { operands.append(norm.coefficients) }
         emit("\(node.name) backward weights", primitive, operands, macs: batch * node.macs)
         return found
     }
@@ -142,7 +151,12 @@ extension Lowering {
             try WeightCopy.prepare(from: store[id].layout, to: layout, on: engine)
         }
         let copy = addBuffer("\(graph[id].name) for \(label)", bytes: layout.byteCount)
-        emit("\(label) weights", reorder, [parameter, copy])
+        guard !mode.isTraining else {
+            emit("\(label) weights", reorder, [parameter, copy])
+            return copy
+        }
+        buffers[copy.index].isKept = true
+        prepare("\(label) weights", reorder, [parameter, copy])
         return copy
     }
 
@@ -163,7 +177,7 @@ extension Lowering {
 
 extension Operation {
     /// oneDNN's transposed convolution takes no post-operations.
-    fileprivate var isTransposed: Bool {
+    var isTransposed: Bool {
         if case .transposedConvolution = self { true } else { false }
     }
 

@@ -17,6 +17,10 @@ struct Lowering {
 
     var buffers: [Buffer] = []
     var steps: [PlanStep] = []
+    /// What is computed from the parameters alone, in front of the steps.
+    var preparation: [PlanStep] = []
+    /// The memory that it works in.
+    var preparing: BufferID?
     /// Where each value of the graph lies; views share their source's buffer.
     var activations: [Graph.ValueID: BufferID] = [:]
     /// The values that lie in a buffer.
@@ -28,6 +32,8 @@ struct Lowering {
     /// What runs inside each batch normalisation, and inside which one a node runs.
     var normFusions: [Graph.NodeID: NormFusion] = [:]
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
+    /// Normalised values that are never stored: their reader makes them from what lies in their buffer.
+    var deferredNorms: [Graph.ValueID: DeferredNorm] = [:]
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     let segments: Segments
@@ -175,6 +181,14 @@ struct Lowering {
         _ label: String, _ kernel: any PreparedKernel, _ operands: [BufferID], macs: Int = 0,
         pass: StepPass? = nil
     ) {
+        steps.append(makeStep(label, kernel, operands, macs: macs, pass: pass, at: steps.count))
+    }
+
+    /// A step whose operands live when the step of a number runs.
+    mutating func makeStep(
+        _ label: String, _ kernel: any PreparedKernel, _ operands: [BufferID], macs: Int = 0,
+        pass: StepPass? = nil, at index: Int
+    ) -> PlanStep {
         var operands = operands
         if operands.count + 1 == kernel.operands.count {
             operands.append(addBuffer("\(label) scratchpad"))
@@ -184,13 +198,11 @@ struct Lowering {
             "\(label) binds \(operands.count) of \(kernel.operands.count) operands")
         for (id, operand) in zip(operands, kernel.operands) {
             buffers[id.index].byteCount = max(buffers[id.index].byteCount, operand.byteCount)
-            let first = buffers[id.index].lifetime?.lowerBound ?? steps.count
-            buffers[id.index].lifetime = first...steps.count
+            let known = buffers[id.index].lifetime ?? index...index
+            buffers[id.index].lifetime = known.lowerBound...max(known.upperBound, index)
         }
-        let layer = owner ?? graph[current].name
-        steps.append(
-            PlanStep(
-                label: label, layer: layer, pass: pass ?? self.pass, kernel: kernel, operands: operands,
-                macs: macs))
+        return PlanStep(
+            label: label, layer: owner ?? graph[current].name, pass: pass ?? self.pass, kernel: kernel,
+            operands: operands, macs: macs)
     }
 }

@@ -16,7 +16,9 @@ struct NodeShapes {
         return shape.rank == 3 ? (shape[0], shape[1], shape[2]) : (shape[0], 1, shape[1])
     }
 
-    func convolution(_ window: Operation.Window, _ node: Graph.Node) -> ConvolutionShape {
+    func convolution(
+        _ window: Operation.Window, _ node: Graph.Node, addingBias: Bool = false
+    ) -> ConvolutionShape {
         let input = image(node.inputs[0])
         var shape = ConvolutionShape(
             batch: batch, inChannels: input.channels, inHeight: input.height, inWidth: input.width,
@@ -26,7 +28,7 @@ struct NodeShapes {
         (shape.paddingHeight, shape.paddingWidth) = (window.padding.first, window.padding.second)
         (shape.dilationHeight, shape.dilationWidth) = (window.dilation.first, window.dilation.second)
         shape.groups = window.groups
-        shape.hasBias = window.bias
+        shape.hasBias = window.bias || addingBias
         return shape
     }
 
@@ -80,25 +82,36 @@ struct NodeShapes {
 extension NodeShapes {
     func forward(
         _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation], training: Bool,
-        on engine: DNNEngine
+        normalizing norm: FusedBatchNorm.Activation? = nil, addingBias: Bool = false, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window) where window.isPointwise:
             try InnerProduct.forward(
-                innerProduct(hasBias: window.bias, node), element: element, weights: weights, fusing: fusing,
-                training: training, on: engine)
+                innerProduct(hasBias: window.bias || addingBias, node), element: element, weights: weights,
+                fusing: fusing, training: training, on: engine)
         case .convolution(let window):
             try Convolution.forward(
-                convolution(window, node), element: element, weights: weights, fusing: fusing,
-                training: training, on: engine)
+                convolution(window, node, addingBias: addingBias), element: element, weights: weights,
+                fusing: fusing, training: training, normalizing: norm, on: engine)
         case .linear(let bias):
             try InnerProduct.forward(
-                innerProduct(hasBias: bias, node), element: element, weights: weights, fusing: fusing,
+                innerProduct(hasBias: bias || addingBias, node), element: element, weights: weights,
+                fusing: fusing,
                 training: training, on: engine)
         case .transposedConvolution(let window):
             try TransposedConvolution.forward(
                 transposed(window, node), element: element, weights: weights, training: training, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
+        }
+    }
+
+    /// Whether the forward pass can add what lies at its destination as it goes.
+    func addsToDestination(_ node: Graph.Node) -> Bool {
+        switch node.operation {
+        case .linear: true
+        case .convolution(let window):
+            window.isPointwise || Convolution.addsToDestination(convolution(window, node), element)
+        default: false
         }
     }
 
@@ -123,7 +136,8 @@ extension NodeShapes {
     }
 
     func backwardWeights(
-        _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
+        _ node: Graph.Node, weights: TensorLayout?, normalizing norm: FusedBatchNorm.Activation? = nil,
+        on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window) where window.isPointwise:
@@ -131,7 +145,7 @@ extension NodeShapes {
                 innerProduct(hasBias: window.bias, node), element: element, weights: weights, on: engine)
         case .convolution(let window):
             try Convolution.backwardWeights(
-                convolution(window, node), element: element, weights: weights, on: engine)
+                convolution(window, node), element: element, weights: weights, normalizing: norm, on: engine)
         case .linear(let bias):
             try InnerProduct.backwardWeights(
                 innerProduct(hasBias: bias, node), element: element, weights: weights, on: engine)

@@ -41,6 +41,7 @@ public final class Program {
     private let update: ExecutionPlan?
     private let evaluation: [Int: ExecutionPlan]
     private let isClipping: Bool
+    private let tenancy = ArenaTenancy()
     public private(set) var arena: Arena?
 
     public init(_ graph: Graph, _ options: Options, on engine: DNNEngine) throws(PlanError) {
@@ -54,14 +55,15 @@ public final class Program {
         let needs =
             options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
         store = try ParameterStore(graph: graph, layouts: layouts, needs: needs)
-        let store = store
+        let (store, tenancy) = (store, tenancy)
         func plans(
             _ batches: [Int], _ mode: PlanMode
         ) throws(PlanError) -> [Int: ExecutionPlan] {
             var plans: [Int: ExecutionPlan] = [:]
             for batch in batches where plans[batch] == nil {
                 plans[batch] = try ExecutionPlan(
-                    graph, batch: batch, mode: mode, options: options.lowering, store: store, on: engine)
+                    graph, batch: batch, mode: mode, options: options.lowering, store: store,
+                    sharing: tenancy, on: engine)
             }
             return plans
         }
@@ -130,7 +132,8 @@ public final class Program {
             for: graph, batch: batch, training: true, precision: lowering.precision, on: engine)
         let store = try ParameterStore(graph: graph, layouts: layouts, needs: .init())
         let plan = try ExecutionPlan(
-            graph, batch: batch, mode: .gradients(loss), options: lowering, store: store, on: engine)
+            graph, batch: batch, mode: .gradients(loss), options: lowering, store: store,
+            sharing: ArenaTenancy(), on: engine)
         let arena: Arena
         do { arena = try Arena(byteCount: plan.end) } catch { throw .noMemory(byteCount: plan.end) }
         try plan.bind(to: arena)
@@ -143,9 +146,14 @@ public final class Program {
         return GradientNorm.load(from: store.norm, in: arena)
     }
 
+    /// Lets plans compute anew what follows from the parameters, which the caller has written to the arena
+    /// itself.
+    public func parametersDidChange() { tenancy.end() }
+
     /// Exchanges all parameters with their averages; does nothing where there are none.
     public func swapAverages() {
         guard let arena else { preconditionFailure("the program has no arena yet") }
+        parametersDidChange()
         for id in graph.parameterIDs {
             guard let average = store.slot(id, .average) else { continue }
             let values = arena.read(store[id].value, as: Float.self)
@@ -168,6 +176,7 @@ public final class Program {
         _ values: [Float], to id: Graph.ParameterID, _ part: ParameterStore.Part = .value
     ) throws(PlanError) {
         guard let arena else { preconditionFailure("the program has no arena yet") }
+        parametersDidChange()
         try store.write(values, to: id, part, in: arena, on: engine)
     }
 }

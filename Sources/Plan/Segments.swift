@@ -55,9 +55,11 @@ struct Segments {
                 ending[last] += 1
             }
             guard live == 1, index + 1 < graph.nodes.count else { continue }
-            // What may run inside the node before it must stay with it.
+            // What may run inside the node before it must stay with it, as must a depthwise convolution that
+            // may normalise what it reads.
             switch graph.nodes[index + 1].operation {
             case .activation, .add: continue
+            case .convolution(let window) where window.groups > 1: continue
             default: places.append(index + 1)
             }
         }

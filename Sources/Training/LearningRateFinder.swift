@@ -66,7 +66,10 @@ extension Program {
     }
 
     /// Takes back what `snapshot` copied.
-    func restore(_ snapshot: [Float]) { arena?.write(snapshot, to: changing) }
+    func restore(_ snapshot: [Float]) {
+        arena?.write(snapshot, to: changing)
+        parametersDidChange()
+    }
 }
 
 extension Trainer {

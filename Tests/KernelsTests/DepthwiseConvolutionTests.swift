@@ -93,6 +93,82 @@ import Testing
         }
     }
 
+    /// Every element that is read is rounded three times first, which is less than what nine products more
+    /// would add to the bounds; limits are far from where a rounding could decide.
+    @Test(
+        "normalise what they read as double precision does", arguments: shapes,
+        [ElementType.float32, .bfloat16].flatMap { element in
+            [FusedBatchNorm.Activation.none, .relu, .relu6].map { (element, $0) }
+        })
+    func normalizing(
+        shape: ConvolutionShape, choice: (element: ElementType, activation: FusedBatchNorm.Activation)
+    ) throws {
+        let (element, activation) = choice
+        let (reference, channels) = (ConvolutionReference(shape: shape), shape.inChannels)
+        let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -4, high: 4), to: element)
+        let coefficients =
+            randomFloats(channels, seed: 5) + randomFloats(channels, seed: 6, low: 0.5, high: 3)
+            + randomFloats(channels, seed: 7)
+        let normalized = input.enumerated().map { index, x in
+            let c = index % channels
+            let y = (x - coefficients[c]) * coefficients[channels + c] + coefficients[2 * channels + c]
+            return switch activation {
+            case .none: y
+            case .relu: max(y, 0)
+            case .relu6: min(max(y, 0), 6)
+            }
+        }
+        let weight = randomFloats(reference.weightCount, seed: 2)
+        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
+        let bias = shape.hasBias ? randomFloats(channels, seed: 4) : nil
+        let output = reference.output(normalized, weight, bias)
+        // What was subtracted to get there rounds too.
+        let sizes = normalized.map { abs($0) + 16 }
+        let outputSums = reference.output(sizes, weight.map(abs), bias?.map(abs))
+        let weightGradient = reference.weightGradient(normalized, gradient)
+        let weightSums = reference.weightGradient(sizes, gradient.map(abs))
+        let engine = try DNNEngine()
+        let plain = try TensorLayout.rowMajor(shape.weightExtents)
+        for threads in 1...3 {
+            ThreadTeam.use(threads)
+            let forward = try Convolution.forward(
+                shape, element: element, normalizing: activation, on: engine)
+            let packed = try Reorder.convert(weight, from: plain, to: forward.layouts[1], on: engine)
+            let given = [stored(input, as: element), .floats(packed)] + (bias.map { [.floats($0)] } ?? [])
+            let ahead = try KernelRun(forward, given + [.unwritten, .floats(coefficients)])
+            expectClose(
+                ahead.values(given.count, as: element), output.map { Float($0) },
+                within: bounds(output, sums: outputSums, terms: reference.terms.output, as: element), "output"
+            )
+            let backward = try Convolution.backwardWeights(
+                shape, element: element, normalizing: activation, on: engine)
+            let unwritten = [Given](repeating: .unwritten, count: bias == nil ? 1 : 2)
+            let run = try KernelRun(
+                backward,
+                [stored(input, as: element), stored(gradient, as: element)] + unwritten
+                    + [.floats(coefficients)])
+            expectClose(
+                try Reorder.convert(run.floats(2), from: forward.layouts[1], to: plain, on: engine),
+                weightGradient.map { Float($0) },
+                within: bounds(
+                    weightGradient, sums: weightSums, terms: reference.terms.weight, as: .float32), "weight")
+        }
+    }
+
+    @Test("normalise rows as large as a thread's share on any number of threads, to the same bits")
+    func normalizingThreads() throws {
+        let shape = Self.depthwise(batch: 5, 40, (11, 9))
+        let input = randomFloats(5 * 99 * 40, seed: 1), weight = randomFloats(360, seed: 2)
+        let coefficients = randomFloats(120, seed: 3), bias = randomFloats(40, seed: 4)
+        let outputs = try (1...3).map { threads in
+            ThreadTeam.use(threads)
+            let forward = try Convolution.forward(shape, normalizing: .relu, on: DNNEngine())
+            let given: [Given] = [.floats(input), .floats(weight), .floats(bias)]
+            return bits(try KernelRun(forward, given + [.unwritten, .floats(coefficients)]).floats(3))
+        }
+        #expect(outputs[0] == outputs[1] && outputs[0] == outputs[2])
+    }
+
     @Test(
         "cut what they yield where a ReLU is fused", arguments: [PostOperation.relu, .relu6],
         [ElementType.float32, .bfloat16])

@@ -108,6 +108,29 @@ import Testing
             "variance")
     }
 
+    /// The same statistics, and coefficients that make the very output.
+    @Test("by coefficients that a reader takes", arguments: subjects.filter { !$0.addsResidual })
+    func statistics(norm: FusedBatchNorm) throws {
+        let subject = Subject(norm)
+        let whole = try subject.train()
+        let run = try KernelRun(
+            norm.statistics(momentum: 0.25),
+            subject.head + [.unwritten, .floats(subject.channel), .floats(subject.channel)])
+        for operand in 0..<3 {
+            #expect(bits(run.floats(3 + operand)) == bits(whole.floats(subject.output + 1 + operand)))
+        }
+        let coefficients = run.floats(7)
+        let channels = norm.channels
+        let expected = subject.raw
+        let output = subject.input.enumerated().map { index, x in
+            let c = index % channels
+            return (x - coefficients[c]) * coefficients[channels + c] + coefficients[2 * channels + c]
+        }
+        // Nothing is rounded to bfloat16 here.
+        let bounds = normBounds(expected, terms: expected.map { abs($0) + 16 })
+        expectClose(output, floats(expected), within: bounds, "output")
+    }
+
     @Test("backward", arguments: subjects)
     func backward(norm: FusedBatchNorm) throws {
         let subject = Subject(norm)

@@ -62,7 +62,10 @@ struct PlanReplay {
 
     /// Expects that every read finds its own buffer's bytes, and that nothing lies outside of its slot.
     mutating func check() throws {
-        for (index, step) in plan.steps.enumerated() {
+        // A second run finds what was prepared for the first.
+        let steps = plan.steps.enumerated().map { (index: $0, step: $1) }
+        let preparation = plan.preparation.map { (index: 0, step: $0) }
+        for (index, step) in preparation + steps + steps {
             let uses = Array(zip(step.operands, step.kernel.operands))
             for (id, operand) in uses where try isPlaced(id, operand, step) && operand.access != .write {
                 let buffer = plan.buffers[id.index]

@@ -175,6 +175,16 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
              "kernel_size": 3},
             {"type": "batch_norm"}, {"type": "hard_swish"}
             """, "[3, 5, 4]", batch: 4),
+        image(
+            "batch normalisations read by wide depthwise convolutions",
+            """
+            {"type": "conv2d", "out_channels": 17, "kernel_size": 1}, {"type": "batch_norm"},
+            {"type": "depthwise_conv2d", "kernel_size": 3, "padding": 1, "bias": false},
+            {"type": "batch_norm"}, {"type": "relu"},
+            {"type": "depthwise_conv2d", "kernel_size": 3, "padding": 1, "stride": 2}, {"type": "relu"},
+            {"type": "batch_norm"}, {"type": "relu6"},
+            {"type": "depthwise_conv2d", "kernel_size": 3, "padding": 1, "bias": false}
+            """, "[2, 5, 6]", batch: 4),
         ModelCase(
             "layer normalisation of features and tokens", "[5, 7]",
             """

@@ -29,10 +29,23 @@ typedef struct {
     ck_element element;
 } ck_depthwise_shape;
 
+/// What is done to each element of an input as it is read: clamp((x - mean) * factor + offset, low, high);
+/// NaN stays NaN. The padding around the image is 0 afterwards.
+typedef struct {
+    /// [3, channels]: mean, factor, offset; NULL where the input is read as it is.
+    const float *coefficients;
+    float low, high;
+    /// ck_depthwise_window_count(shape) floats for each thread; untouched without coefficients.
+    float *windows;
+} ck_depthwise_norm;
+/// Floats of a thread's three normalised rows, and of the sums over one image.
+size_t ck_depthwise_window_count(const ck_depthwise_shape *shape);
+
 /// output = clamp(input * weights + bias, low, high); NaN stays NaN.
 typedef struct {
     ck_depthwise_shape shape;
     const void *input;
+    ck_depthwise_norm norm;
     /// [3, 3, channels].
     const float *weights;
     /// [channels], or NULL.
@@ -53,6 +66,7 @@ void ck_depthwise_backward_data(const ck_depthwise_data_arguments *arguments);
 typedef struct {
     ck_depthwise_shape shape;
     const void *input;
+    ck_depthwise_norm norm;
     const void *gradient_out;
     /// [3, 3, channels].
     float *gradient_weights;

@@ -88,6 +88,8 @@ typedef struct {
     float *running_variance;
     /// [parts, 2, channels]
     double *scratch;
+    /// [3, channels], of ck_batch_norm_statistics: output = (input - mean) * factor + offset, those three.
+    float *coefficients;
     float epsilon;
     float momentum;
     /// None, relu or relu6.
@@ -95,6 +97,8 @@ typedef struct {
     ck_element type;
 } ck_batch_norm_arguments;
 void ck_batch_norm_training(const ck_batch_norm_arguments *arguments);
+/// As training, but for the output: whoever reads it makes it from the input by the coefficients.
+void ck_batch_norm_statistics(const ck_batch_norm_arguments *arguments);
 void ck_batch_norm_inference(const ck_batch_norm_arguments *arguments);
 
 typedef struct {
@@ -122,6 +126,28 @@ typedef struct {
     ck_element type;
 } ck_batch_norm_backward_arguments;
 void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *arguments);
+
+// ---- fold_norm.c
+
+/// folded_weights = weights * factor, folded_bias = (bias - mean) * factor + shift, with
+/// factor = scale / sqrt(variance + epsilon) for each row.
+typedef struct {
+    size_t rows;
+    size_t width;
+    /// [rows, width]
+    const float *weights;
+    /// [rows], as all that follow; NULL for zeros.
+    const float *bias;
+    const float *scale;
+    const float *shift;
+    const float *mean;
+    const float *variance;
+    /// May be `weights`.
+    float *folded_weights;
+    float *folded_bias;
+    float epsilon;
+} ck_fold_norm_arguments;
+void ck_fold_norm(const ck_fold_norm_arguments *arguments);
 
 // ---- row_norm.c
 

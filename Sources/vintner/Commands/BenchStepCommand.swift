@@ -35,6 +35,8 @@ struct BenchStepCommand: ParsableCommand {
     var loss = BenchLoss.crossEntropy
     @Flag(help: "Run every operation by itself.")
     var unfused = false
+    @Flag(help: "Time evaluations instead: forward and loss.")
+    var evaluation = false
     @Flag(help: "Print each call of a step with its time instead.")
     var profile = false
 
@@ -50,11 +52,13 @@ struct BenchStepCommand: ParsableCommand {
         let program = try Program(
             spec.graph,
             Program.Options(
-                loss: loss.kind, optimizer: rule, trainingBatches: [batch],
-                evaluationBatches: [], lowering: lowering), on: DNNEngine())
+                loss: loss.kind, optimizer: rule, trainingBatches: evaluation ? [] : [batch],
+                evaluationBatches: evaluation ? [batch] : [], lowering: lowering), on: DNNEngine())
         let before = ProcessMemory()?.residentBytes ?? 0
         try program.allocate()
-        guard let plan = program.trainingPlan(batch: batch) else { return }
+        guard let plan = program.trainingPlan(batch: batch) ?? program.evaluationPlan(batch: batch) else {
+            return
+        }
         for (index, id) in spec.graph.parameterIDs.enumerated() {
             let values = Initializer.values(
                 of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
