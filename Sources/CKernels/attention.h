@@ -5,6 +5,7 @@
 #include "lane_values.h"
 #include "philox.h"
 #include "products.h"
+#include "vector_math.h"
 
 /// Rows of a small product with causal limits: one vector of columns, so that strip and limit meet at the
 /// diagonal.
