@@ -29,7 +29,7 @@ CK_INLINE void forward(
     const float slope = a->slope;
     CK_INDEPENDENT
     for (size_t i = begin; i < end; i++)
-        ck_store(output, i, ck_activate(ck_load(input, i, type), kind, slope), type);
+        ck_store(output, i, ck_activate_stored(ck_load(input, i, type), kind, slope, type), type);
 }
 
 CK_INLINE void backward(
@@ -40,9 +40,8 @@ CK_INLINE void backward(
     const float slope = a->slope;
     CK_INDEPENDENT
     for (size_t i = begin; i < end; i++) {
-        const float gradient = ck_load(gradient_out, i, type);
-        ck_store(
-            gradient_in, i, ck_activation_gradient(ck_load(saved, i, type), gradient, kind, slope), type);
+        const float gradient = ck_load(gradient_out, i, type), x = ck_load(saved, i, type);
+        ck_store(gradient_in, i, ck_activation_gradient_stored(x, gradient, kind, slope, type), type);
     }
 }
 

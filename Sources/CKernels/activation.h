@@ -53,3 +53,18 @@ CK_INLINE float ck_activation_gradient(float saved, float gradient, const ck_act
     default: return gradient;
     }
 }
+
+/// `ck_activate`, as exactly as what is stored needs it.
+CK_INLINE float ck_activate_stored(float x, const ck_activation kind, float slope, const ck_element type) {
+    if (type != CK_BFLOAT16 || kind != CK_ACTIVATION_GELU_ERF) return ck_activate(x, kind, slope);
+    return x * ck_normal_share_short(x, ck_bell_short(x));
+}
+
+/// `ck_activation_gradient` likewise.
+CK_INLINE float ck_activation_gradient_stored(float saved, float gradient, const ck_activation kind,
+                                              float slope, const ck_element type) {
+    if (type != CK_BFLOAT16 || kind != CK_ACTIVATION_GELU_ERF)
+        return ck_activation_gradient(saved, gradient, kind, slope);
+    const float bell = ck_bell_short(saved);
+    return gradient * (saved * bell * 0.39894228f + ck_normal_share_short(saved, bell));
+}

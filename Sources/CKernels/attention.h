@@ -5,10 +5,17 @@
 #include "lane_values.h"
 #include "philox.h"
 #include "products.h"
+#include "vector_math.h"
 
 /// Rows of a small product with causal limits: one vector of columns, so that strip and limit meet at the
 /// diagonal.
 enum { CK_ATTENTION_STRIP = 16 };
+
+// The same with products of bfloat16 pairs; see attention_pairs.h.
+void ck_attention_pairs(const ck_attention_arguments *arguments);
+void ck_attention_pairs_backward(const ck_attention_arguments *arguments);
+size_t ck_attention_pairs_scratch_count(size_t tokens, size_t head_width);
+size_t ck_attention_pairs_backward_scratch_count(size_t tokens, size_t head_width);
 
 /// Copies `count` rows of `width` elements that lie `stride` apart, times `scale`, into rows of `padded`
 /// floats (a multiple of 16); rows from `count` to `rows` become 0.
@@ -93,4 +100,43 @@ CK_INLINE ck_head_range ck_heads_of(const ck_attention_arguments *a, int thread,
     size_t index = (size_t)thread, heads = a->batch * a->heads;
     if (index >= workers) return (ck_head_range){0, 0};
     return (ck_head_range){heads * index / workers, heads * (index + 1) / workers};
+}
+
+/// The keys that a head's sample has: all, or those before its padding.
+CK_INLINE size_t ck_key_count(const ck_attention_arguments *a, size_t head) {
+    if (!a->lengths) return a->tokens;
+    const int32_t length = a->lengths[head / a->heads];
+    return length < 1 ? 1 : (size_t)length < a->tokens ? (size_t)length : a->tokens;
+}
+
+/// How many of `columns` keys from `key` on a row sees.
+CK_INLINE size_t ck_visible_keys(const ck_attention_arguments *a, size_t row, size_t key, size_t columns) {
+    const size_t count = a->causal ? row + 1 - key : columns;
+    return count < columns ? count : columns;
+}
+
+/// Where a head's parts lie in `qkv` and `output`, in elements.
+typedef struct {
+    size_t head;
+    size_t query;
+    size_t query_stride;
+    size_t output;
+    size_t output_stride;
+} ck_head_place;
+
+CK_INLINE ck_head_place ck_place_of(const ck_attention_arguments *a, size_t head) {
+    const size_t width = a->heads * a->head_width, token = head / a->heads * a->tokens;
+    const size_t column = head % a->heads * a->head_width;
+    return (ck_head_place){head, token * 3 * width + column, 3 * width, token * width + column, width};
+}
+
+/// Keys and values that nothing saw have no gradient.
+CK_INLINE void ck_clear_keys(const ck_attention_arguments *a, size_t query, size_t keys,
+                             const ck_element type) {
+    const size_t width = a->heads * a->head_width;
+    for (size_t row = keys; row < a->tokens; row++)
+        for (size_t d = 0; d < a->head_width; d++) {
+            ck_store(a->qkv_gradient, query + (3 * row + 1) * width + d, 0, type);
+            ck_store(a->qkv_gradient, query + (3 * row + 2) * width + d, 0, type);
+        }
 }

@@ -29,7 +29,11 @@ typedef struct {
 
 static size_t padded_rows(size_t tokens) { return ck_round_up(tokens, STRIP); }
 
-size_t ck_attention_backward_scratch_count(size_t tokens, size_t head_width) {
+size_t ck_attention_backward_scratch_count(size_t tokens, size_t head_width, int32_t pairs) {
+#if defined(__x86_64__)
+    if (pairs) return ck_attention_pairs_backward_scratch_count(tokens, head_width);
+#endif
+    (void)pairs;
     const size_t padded = ck_round_up(head_width, CK_LANES);
     return padded_rows(tokens) * (3 * padded + 1) + 5 * KEYS * padded + 2 * ROWS * SCORE_ROW;
 }
@@ -37,7 +41,8 @@ size_t ck_attention_backward_scratch_count(size_t tokens, size_t head_width) {
 static workspace lay_out(const ck_attention_arguments *a, int thread) {
     const size_t padded = ck_round_up(a->head_width, CK_LANES), rows = padded_rows(a->tokens);
     workspace w = {.padded = padded};
-    w.query = a->scratch + (size_t)thread * ck_attention_backward_scratch_count(a->tokens, a->head_width);
+    w.query =
+        a->scratch + (size_t)thread * ck_attention_backward_scratch_count(a->tokens, a->head_width, 0);
     w.output_gradient = w.query + rows * padded;
     w.query_gradient = w.output_gradient + rows * padded;
     w.overlap = w.query_gradient + rows * padded;
@@ -51,24 +56,9 @@ static workspace lay_out(const ck_attention_arguments *a, int thread) {
     return w;
 }
 
-/// Where a head's parts lie in `qkv` and `output`, in elements.
-typedef struct {
-    size_t head;
-    size_t query;
-    size_t query_stride;
-    size_t output;
-    size_t output_stride;
-} head_place;
-
-CK_INLINE head_place place_of(const ck_attention_arguments *a, size_t head) {
-    const size_t width = a->heads * a->head_width, token = head / a->heads * a->tokens;
-    const size_t column = head % a->heads * a->head_width;
-    return (head_place){head, token * 3 * width + column, 3 * width, token * width + column, width};
-}
-
 /// Packs the queries and the output's gradient; overlap_i = sum over d of output_gradient_i,d output_i,d,
 /// which equals the sum over the keys of probability times its gradient.
-CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w, head_place at,
+CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w, ck_head_place at,
                             const ck_element type) {
     const size_t rows = padded_rows(a->tokens), padded = w->padded,
         whole = a->head_width / CK_LANES * CK_LANES;
@@ -94,7 +84,7 @@ CK_INLINE void pack_queries(const ck_attention_arguments *a, const workspace *w,
     }
 }
 
-CK_INLINE void pack_keys(const ck_attention_arguments *a, const workspace *w, head_place at, size_t key,
+CK_INLINE void pack_keys(const ck_attention_arguments *a, const workspace *w, ck_head_place at, size_t key,
                          size_t columns, const ck_element type) {
     const size_t width = a->heads * a->head_width, padded = w->padded;
     for (size_t row = 0; row < columns; row += CK_LANES) {
@@ -116,8 +106,7 @@ CK_INLINE void pack_keys(const ck_attention_arguments *a, const workspace *w, he
 CK_INLINE void differentiate(const ck_attention_arguments *a, const workspace *w, size_t head,
                              size_t first_row, size_t line, size_t rows, size_t key, size_t columns) {
     for (size_t i = line; i < line + rows; i++) {
-        const size_t row = first_row + i, visible = a->causal ? row + 1 - key : columns;
-        const size_t limit = visible < columns ? visible : columns;
+        const size_t row = first_row + i, limit = ck_visible_keys(a, row, key, columns);
         const size_t vectors = (columns + CK_LANES - 1) / CK_LANES;
         const ck_lanes logsumexp = ck_splat(a->logsumexp[head * a->tokens + row]);
         const ck_lanes overlap = ck_splat(w->overlap[row]);
@@ -154,8 +143,7 @@ CK_INLINE void recompute(const ck_attention_arguments *a, const workspace *w, si
     const size_t padded = w->padded;
     for (size_t line = 0; line < rows; line += STRIP) {
         const size_t strip = rows - line < STRIP ? rows - line : STRIP, row = first_row + line;
-        const size_t visible = a->causal ? row + strip - key : columns,
-            used = visible < columns ? visible : columns;
+        const size_t used = ck_visible_keys(a, row + strip - 1, key, columns);
         const size_t product_rows = ck_round_up(strip, CK_PRODUCT_ROWS),
             vectors = (used + CK_LANES - 1) / CK_LANES;
         ck_product product = {.rows = product_rows, .vectors = vectors, .depth = a->head_width,
@@ -201,11 +189,11 @@ CK_INLINE void accumulate(const ck_attention_arguments *a, const workspace *w, s
 
 CK_INLINE void backward_head(const ck_attention_arguments *a, const workspace *w, size_t head,
                              const ck_element type) {
-    const head_place at = place_of(a, head);
-    const size_t width = a->heads * a->head_width, padded = w->padded;
+    const ck_head_place at = ck_place_of(a, head);
+    const size_t width = a->heads * a->head_width, padded = w->padded, keys = ck_key_count(a, head);
     pack_queries(a, w, at, type);
-    for (size_t key = 0; key < a->tokens; key += KEYS) {
-        const size_t columns = a->tokens - key < KEYS ? a->tokens - key : KEYS;
+    for (size_t key = 0; key < keys; key += KEYS) {
+        const size_t columns = keys - key < KEYS ? keys - key : KEYS;
         pack_keys(a, w, at, key, columns, type);
         for (size_t i = 0; i < KEYS * padded; i += CK_LANES) {
             ck_write(w->key_gradient, i, ck_splat(0), CK_FLOAT32);
@@ -223,6 +211,7 @@ CK_INLINE void backward_head(const ck_attention_arguments *a, const workspace *w
         ck_unpack_rows(a->qkv_gradient, start + 2 * width, at.query_stride, w->value_gradient, padded,
                        columns, a->head_width, 1, type);
     }
+    ck_clear_keys(a, at.query, keys, type);
     ck_unpack_rows(a->qkv_gradient, at.query, at.query_stride, w->query_gradient, padded, a->tokens,
                    a->head_width, a->scale, type);
 }
@@ -240,5 +229,8 @@ static void backward_body(void *pointer, int thread, int threads) {
 }
 
 void ck_attention_backward(const ck_attention_arguments *arguments) {
+#if defined(__x86_64__)
+    if (arguments->pairs) return ck_attention_pairs_backward(arguments);
+#endif
     ck_team_run(backward_body, (void *)(uintptr_t)arguments);
 }

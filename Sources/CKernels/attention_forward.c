@@ -20,14 +20,18 @@ typedef struct {
 
 static size_t padded_rows(size_t tokens) { return ck_round_up(tokens, CK_LANES); }
 
-size_t ck_attention_scratch_count(size_t tokens, size_t head_width) {
+size_t ck_attention_scratch_count(size_t tokens, size_t head_width, int32_t pairs) {
+#if defined(__x86_64__)
+    if (pairs) return ck_attention_pairs_scratch_count(tokens, head_width);
+#endif
+    (void)pairs;
     return (2 * STRIP + 2 * padded_rows(tokens)) * ck_round_up(head_width, CK_LANES) + STRIP * SCORE_ROW;
 }
 
 static workspace lay_out(const ck_attention_arguments *a, int thread) {
     const size_t padded = ck_round_up(a->head_width, CK_LANES), rows = padded_rows(a->tokens);
     workspace w = {.padded = padded};
-    w.query = a->scratch + (size_t)thread * ck_attention_scratch_count(a->tokens, a->head_width);
+    w.query = a->scratch + (size_t)thread * ck_attention_scratch_count(a->tokens, a->head_width, 0);
     w.keys = w.query + STRIP * padded;
     w.values = w.keys + rows * padded;
     w.scores = w.values + rows * padded;
@@ -41,19 +45,14 @@ typedef struct {
     float sum[STRIP];
 } progress;
 
-/// How many of `columns` keys from `key` on a row sees.
-CK_INLINE size_t visible(const ck_attention_arguments *a, size_t row, size_t key, size_t columns) {
-    const size_t count = a->causal ? row + 1 - key : columns;
-    return count < columns ? count : columns;
-}
-
 /// The largest score of each of `rows` rows.
 CK_INLINE ck_lanes largest(const ck_attention_arguments *a, const workspace *w, size_t first_row, size_t rows,
                            size_t key, size_t columns) {
     ck_lanes tops[STRIP];
     for (size_t i = 0; i < STRIP; i++) tops[i] = ck_splat(-INFINITY);
     for (size_t i = 0; i < rows; i++) {
-        const size_t limit = visible(a, first_row + i, key, columns), whole = limit / CK_LANES * CK_LANES;
+        const size_t limit = ck_visible_keys(a, first_row + i, key, columns);
+        const size_t whole = limit / CK_LANES * CK_LANES;
         const float *score = w->scores + i * SCORE_ROW;
         ck_lanes top = ck_splat(-INFINITY);
         for (size_t c = 0; c < whole; c += CK_LANES) {
@@ -79,7 +78,7 @@ CK_INLINE void exponentiate(const ck_attention_arguments *a, const workspace *w,
     ck_lanes totals[STRIP];
     for (size_t i = 0; i < STRIP; i++) totals[i] = ck_splat(0);
     for (size_t i = 0; i < rows; i++) {
-        const size_t limit = visible(a, first_row + i, key, columns);
+        const size_t limit = ck_visible_keys(a, first_row + i, key, columns);
         const ck_lanes maximum = ck_splat(state->maximum[i]);
         float *score = w->scores + i * SCORE_ROW;
         ck_lanes total = ck_splat(0);
@@ -109,7 +108,7 @@ CK_INLINE void exponentiate(const ck_attention_arguments *a, const workspace *w,
 
 /// Rows `first_row` to `first_row + rows` of one head: all their keys, in blocks.
 CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_t head, size_t first_row,
-                      size_t rows, const ck_element type) {
+                      size_t rows, size_t keys, const ck_element type) {
     const size_t width = a->heads * a->head_width, column = head % a->heads * a->head_width;
     const size_t first_token = head / a->heads * a->tokens + first_row;
     const size_t product_rows = ck_round_up(rows, CK_PRODUCT_ROWS), padded = w->padded;
@@ -117,7 +116,7 @@ CK_INLINE void attend(const ck_attention_arguments *a, const workspace *w, size_
                  a->head_width, a->scale, type);
     progress state;
     for (size_t i = 0; i < STRIP; i++) state.maximum[i] = -INFINITY, state.sum[i] = 0;
-    const size_t key_end = a->causal ? first_row + rows : a->tokens;
+    const size_t key_end = a->causal && first_row + rows < keys ? first_row + rows : keys;
     for (size_t key = 0; key < key_end; key += KEYS) {
         const size_t columns = key_end - key < KEYS ? key_end - key : KEYS;
         ck_product product = {.rows = product_rows, .vectors = (columns + CK_LANES - 1) / CK_LANES,
@@ -148,8 +147,9 @@ CK_INLINE void forward_heads(const ck_attention_arguments *a, const workspace *w
     const size_t width = a->heads * a->head_width, stride = 3 * width, tokens = a->tokens;
     for (size_t head = range.begin; head < range.end; head++) {
         const size_t start = head / a->heads * tokens * stride + head % a->heads * a->head_width;
-        for (size_t row = 0; row < tokens; row += CK_LANES) {
-            const size_t rows = tokens - row < CK_LANES ? tokens - row : CK_LANES;
+        const size_t keys = ck_key_count(a, head);
+        for (size_t row = 0; row < keys; row += CK_LANES) {
+            const size_t rows = keys - row < CK_LANES ? keys - row : CK_LANES;
             float *values = w->values + row * w->padded;
             // The keys' rows are only needed until they are a panel: they pass through the values' place.
             ck_pack_rows(values, w->padded, CK_LANES, a->qkv, start + row * stride + width, stride, rows,
@@ -159,7 +159,7 @@ CK_INLINE void forward_heads(const ck_attention_arguments *a, const workspace *w
                          a->head_width, 1, type);
         }
         for (size_t row = 0; row < tokens; row += STRIP)
-            attend(a, w, head, row, tokens - row < STRIP ? tokens - row : STRIP, type);
+            attend(a, w, head, row, tokens - row < STRIP ? tokens - row : STRIP, keys, type);
     }
 }
 
@@ -174,5 +174,8 @@ static void forward_body(void *pointer, int thread, int threads) {
 }
 
 void ck_attention(const ck_attention_arguments *arguments) {
+#if defined(__x86_64__)
+    if (arguments->pairs) return ck_attention_pairs(arguments);
+#endif
     ck_team_run(forward_body, (void *)(uintptr_t)arguments);
 }

@@ -79,13 +79,19 @@ void ck_scale_channels_backward(const ck_scale_channels_backward_arguments *argu
 }
 
 /// One unit is one sample.
+/// Places of a sample that count.
+CK_INLINE size_t area_of(const int32_t *lengths, size_t sample, size_t area) {
+    return lengths && (size_t)lengths[sample] < area ? (size_t)lengths[sample] : area;
+}
+
 CK_INLINE void area_mean(const ck_area_mean_arguments *a, size_t begin, size_t end, const ck_element type) {
     const size_t channels = a->channels;
-    const ck_lanes inverse = ck_splat(1.0f / (float)a->area);
     for (size_t b = begin; b < end; b++) {
+        const size_t area = area_of(a->lengths, b, a->area);
+        const ck_lanes inverse = ck_splat(1.0f / (float)area);
         for (size_t c = 0; c < channels; c += CK_LANES) {
             ck_lanes sum = ck_splat(0);
-            for (size_t place = 0; place < a->area; place++)
+            for (size_t place = 0; place < area; place++)
                 sum += load_channels(a->input, (b * a->area + place) * channels, c, channels, type);
             store_channels(a->output, b * channels, c, channels, sum * inverse, type);
         }
@@ -106,12 +112,14 @@ void ck_area_mean(const ck_area_mean_arguments *arguments) {
 CK_INLINE void area_mean_backward(const ck_area_mean_backward_arguments *a, size_t begin, size_t end,
                                   const ck_element type) {
     const size_t channels = a->channels;
-    const ck_lanes inverse = ck_splat(1.0f / (float)a->area);
-    for (size_t unit = begin; unit < end; unit++)
+    for (size_t unit = begin; unit < end; unit++) {
+        const size_t sample = unit / a->area, area = area_of(a->lengths, sample, a->area);
+        const ck_lanes factor = ck_splat(unit % a->area < area ? 1.0f / (float)area : 0);
         for (size_t c = 0; c < channels; c += CK_LANES) {
-            ck_lanes value = load_channels(a->output_gradient, unit / a->area * channels, c, channels, type);
-            store_channels(a->input_gradient, unit * channels, c, channels, value * inverse, type);
+            ck_lanes value = load_channels(a->output_gradient, sample * channels, c, channels, type);
+            store_channels(a->input_gradient, unit * channels, c, channels, value * factor, type);
         }
+    }
 }
 
 CK_CLONES

@@ -27,6 +27,15 @@ void ck_embedding(const ck_embedding_arguments *arguments) {
     ck_for_units(embedding_range, arguments, arguments->rows, arguments->width);
 }
 
+void ck_token_lengths(const ck_token_lengths_arguments *a) {
+    for (size_t sample = 0; sample < a->batch; sample++) {
+        const int32_t *ids = a->ids + sample * a->tokens;
+        size_t length = a->tokens;
+        while (length > 1 && ids[length - 1] == a->padding) length -= 1;
+        a->lengths[sample] = (int32_t)length;
+    }
+}
+
 /// Columns `begin` to `end` of every row: split this way, no row of the table belongs to two threads' sums,
 /// and the order of a sum is that of the rows.
 CK_INLINE void scatter(const ck_embedding_backward_arguments *a, size_t begin, size_t end,

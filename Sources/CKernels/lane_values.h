@@ -43,71 +43,56 @@ CK_INLINE ck_lanes ck_keep_first(ck_lanes value, int32_t count, ck_lanes other) 
 
 CK_INLINE float ck_sum_values(ck_lanes value) { return ck_sum_lanes(&value); }
 
-/// As `ck_log_lanes`; NaN stays NaN.
-CK_INLINE ck_lanes ck_log_values(ck_lanes x) {
-    ck_lanes logarithm = x;
-    ck_log_lanes(&logarithm);
-    return x == x ? logarithm : x;
-}
+// Which lanes of two vectors, of which the second's begin at 16, go to the one and to the other of the two that
+// take their places when blocks of 8, 4, 2 or 1 lanes are exchanged.
+#define CK_LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define CK_HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define CK_LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define CK_HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define CK_LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define CK_HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define CK_LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define CK_HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
 
-/// As `ck_exp`, lane by lane and bit by bit.
-CK_INLINE ck_lanes ck_exp_values(ck_lanes x) {
-    x = x < ck_splat(-87.0f) ? ck_splat(-87.0f) : x;
-    x = x > ck_splat(89.0f) ? ck_splat(89.0f) : x;
-    const ck_lanes shifted = x * ck_splat(1.44269504f) + ck_splat(12582912.0f);
-    const ck_lanes n = shifted - ck_splat(12582912.0f);
-    ck_lanes r = x - n * ck_splat(0.693359375f);
-    r = r - n * ck_splat(-2.12194440e-4f);
-    ck_lanes p = ck_splat(1.9875691500e-4f);
-    p = p * r + ck_splat(1.3981999507e-3f);
-    p = p * r + ck_splat(8.3334519073e-3f);
-    p = p * r + ck_splat(4.1665795894e-2f);
-    p = p * r + ck_splat(1.6666665459e-1f);
-    p = p * r + ck_splat(5.0000001201e-1f);
-    p = p * (r * r) + r;
-    p = p + ck_splat(1.0f);
-    const ck_lanes power = (ck_lanes)(((ck_bit_lanes)shifted << 23) + (126u << 23));
-    return (p + p) * power;
-}
-
-/// Transposes 16 x 16 floats: swaps the off-diagonal blocks of 8 x 8, then those of 4, 2 and 1 in each block.
+/// Transposes 16 x 16 floats: exchanges the off-diagonal blocks of 8 x 8, then those of 4, 2 and 1 in each.
 CK_INLINE void ck_transpose_lanes(ck_lanes row[CK_LANES]) {
-#define CK_SWAP(step, low, high)                                                                          \
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_LANES; i++) {                               \
-        if (i & step) continue;                                                                           \
-        ck_lanes above = row[i], below = row[i + step];                                                   \
-        row[i] = __builtin_shufflevector(above, below, CK_ORDER low);                                     \
-        row[i + step] = __builtin_shufflevector(above, below, CK_ORDER high);                             \
+#define CK_SWAP(step)                                                                                        \
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_LANES; i++) {                                  \
+        if (i & step) continue;                                                                              \
+        const ck_lanes above = row[i], below = row[i + step];                                                \
+        row[i] = __builtin_shufflevector(above, below, CK_LOW_##step);                                       \
+        row[i + step] = __builtin_shufflevector(above, below, CK_HIGH_##step);                               \
     }
-#define CK_ORDER(...) __VA_ARGS__
-    CK_SWAP(8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-            (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-    CK_SWAP(4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
-            (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-    CK_SWAP(2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
-            (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-    CK_SWAP(1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
-            (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
-#undef CK_ORDER
+    CK_SWAP(8)
+    CK_SWAP(4)
+    CK_SWAP(2)
+    CK_SWAP(1)
 #undef CK_SWAP
 }
 
+/// Combines what an exchange of lanes brings together, so that each step halves the rows.
+#define CK_FOLD(step, combine)                                                                               \
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < step; i++) {                                      \
+        const ck_lanes low = __builtin_shufflevector(row[i], row[i + step], CK_LOW_##step);                  \
+        const ck_lanes high = __builtin_shufflevector(row[i], row[i + step], CK_HIGH_##step);                \
+        row[i] = combine;                                                                                    \
+    }
+
 /// Lane i becomes the sum of row i, always in the same order. Cheaper than sixteen sums of lanes.
 CK_INLINE ck_lanes ck_sum_rows(ck_lanes row[CK_LANES]) {
-    ck_transpose_lanes(row);
-#pragma clang loop unroll(full)
-    for (int half = CK_LANES / 2; half > 0; half /= 2)
-#pragma clang loop unroll(full)
-        for (int i = 0; i < half; i++) row[i] += row[i + half];
+    CK_FOLD(8, low + high)
+    CK_FOLD(4, low + high)
+    CK_FOLD(2, low + high)
+    CK_FOLD(1, low + high)
     return row[0];
 }
 
 /// Lane i becomes the largest element of row i; NaN does not count.
 CK_INLINE ck_lanes ck_max_rows(ck_lanes row[CK_LANES]) {
-    ck_transpose_lanes(row);
-#pragma clang loop unroll(full)
-    for (int half = CK_LANES / 2; half > 0; half /= 2)
-#pragma clang loop unroll(full)
-        for (int i = 0; i < half; i++) row[i] = row[i] > row[i + half] ? row[i] : row[i + half];
+    CK_FOLD(8, low > high ? low : high)
+    CK_FOLD(4, low > high ? low : high)
+    CK_FOLD(2, low > high ? low : high)
+    CK_FOLD(1, low > high ? low : high)
     return row[0];
 }
+#undef CK_FOLD

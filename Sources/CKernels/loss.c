@@ -1,4 +1,5 @@
 #include "rows.h"
+#include "vector_math.h"
 
 /// One row of z against a label. With m the row's maximum, log p_c = z_c - m - log sum exp(z - m), which is
 /// stable for any finite logits.
@@ -16,7 +17,7 @@ CK_INLINE void labelled_row(const ck_loss_arguments *a, size_t row, const ck_ele
         ck_lanes shifted = z;
         ck_clear_lanes(&shifted, width - c);
         logit_sums += shifted;
-        ck_exp_nonpositive_lanes(&z);
+        z = ck_exp_values(z);
         sums += z;
     }
     const float sum = ck_sum_lanes(&sums);
@@ -31,7 +32,7 @@ CK_INLINE void labelled_row(const ck_loss_arguments *a, size_t row, const ck_ele
         ck_lanes z;
         ck_load_lanes(&z, a->outputs, start + c, width - c, -INFINITY, type);
         z -= maximum;
-        ck_exp_nonpositive_lanes(&z);
+        z = ck_exp_values(z);
         z = (z * inverse - uniform) * scale;
         ck_store_lanes(a->gradient, start + c, width - c, &z, type);
     }
@@ -60,11 +61,10 @@ CK_INLINE void distributed_row(
         masses += t;
         // A class that no target touches has no part, even where its logit is -inf.
         products += t == 0.0f ? (ck_lanes)0.0f : t * z;
-        ck_exp_nonpositive_lanes(&z);
+        z = ck_exp_values(z);
         sums += z;
         if (subtracts_entropy) {
-            ck_lanes logarithm = t;
-            ck_log_lanes(&logarithm);
+            const ck_lanes logarithm = ck_log_values(t);
             entropies += t > 0.0f ? t * logarithm : t == 0.0f ? (ck_lanes)0.0f : (ck_lanes)NAN;
         }
     }
@@ -79,7 +79,7 @@ CK_INLINE void distributed_row(
         ck_load_lanes(&t, targets, c, width - c, 0, CK_FLOAT32);
         if (smoothing > 0) t = t * (1 - smoothing) + uniform;
         z -= maximum;
-        ck_exp_nonpositive_lanes(&z);
+        z = ck_exp_values(z);
         z = (z * factor - t) * scale;
         ck_store_lanes(a->gradient, start + c, width - c, &z, type);
     }

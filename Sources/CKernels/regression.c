@@ -1,4 +1,5 @@
 #include "rows.h"
+#include "vector_math.h"
 
 typedef enum { SQUARED, ABSOLUTE, HUBER, BINARY } kind;
 
@@ -26,10 +27,7 @@ CK_INLINE void point_losses(
         break;
     }
     case BINARY: {
-        ck_lanes e = -__builtin_elementwise_abs(z);
-        ck_exp_nonpositive_lanes(&e);
-        ck_lanes logarithm = e;
-        ck_log1p_lanes(&logarithm);
+        const ck_lanes e = ck_exp_values(-__builtin_elementwise_abs(z)), logarithm = ck_log1p_values(e);
         *loss = (z < 0.0f ? (ck_lanes)0.0f : z) - z * t + logarithm;
         *slope = (z < 0.0f ? e : (ck_lanes)1.0f) / (1.0f + e) - t;
         break;

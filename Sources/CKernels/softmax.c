@@ -1,4 +1,4 @@
-#include "lane_values.h"
+#include "vector_math.h"
 
 /// The largest lane; lanes that are NaN do not count.
 CK_INLINE float max_lanes(ck_lanes value) { return __builtin_reduce_max(value); }

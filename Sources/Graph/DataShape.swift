@@ -20,16 +20,20 @@ public struct DataShape: Sendable, Hashable {
     public var isTokens: Bool?
     /// How many tokens there are.
     public var vocabulary: Int?
+    /// The token that short samples end in, which nothing shall see; nil where there is none.
+    public var padding: Int?
     /// nil where any output will do.
     public var target: Target?
 
     /// Facts of a dataset; without any, the model says everything itself.
     public init(
-        input: Shape? = nil, isTokens: Bool? = nil, vocabulary: Int? = nil, target: Target? = nil
+        input: Shape? = nil, isTokens: Bool? = nil, vocabulary: Int? = nil, padding: Int? = nil,
+        target: Target? = nil
     ) {
         self.input = input
         self.isTokens = isTokens
         self.vocabulary = vocabulary
+        self.padding = padding
         self.target = target
     }
 

@@ -107,6 +107,10 @@ enum LayerFields {
     // Sequences.
     static let vocabulary = Field.automaticInteger(
         "vocabulary", in: 1...(1 << 24), "How many tokens there are; \"auto\" is the dataset's number.")
+    static let paddingIndex = Field.optionalInteger(
+        "padding_idx", in: 0...(1 << 24),
+        "The token that short samples end in: attention does not see it, means leave it out; by default the "
+            + "dataset's.")
     static let width = Field.integer("width", in: 1...extentMax, "Features of a token.")
     static let rowDeviation = Field.number(
         "init_std", default: 0.02, in: 0...100, "Standard deviation that the weights start from.")
@@ -193,7 +197,7 @@ extension LayerFields {
         case .residual: [nested, shortcut]
         case .squeezeExcite: LayerKind.SqueezeExcite.table.fields
         case .sequential: [nested]
-        case .embedding: [vocabulary, width, deviation]
+        case .embedding: [vocabulary, width, deviation, paddingIndex]
         case .positionalEmbedding, .classToken: [rowDeviation]
         case .selectToken: [index]
         case .multiHeadAttention: LayerKind.Attention.table.fields

@@ -178,6 +178,12 @@ struct LayerReader {
         var embedding = LayerKind.Embedding(
             vocabulary: vocabulary, width: reader.read(LayerFields.width))
         embedding.initialDeviation = reader.read(LayerFields.deviation)
+        embedding.padding = reader.read(LayerFields.paddingIndex) ?? data.padding
+        if let padding = embedding.padding, padding >= vocabulary {
+            log.add(
+                reader.pointer(to: "padding_idx"), "out_of_range",
+                "token \(padding) is none of the embedding's \(vocabulary)")
+        }
         return .embedding(embedding)
     }
 }

@@ -77,6 +77,7 @@ extension LayerKind {
         case .embedding(let layer):
             [("vocabulary", JSONValue(layer.vocabulary)), ("width", JSONValue(layer.width))]
                 + (layer.initialDeviation.map { [("init_std", .number($0))] } ?? [])
+                + (layer.padding.map { [("padding_idx", JSONValue($0))] } ?? [])
         case .positionalEmbedding(let deviation), .classToken(let deviation):
             [("init_std", .number(deviation))]
         case .selectToken(let index): [("index", JSONValue(index))]

@@ -115,7 +115,8 @@ extension Graph {
         var value = output
         while let node = producer(of: value) {
             if case .linear = node.operation { return node.name }
-            guard node.inputs.count == 1, node.parameters.isEmpty else { return nil }
+            let isAlone = node.inputs.count == 1 || node.operation == .mean
+            guard isAlone, node.parameters.isEmpty else { return nil }
             value = node.inputs[0]
         }
         return nil

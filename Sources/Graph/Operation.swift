@@ -17,7 +17,8 @@ public enum Operation: Hashable, Sendable {
     case pooling(Pooling)
     /// Means over windows that divide the image into the output's extents (PyTorch's adaptive pooling).
     case adaptiveAveragePooling
-    /// The mean over all positions: `[channels]` or `[channels, 1, 1]` of an image, `[width]` of a sequence.
+    /// The mean over all positions: `[channels]` or `[channels, 1, 1]` of an image, `[width]` of a sequence;
+    /// of a padded one, over as many as the second input says.
     case mean
     /// The probability that an element is dropped.
     case dropout(Double)
@@ -45,6 +46,8 @@ public enum Operation: Hashable, Sendable {
     case concat(isInner: Bool)
     /// Rows of a table by token. Parameters: embedding `[vocabulary, width]`.
     case embedding
+    /// How many tokens a sample has before its padding, at least 1: one Int32.
+    case lengths(padding: Int)
     /// Adds a learned row to every token. Parameters: embedding `[tokens, width]`.
     case positions
     /// Puts a learned token in front of the others. Parameters: embedding `[1, width]`.
@@ -55,7 +58,7 @@ public enum Operation: Hashable, Sendable {
     /// 2021).
     case rotary(heads: Int, base: Double)
     /// Scaled dot-product attention on a fused projection `[tokens, 3 * width]`: queries, keys, values, each
-    /// split into heads.
+    /// split into heads. The second input, where there is one, says how many tokens are seen.
     case attention(Attention)
 
     /// Element-wise non-linearities.
@@ -129,4 +132,17 @@ public enum Operation: Hashable, Sendable {
 
     /// Whether the output is the input's bytes, so that nothing runs.
     public var isView: Bool { self == .view }
+
+    /// Whether each row of a sequence comes of the rows at its place, or of them and others.
+    var keepsTokens: Bool {
+        switch self {
+        case .linear, .activation, .softmax, .dropout, .layerNorm, .rmsNorm, .scale, .add, .multiply,
+            .positions, .rotary, .attention:
+            true
+        case .concat(let isInner): isInner
+        case .convolution, .transposedConvolution, .pooling, .adaptiveAveragePooling, .mean, .batchNorm,
+            .groupNorm, .view, .permute, .embedding, .lengths, .prependToken, .selectToken:
+            false
+        }
+    }
 }

@@ -19,7 +19,7 @@ extension Preset {
         block.attention.bias = reader.read(ModelFields.bias)
         block.attention.initialDeviation = Self.deviation
         block.attention.outputDeviation = Self.deviation / (2 * Double(count)).squareRoot()
-        var layers = embed(vocabulary, reader.read(ModelFields.width), dropout)
+        var layers = embed(vocabulary, reader.read(ModelFields.width), dropout, data)
         layers += (1...count).map { LayerSpec(.transformerBlock(block), name: "block\($0)") }
         var norm = LayerKind.LayerNorm()
         norm.bias = block.attention.bias
@@ -40,7 +40,7 @@ extension Preset {
         (block.isPreNorm, block.epsilon) = (false, Self.bertEpsilon)
         var norm = LayerKind.LayerNorm()
         norm.epsilon = Self.bertEpsilon
-        var layers = embed(vocabulary, reader.read(ModelFields.width), 0)
+        var layers = embed(vocabulary, reader.read(ModelFields.width), 0, data)
         layers.append(LayerSpec(.layerNorm(norm), name: "ln"))
         if dropout > 0 { layers.append(LayerSpec(.dropout(dropout), name: "dropout")) }
         layers += (1...count).map { LayerSpec(.transformerBlock(block), name: "block\($0)") }
@@ -87,9 +87,11 @@ extension Preset {
         return LayerSpec(.linear(linear), name: "head")
     }
 
-    private func embed(_ vocabulary: Int, _ width: Int, _ dropout: Double) -> [LayerSpec] {
+    private func embed(
+        _ vocabulary: Int, _ width: Int, _ dropout: Double, _ data: DataShape
+    ) -> [LayerSpec] {
         var table = LayerKind.Embedding(vocabulary: vocabulary, width: width)
-        table.initialDeviation = Self.deviation
+        (table.initialDeviation, table.padding) = (Self.deviation, data.padding)
         var layers = [
             LayerSpec(.embedding(table), name: "embedding"),
             LayerSpec(.positionalEmbedding(deviation: Self.deviation), name: "positions"),

@@ -51,6 +51,8 @@ extension LayerKind {
         public var width: Int
         /// The deviation that it starts from; PyTorch's is 1.
         public var initialDeviation: Double?
+        /// The token that short samples end in: attention does not see it, and means leave it out.
+        public var padding: Int?
 
         public init(vocabulary: Int, width: Int) {
             self.vocabulary = vocabulary

@@ -128,7 +128,8 @@ extension ShapeInference {
                 "\(site.name) needs an image or a sequence, found \(graph[input].shape)")
         }
         let source = rank == 2 ? input : try channelsLast(input, site)
-        return try emit(site.name, .mean, [source], [graph[source].channels], .plain, at: site.place)
+        return try emit(
+            site.name, .mean, withLengths(source), [graph[source].channels], .plain, at: site.place)
     }
 
     private mutating func keep(

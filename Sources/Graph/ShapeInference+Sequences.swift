@@ -13,9 +13,11 @@ extension ShapeInference {
         let table = try learn(
             "\(site.name).weight", of: "table of \(site.name)", [layer.vocabulary, layer.width], .embedding,
             deviation: layer.initialDeviation ?? 1, at: site.place)
-        return try emit(
+        let sequence = try emit(
             site.name, .embedding, [input], graph[input].shape.dimensions + [layer.width], .plain,
             parameters: [table], at: site.place)
+        if let padding = layer.padding { try pad(sequence, of: input, with: padding, site) }
+        return sequence
     }
 
     mutating func appendSequenceLayer(
@@ -85,7 +87,7 @@ extension ShapeInference {
         // Queries with keys, then weights with values: each token's with all, or with those up to itself.
         let pairs = layer.isCausal ? tokens + 1 : 2 * tokens
         value = try emit(
-            site.part("attention").name, .attention(attention), [value], [tokens, width], .plain,
+            site.part("attention").name, .attention(attention), withLengths(value), [tokens, width], .plain,
             macs: Self.product(tokens, pairs, width), at: site.place)
         product.outFeatures = width
         product.deviation = layer.outputDeviation ?? layer.initialDeviation

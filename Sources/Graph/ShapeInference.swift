@@ -41,6 +41,8 @@ struct ShapeInference {
     private var macs = 0
     private var parameterCount = 0
     private var frames: [Frame] = []
+    /// How many tokens each padded sequence has.
+    private var lengths: [Graph.ValueID: Graph.ValueID] = [:]
     /// Values in another order, so that each is permuted once.
     private var reordered: [Reorder: Graph.ValueID] = [:]
 
@@ -159,9 +161,29 @@ struct ShapeInference {
             throw place.refusal("too_large", "the model has more than \(Self.nodeCountMax) operations")
         }
         self.macs += macs
-        return graph.addNode(
+        let output = graph.addNode(
             name, operation, inputs, Graph.Value(shape: shape, order: order), parameters: parameters,
             macs: macs)
+        if operation.keepsTokens, graph[inputs[0]].shape.rank == 2, graph[inputs[0]].shape[0] == shape[0] {
+            lengths[output] = inputs.compactMap { lengths[$0] }.first
+        }
+        return output
+    }
+
+    /// The value and, where it is a padded sequence, its samples' lengths.
+    func withLengths(_ value: Graph.ValueID) -> [Graph.ValueID] {
+        [value] + (lengths[value].map { [$0] } ?? [])
+    }
+
+    /// Says that a sequence made of tokens ends in padding.
+    mutating func pad(
+        _ sequence: Graph.ValueID, of tokens: Graph.ValueID, with padding: Int, _ site: Site
+    ) throws(InvalidInput) {
+        guard graph[tokens].shape.rank == 1 else { return }
+        let name = site.part("lengths").name
+        let shape = try checkedShape([1], "output of \(name)", site.place)
+        let value = Graph.Value(shape: shape, order: .plain, element: .token)
+        lengths[sequence] = graph.addNode(name, .lengths(padding: padding), [tokens], value)
     }
 
     /// Adds a parameter.

@@ -122,8 +122,11 @@ public enum Broadcast {
 
     /// output[b, c] = mean over the area: global average pooling, or a sequence's mean token; operands
     /// `input, output`.
+    ///
+    /// Where samples are padded, only the first `lengths[b]` places count; `lengths` is int32 `[batch]` and
+    /// the last operand, here and backward.
     public static func areaMean(
-        batch: Int, area: Int, channels: Int, element: ElementType
+        batch: Int, area: Int, channels: Int, element: ElementType, isPadded: Bool = false
     ) -> any PreparedKernel {
         var block = unsafe ck_area_mean_arguments()
         unsafe block.batch = batch
@@ -138,12 +141,13 @@ public enum Broadcast {
                     { unsafe $0.input = UnsafeRawPointer($1) }
                 ),
                 (.elements(batch * channels, element, .write), { unsafe $0.output = $1 }),
-            ])
+                (.floats(batch, .read), { unsafe $0.lengths = unsafe UnsafePointer($1.integers) }),
+            ].dropLast(isPadded ? 0 : 1))
     }
 
     /// input_gradient[b, a, c] = output_gradient[b, c] / area; operands `output gradient, input gradient`.
     public static func areaMeanBackward(
-        batch: Int, area: Int, channels: Int, element: ElementType
+        batch: Int, area: Int, channels: Int, element: ElementType, isPadded: Bool = false
     ) -> any PreparedKernel {
         var block = unsafe ck_area_mean_backward_arguments()
         unsafe block.batch = batch
@@ -157,6 +161,7 @@ public enum Broadcast {
                     .elements(batch * channels, element, .read),
                     { unsafe $0.output_gradient = UnsafeRawPointer($1) }
                 ), (.elements(batch * area * channels, element, .write), { unsafe $0.input_gradient = $1 }),
-            ])
+                (.floats(batch, .read), { unsafe $0.lengths = unsafe UnsafePointer($1.integers) }),
+            ].dropLast(isPadded ? 0 : 1))
     }
 }

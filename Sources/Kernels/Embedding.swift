@@ -23,6 +23,20 @@ public enum Embedding {
             ])
     }
 
+    /// Tokens of each sample up to its last one that is not padding, at least 1; operands `ids, lengths`.
+    public static func lengths(batch: Int, tokens: Int, padding: Int) -> any PreparedKernel {
+        var block = unsafe ck_token_lengths_arguments()
+        unsafe block.batch = batch
+        unsafe block.tokens = tokens
+        unsafe block.padding = Int32(clamping: padding)
+        return unsafe KernelCall(
+            "ck_token_lengths", { unsafe ck_token_lengths($0) }, block,
+            [
+                (.floats(batch * tokens, .read), { unsafe $0.ids = unsafe UnsafePointer($1.integers) }),
+                (.floats(batch, .write), { unsafe $0.lengths = unsafe $1.integers }),
+            ])
+    }
+
     /// The table's gradient: the rows' gradients summed by id, in ascending order of the rows on any team.
     ///
     /// Operands: `ids, output gradient, table gradient`. With `accumulates` the sums are added to what the

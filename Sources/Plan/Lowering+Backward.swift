@@ -89,6 +89,7 @@ extension Lowering {
         case .embedding:
             try backwardEmbedding(node, gradient)
             return [nil]
+        case .lengths: return [nil]
         case .positions:
             try backwardPositions(node, gradient)
             return [gradient]

@@ -44,6 +44,7 @@ extension Lowering {
         case .concat(let isInner): forwardConcat(node, isInner: isInner)
         case .mean: forwardMean(node)
         case .embedding: forwardEmbedding(node)
+        case .lengths(let padding): forwardLengths(node, padding: padding)
         case .positions: forwardPositions(node)
         case .prependToken: forwardPrependToken(node)
         case .selectToken(let index): forwardSelectToken(node, index)

@@ -71,17 +71,19 @@ extension Lowering {
     mutating func forwardMean(_ node: Graph.Node) {
         let input = graph[node.inputs[0]]
         let kernel = Broadcast.areaMean(
-            batch: batch, area: input.positions, channels: input.channels, element: element(node.output))
+            batch: batch, area: input.positions, channels: input.channels, element: element(node.output),
+            isPadded: node.inputs.count > 1)
         let source = activation(node.inputs[0])
-        emit("\(node.name) forward", kernel, [source, addOutput(of: node)])
+        emit("\(node.name) forward", kernel, [source, addOutput(of: node)] + lengths(node))
     }
 
     mutating func backwardMean(_ node: Graph.Node, _ gradient: BufferID) -> BufferID {
         let input = graph[node.inputs[0]]
         let kernel = Broadcast.areaMeanBackward(
-            batch: batch, area: input.positions, channels: input.channels, element: element(node.output))
+            batch: batch, area: input.positions, channels: input.channels, element: element(node.output),
+            isPadded: node.inputs.count > 1)
         let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
-        emit("\(node.name) backward", kernel, [gradient, result])
+        emit("\(node.name) backward", kernel, [gradient, result] + lengths(node))
         return result
     }
 }

@@ -71,7 +71,7 @@ extension Operation {
         case .activation(let kind): kind.kernelKind.backwardReads == .output ? .output : .input
         case .pooling, .adaptiveAveragePooling, .mean, .dropout, .view, .permute, .scale, .add, .concat,
             .positions,
-            .prependToken, .selectToken, .rotary:
+            .prependToken, .selectToken, .rotary, .lengths:
             []
         }
     }

@@ -25,6 +25,15 @@ extension Lowering {
         try finish(table, result, store[table].layout)
     }
 
+    mutating func forwardLengths(_ node: Graph.Node, padding: Int) {
+        let tokens = graph[node.inputs[0]].shape.elementCount
+        let kernel = Embedding.lengths(batch: batch, tokens: tokens, padding: padding)
+        emit("\(node.name) forward", kernel, [activation(node.inputs[0]), addOutput(of: node)])
+    }
+
+    /// Where the samples' lengths lie: what a padded sequence's reader reads behind the sequence.
+    func lengths(_ node: Graph.Node) -> [BufferID] { node.inputs.dropFirst().map { activation($0) } }
+
     mutating func forwardPositions(_ node: Graph.Node) {
         guard let table = graph.parameter(.embedding, of: node) else { return }
         let kernel = Broadcast.addToBatch(
@@ -109,7 +118,8 @@ extension Lowering {
         saved[current] = [logSum]
         let operands = [activation(node.inputs[0]), addOutput(of: node), logSum, scratch]
         emit(
-            "\(node.name) forward", kernel, operands + (dropout(attention) == nil ? [] : [state]),
+            "\(node.name) forward", kernel,
+            operands + lengths(node) + (dropout(attention) == nil ? [] : [state]),
             macs: batch * node.macs)
     }
 
@@ -125,7 +135,8 @@ extension Lowering {
             [activation(node.inputs[0]), activation(node.output)] + (saved[current] ?? [])
             + [gradient, result, scratch]
         emit(
-            "\(node.name) backward", kernel, operands + (dropout(attention) == nil ? [] : [state]),
+            "\(node.name) backward", kernel,
+            operands + lengths(node) + (dropout(attention) == nil ? [] : [state]),
             macs: 2 * batch * node.macs)
         return result
     }

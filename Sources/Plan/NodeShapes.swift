@@ -65,9 +65,11 @@ struct NodeShapes {
     /// Of attention, or of a rotation before it, over a fused projection.
     func attention(_ attention: Operation.Attention, _ node: Graph.Node) -> AttentionShape {
         let input = graph[node.inputs[0]]
-        return AttentionShape(
+        var shape = AttentionShape(
             batch: batch, heads: attention.heads, tokens: input.positions,
             headWidth: input.channels / 3 / attention.heads, isCausal: attention.isCausal)
+        shape.isPadded = node.inputs.count > 1
+        return shape
     }
 
     func batchNormalization(_ norm: Operation.BatchNorm, _ node: Graph.Node) -> BatchNormalizationShape {

@@ -36,7 +36,8 @@ struct Segments {
         ranges = zip(bounds, bounds.dropFirst()).map { $0..<$1 }
     }
 
-    /// Numbers of nodes behind which exactly one computed value is still to be read.
+    /// Numbers of nodes behind which exactly one computed value is still to be read, but for lengths, which
+    /// are a number a sample and kept anyhow.
     private static func places(_ graph: Graph) -> [Int] {
         var lastReader = [Int](repeating: -1, count: graph.values.count)
         for (index, node) in graph.nodes.enumerated() {
@@ -50,7 +51,7 @@ struct Segments {
         for (index, node) in graph.nodes.enumerated() {
             live -= ending[index]
             let last = lastReader[node.output.index]
-            if last > index {
+            if last > index, graph[node.output].element == .real {
                 live += 1
                 ending[last] += 1
             }

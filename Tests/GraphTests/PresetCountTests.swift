@@ -102,6 +102,41 @@ import Testing
         #expect(model.graph.outputShape.dimensions == [16, 7])
     }
 
+    @Test("an encoder of padded texts attends to their tokens and averages them, also when it is read again")
+    func padding() throws {
+        var data = DataShape(
+            input: try Shape([16]), isTokens: true, vocabulary: 30, padding: 0, target: .classes(3))
+        let padded = try #require(try readModel(#"{"preset": "bert", "layers": 2}"#, data: data).model)
+        let log = ViolationLog()
+        let again = ModelSpec.read(padded.json, at: "", data: DataShape(), log: log)
+        for graph in [padded.graph, try #require(again).graph] {
+            let lengths = graph.nodes.filter { $0.operation == .lengths(padding: 0) }
+            #expect(lengths.count == 1)
+            let readers = graph.consumers(of: try #require(lengths.first).output).map { graph[$0].operation }
+            #expect(readers.count == 3 && readers.last == .mean)
+        }
+        data.padding = nil
+        let whole = try #require(try readModel(#"{"preset": "bert", "layers": 2}"#, data: data).model)
+        #expect(whole.graph.nodes.allSatisfy { $0.operation != .lengths(padding: 0) })
+    }
+
+    @Test("a padding that is no token is refused, and lengths are lost where tokens become others")
+    func paddingPlaces() throws {
+        func graph(_ layers: String, padding: Int = 2) throws -> Graph {
+            try readGraph(
+                [6],
+                """
+                {"type": "embedding", "vocabulary": 3, "width": 4, "padding_idx": \(padding)}, \(layers)
+                """)
+        }
+        #expect(throws: InvalidInput.self) { try graph(#"{"type": "global_avg_pool"}"#, padding: 3) }
+        let kept = try graph(
+            #"{"type": "linear", "out_features": 6}, {"type": "relu"}, {"type": "global_avg_pool"}"#)
+        #expect(kept.nodes.last?.inputs.count == 2)
+        let mixed = try graph(#"{"type": "transpose", "dims": [1, 0]}, {"type": "global_avg_pool"}"#)
+        #expect(mixed.nodes.last?.inputs.count == 1)
+    }
+
     @Test(
         "refuse what does not fit them, with the place",
         arguments: [

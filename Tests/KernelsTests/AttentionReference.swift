@@ -13,12 +13,18 @@ struct AttentionReference {
     /// Largest sum over the queries of one key's probabilities, kept ones scaled.
     private(set) var columnSum = 0.0
 
+    /// Tokens before each sample's padding.
+    private let lengths: [Int]
+
     /// `factor(head, query, key)` is what dropout multiplies a probability by.
     init(
-        _ shape: AttentionShape, qkv: [Float], outputGradient: [Float],
+        _ shape: AttentionShape, qkv: [Float], outputGradient: [Float], lengths: [Int32]? = nil,
         factor: (Int, Int, Int) -> Double = { _, _, _ in 1 }
     ) {
         self.shape = shape
+        self.lengths = (0..<shape.batch).map { sample in
+            lengths.map { min(max(Int($0[sample]), 1), shape.tokens) } ?? shape.tokens
+        }
         output = [Double](repeating: 0, count: shape.outputCount)
         gradient = [Double](repeating: 0, count: 3 * shape.outputCount)
         logsumexp = [Double](repeating: 0, count: shape.batch * shape.heads * shape.tokens)
@@ -37,7 +43,7 @@ struct AttentionReference {
         func outputPlace(_ token: Int) -> Int { (first + token) * width + column }
         var columnSums = [Double](repeating: 0, count: tokens)
         for query in 0..<tokens {
-            let keys = shape.isCausal ? query + 1 : tokens
+            let keys = min(shape.isCausal ? query + 1 : tokens, lengths[head / shape.heads])
             let (q, o) = (place(query, 0), outputPlace(query))
             var scores: [Double] = []
             for key in 0..<keys {

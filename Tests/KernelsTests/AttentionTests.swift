@@ -23,13 +23,17 @@ import Testing
 
     private static func run(
         _ shape: AttentionShape, _ element: ElementType, _ qkv: [Float], _ upstream: [Float],
-        threads: Int, dropout: AttentionDropout? = nil, inPlace: Bool = false
+        threads: Int, dropout: AttentionDropout? = nil, inPlace: Bool = false, lengths: [Int32]? = nil,
+        products: AttentionProducts = .native
     ) throws -> Run {
-        let state: [Given] = dropout == nil ? [] : [.state(ElementwiseTests.state)]
-        let forward = Attention.forward(shape, element: element, threads: threads, dropout: dropout)
+        var state: [Given] = lengths.map { [.integers($0)] } ?? []
+        state += dropout == nil ? [] : [.state(ElementwiseTests.state)]
+        let forward = Attention.forward(
+            shape, element: element, threads: threads, dropout: dropout, products: products)
         let ahead = try KernelRun(
             forward, [stored(qkv, as: element), .unwritten, .unwritten, .unwritten] + state)
-        let backward = Attention.backward(shape, element: element, threads: threads, dropout: dropout)
+        let backward = Attention.backward(
+            shape, element: element, threads: threads, dropout: dropout, products: products)
         let back = try KernelRun(
             backward,
             [
@@ -46,12 +50,19 @@ import Testing
     /// A score is off by δ = 4 √d ε Σ|q||k| / √d, a probability by 2 δ of itself and by its exponential's and
     /// sum's rounding. A probability's gradient is off by 4 √d ε Σ|g||v|, the overlap g · o by that and by
     /// the rounding of the stored output; the gradients of queries sum over probabilities that add up to 1,
-    /// those of keys and values over up to `columnSum`. Stored results are rounded.
-    private static func check(_ run: Run, _ reference: AttentionReference, _ element: ElementType) {
+    /// those of keys and values over up to `columnSum`. Stored results are rounded. Products of bfloat16 take
+    /// probabilities, and scores' gradients of at most 2 Σ|g||v| of one, rounded to it, and exponentials that
+    /// are good to 2^-17.
+    private static func check(
+        _ run: Run, _ reference: AttentionReference, _ element: ElementType, _ products: AttentionProducts
+    ) {
         let shape = reference.shape
         let depth = Float(shape.headWidth).squareRoot()
         let score = 4 * depth * epsilon * Float(reference.scoreSum)
-        let probability = 2 * score + 4 * (2 + Float(shape.tokens).squareRoot()) * epsilon
+        let isShort = element == .bfloat16 && products == .native
+        let exponential: Float = isShort ? 0x1p-17 : 0
+        let rounding = isShort ? roundingError(of: .bfloat16) + 2 * exponential : 0
+        let probability = 2 * score + 4 * (2 + Float(shape.tokens).squareRoot()) * epsilon + rounding
         let stored = roundingError(of: element)
         let overlap = (8 * depth * epsilon + stored) * Float(reference.gradientSum)
         let change = probability * 2 * Float(reference.gradientSum) + overlap
@@ -64,13 +75,23 @@ import Testing
         compare(run.output, reference.output, probability, "output")
         expectClose(
             run.logsumexp, reference.logsumexp.map { Float($0) },
-            within: reference.logsumexp.map { score + 8 * epsilon * (1 + Float(abs($0))) }, "logsumexp")
+            within: reference.logsumexp.map { score + exponential + 8 * epsilon * (1 + Float(abs($0))) },
+            "logsumexp")
         // Queries, keys, values and gradients are at most 1, and so is the scale.
         compare(run.gradient, reference.gradient, sum * (change + probability), "gradient")
     }
 
-    @Test("agrees with double precision", arguments: shapes, activationElements)
-    func agrees(shape: AttentionShape, element: ElementType) throws {
+    /// float32, and bfloat16 by both kinds of products.
+    enum Arithmetic: CaseIterable {
+        case float32, bfloat16, widenedBfloat16
+
+        var element: ElementType { self == .float32 ? .float32 : .bfloat16 }
+        var products: AttentionProducts { self == .widenedBfloat16 ? .widened : .native }
+    }
+
+    @Test("agrees with double precision", arguments: shapes, Arithmetic.allCases)
+    func agrees(shape: AttentionShape, arithmetic: Arithmetic) throws {
+        let (element, products) = (arithmetic.element, arithmetic.products)
         for isCausal in [false, true] {
             var shape = shape
             shape.isCausal = isCausal
@@ -80,8 +101,9 @@ import Testing
             var first: Run?
             for threads in 1...3 {
                 ThreadTeam.use(threads)
-                let run = try Self.run(shape, element, qkv, upstream, threads: threads)
-                Self.check(run, reference, element)
+                let run = try Self.run(
+                    shape, element, qkv, upstream, threads: threads, products: products)
+                Self.check(run, reference, element, products)
                 if let first {
                     #expect(bits(run.output) == bits(first.output), "\(threads) threads")
                     #expect(bits(run.gradient) == bits(first.gradient), "\(threads) threads")
@@ -106,21 +128,54 @@ import Testing
         return isKept ? 1 / (1 - Double(dropout.probability)) : 0
     }
 
-    @Test("drops probabilities by the generator, alike forward and backward", arguments: [17, 65, 300])
-    func dropout(tokens: Int) throws {
+    @Test(
+        "drops probabilities by the generator, alike forward and backward", arguments: [17, 65, 300],
+        Arithmetic.allCases)
+    func dropout(tokens: Int, arithmetic: Arithmetic) throws {
         ThreadTeam.use(2)
         let dropout = AttentionDropout(
             probability: 0.25, layer: 4, purpose: RandomPurpose.dropout.rawValue)
         for isCausal in [false, true] {
             let shape = AttentionShape(
                 batch: 2, heads: 2, tokens: tokens, headWidth: 8, isCausal: isCausal)
-            let qkv = randomFloats(3 * shape.outputCount, seed: 3)
-            let upstream = randomFloats(shape.outputCount, seed: 4)
+            let element = arithmetic.element
+            let qkv = rounded(randomFloats(3 * shape.outputCount, seed: 3), to: element)
+            let upstream = rounded(randomFloats(shape.outputCount, seed: 4), to: element)
             let reference = AttentionReference(shape, qkv: qkv, outputGradient: upstream) {
                 Self.factor(dropout, tokens: tokens, row: $0 * tokens + $1, key: $2)
             }
-            let run = try Self.run(shape, .float32, qkv, upstream, threads: 2, dropout: dropout)
-            Self.check(run, reference, .float32)
+            let run = try Self.run(
+                shape, element, qkv, upstream, threads: 2, dropout: dropout, products: arithmetic.products)
+            Self.check(run, reference, element, arithmetic.products)
+        }
+    }
+
+    @Test("sees no padding", arguments: [17, 65, 300], Arithmetic.allCases)
+    func padding(tokens: Int, arithmetic: Arithmetic) throws {
+        ThreadTeam.use(2)
+        let element = arithmetic.element
+        // Nothing at all, which counts as one token; one more than a register; less than a block; no padding.
+        let lengths = [0, min(17, tokens), min(140, tokens - 1), tokens].map(Int32.init)
+        for isCausal in [false, true] {
+            var shape = AttentionShape(
+                batch: lengths.count, heads: 2, tokens: tokens, headWidth: 24, isCausal: isCausal)
+            shape.isPadded = true
+            let qkv = rounded(randomFloats(3 * shape.outputCount, seed: 11), to: element)
+            let upstream = rounded(randomFloats(shape.outputCount, seed: 12), to: element)
+            let reference = AttentionReference(
+                shape, qkv: qkv, outputGradient: upstream, lengths: lengths)
+            let run = try Self.run(
+                shape, element, qkv, upstream, threads: 2, lengths: lengths, products: arithmetic.products)
+            Self.check(run, reference, element, arithmetic.products)
+            for (sample, length) in lengths.enumerated() {
+                let first = (sample * tokens + max(1, Int(length))) * 3 * shape.width
+                let unseen = stride(
+                    from: first, to: (sample + 1) * tokens * 3 * shape.width, by: 3 * shape.width)
+                #expect(
+                    unseen.allSatisfy { row in
+                        (row + shape.width..<row + 3 * shape.width).allSatisfy { run.gradient[$0] == 0 }
+                    }, "padding's keys and values have gradients")
+            }
         }
     }
 

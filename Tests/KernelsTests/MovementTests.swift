@@ -199,6 +199,47 @@ import Testing
         }
     }
 
+    @Test("the mean over the places that count, and its gradient", arguments: [16, 130])
+    func paddedMean(channels: Int) throws {
+        let (area, lengths) = (9, [Int32(1), 4, 9])
+        for element in activationElements {
+            let input = rounded(randomFloats(3 * area * channels, seed: 17), to: element)
+            let kernel = Broadcast.areaMean(
+                batch: 3, area: area, channels: channels, element: element, isPadded: true)
+            let run = try KernelRun(kernel, [stored(input, as: element), .unwritten, .integers(lengths)])
+            var expected = [Double](repeating: 0, count: 3 * channels)
+            func isCounted(_ index: Int) -> Bool {
+                index % (area * channels) / channels < Int(lengths[index / (area * channels)])
+            }
+            for index in input.indices where isCounted(index) {
+                let sample = index / (area * channels)
+                expected[sample * channels + index % channels] +=
+                    Double(input[index]) / Double(lengths[sample])
+            }
+            // 8 additions of numbers below 9, divided by 9: 4 √8 ε.
+            SequenceKernelTests.expectRounded(
+                run.values(1, as: element), expected, element, within: 12 * epsilon, "mean")
+            let upstream = rounded(randomFloats(3 * channels, seed: 18), to: element)
+            let backward = Broadcast.areaMeanBackward(
+                batch: 3, area: area, channels: channels, element: element, isPadded: true)
+            let back = try KernelRun(
+                backward, [stored(upstream, as: element), .unwritten, .integers(lengths)])
+            let spread = input.indices.map { (index: Int) -> Float in
+                let sample = index / (area * channels)
+                let share = 1 / Float(lengths[sample])
+                return isCounted(index) ? upstream[sample * channels + index % channels] * share : 0
+            }
+            #expect(back.values(1, as: element).map(abs) == rounded(spread, to: element).map(abs))
+        }
+    }
+
+    @Test("tokens before the padding, at least one; padding between others counts")
+    func lengths() throws {
+        let ids: [Int32] = [7, 7, 7, 7, 1, 7, 2, 7, 7, 1, 1, 2]
+        let run = try KernelRun(Embedding.lengths(batch: 3, tokens: 4, padding: 7), [.integers(ids)])
+        #expect(run.integers(1) == [1, 3, 4])
+    }
+
     @Test("the mean over an area, and its gradient", arguments: [1, 16, 72, 130])
     func mean(channels: Int) throws {
         let (batch, area) = (7, 49)

@@ -48,6 +48,34 @@ import Testing
         #expect(abs(loss - probe.loss(Self.loss, probe.reference)) < 1e-5 * max(1, loss))
     }
 
+    /// Products over other numbers of rows may add up in another order: sums of at most 2^8 products of the
+    /// output's size in float32, which in bfloat16 may be rounded the other way at each of ten tensors.
+    @Test(
+        "does not depend on how far a text is padded", arguments: [ElementType.float32, .bfloat16],
+        [true, false])
+    func padding(precision: ElementType, isPadded: Bool) throws {
+        var lowering = LoweringOptions()
+        lowering.precision = precision
+        let texts: [[Double]] = [[3, 1, 2], [4, 4, 4, 4, 1], []]
+        func outputs(context: Int) throws -> [Double] {
+            let index = isPadded ? #", "padding_idx": 0"# : ""
+            let model = """
+                {"input": [\(context)], "layers": [
+                    {"type": "embedding", "vocabulary": 5, "width": 16\(index)},
+                    {"type": "transformer_block", "heads": 2}, {"type": "multi_head_attention", "heads": 4},
+                    {"type": "global_avg_pool"}, {"type": "linear", "out_features": 4}]}
+                """
+            let padded = texts.flatMap { $0 + [Double](repeating: 0, count: context - $0.count) }
+            return try Self.evaluate(Subject(model, batch: texts.count, seed: 6, input: padded), lowering)
+                .output
+        }
+        let (short, long) = (try outputs(context: 5), try outputs(context: 70))
+        let scale = short.map(abs).max() ?? 0
+        let error = zip(short, long).map { abs($0 - $1) }.max() ?? .infinity
+        let bound = (precision == .float32 ? 0x1p-16 : 10 * 0x1p-9) * scale
+        #expect((error <= bound) == isPadded, "\(short) and \(long)")
+    }
+
     /// Each stored tensor rounds by 2^-9 of its elements' size, and weights do; they add like independent
     /// errors over the layers, and a layer may double what came in.
     @Test("in bfloat16 is float32's up to the rounding of what is stored", arguments: GradientTests.cases)

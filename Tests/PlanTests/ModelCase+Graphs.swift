@@ -147,6 +147,14 @@ extension ModelCase {
             {"type": "linear", "out_features": 3}
             """, batch: 4),
         ModelCase(
+            "padded tokens, attended and averaged", "[9]",
+            """
+            {"type": "embedding", "vocabulary": 3, "width": 8, "padding_idx": 0},
+            {"type": "positional_embedding"}, {"type": "multi_head_attention", "heads": 2},
+            {"type": "residual", "layers": [{"type": "multi_head_attention", "heads": 1, "causal": true}]},
+            {"type": "layer_norm"}, {"type": "global_avg_pool"}, {"type": "linear", "out_features": 3}
+            """, batch: 8),
+        ModelCase(
             "a class token in front, then selected", "[4, 5]",
             """
             {"type": "linear", "out_features": 7}, {"type": "class_token"}, {"type": "positional_embedding"},

@@ -77,13 +77,18 @@ import Testing
         #expect(trained[0] == trained[1])
     }
 
-    @Test("takes less memory for a deep net, and more multiply-accumulates")
-    func memory() throws {
+    @Test(
+        "takes less memory for a deep net, and more multiply-accumulates, also of padded texts",
+        arguments: [false, true])
+    func memory(isPadded: Bool) throws {
         let blocks = (0..<12).map { _ in #"{"type": "transformer_block", "heads": 2}"# }
-        let layers = blocks.joined(separator: ", ") + #", {"type": "linear", "out_features": 3}"#
+        let table = #"{"type": "embedding", "vocabulary": 5, "width": 16, "padding_idx": 0}"#
+        let layers =
+            ((isPadded ? [table] : []) + blocks).joined(separator: ", ")
+            + #", {"type": "linear", "out_features": 3}"#
         let log = ViolationLog()
         let json = try JSONValue(
-            parsing: Array(#"{"input": [32, 16], "layers": [\#(layers)]}"#.utf8))
+            parsing: Array(#"{"input": \#(isPadded ? "[32]" : "[32, 16]"), "layers": [\#(layers)]}"#.utf8))
         let graph = try #require(
             ModelSpec.read(json, at: "", data: DataShape(), log: log), "\(log.violations)"
         ).graph

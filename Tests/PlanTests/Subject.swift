@@ -17,7 +17,7 @@ struct Subject {
     /// As many numbers as the output has, from 0 to 1; those of a row add up to 1.
     let shares: [Double]
 
-    init(_ graph: Graph, batch: Int, seed: UInt64 = 1) {
+    init(_ graph: Graph, batch: Int, seed: UInt64 = 1, input given: [Double]? = nil) {
         self.graph = graph
         self.batch = batch
         var random = CounterRandom(seed: seed, purpose: .test)
@@ -31,7 +31,9 @@ struct Subject {
         }
         reference = ReferenceModel(graph, parameters: parameters)
         let count = batch * graph.inputShape.elementCount
-        if let vocabulary = Self.vocabulary(of: graph) {
+        if let given {
+            input = given
+        } else if let vocabulary = Self.vocabulary(of: graph) {
             input = (0..<count).map { _ in Double(random.below(UInt32(vocabulary))) }
         } else {
             input = draw(count, -1, 1)
@@ -45,14 +47,14 @@ struct Subject {
     }
 
     /// A model in the layer language.
-    init(_ model: String, batch: Int, seed: UInt64 = 1) throws {
+    init(_ model: String, batch: Int, seed: UInt64 = 1, input: [Double]? = nil) throws {
         let log = ViolationLog()
         let spec = ModelSpec.read(
             try JSONValue(parsing: Array(model.utf8)), at: "/model", datasetInput: nil, classes: nil, log: log
         )
         try log.throwIfAny()
         guard let spec else { throw InvalidInput([]) }
-        self.init(spec.graph, batch: batch, seed: seed)
+        self.init(spec.graph, batch: batch, seed: seed, input: input)
     }
 
     init(_ input: [Int], _ layers: [LayerSpec], batch: Int, seed: UInt64 = 1) throws {

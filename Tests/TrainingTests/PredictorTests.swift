@@ -191,7 +191,7 @@ import Training
             TextToy.options,
             preset: ["preset": "bert", "layers": 1, "heads": 2, "width": 16, "context": 5],
             DataShape(
-                isTokens: true, vocabulary: toy.dataset.info.vocabularySize,
+                isTokens: true, vocabulary: toy.dataset.info.vocabularySize, padding: Int(Vocabulary.padding),
                 target: isTagging ? .perToken(classes: 2) : .classes(2)))
         #expect(try trainer.run(Follower(in: toy.path)) == nil)
         let predictor = try Predictor(Self.stored(trainer, in: toy.path))

@@ -124,7 +124,9 @@ final class TextToy {
         let trainer = try toy.trainer(
             TextToy.options,
             preset: ["preset": "bert", "layers": 1, "heads": 2, "width": 16, "context": 8],
-            DataShape(isTokens: true, vocabulary: info.vocabularySize, target: .classes(2)))
+            DataShape(
+                isTokens: true, vocabulary: info.vocabularySize, padding: Int(Vocabulary.padding),
+                target: .classes(2)))
         #expect(try trainer.run(Follower(in: toy.path)) == nil)
         let result = try #require(try trainer.evaluate(.test))
         #expect(result.accuracy == 1 && result.samples == 8)
@@ -145,7 +147,9 @@ final class TextToy {
         let trainer = try toy.trainer(
             TextToy.options,
             preset: ["preset": "bert", "layers": 1, "heads": 2, "width": 16, "context": 7],
-            DataShape(isTokens: true, vocabulary: info.vocabularySize, target: .perToken(classes: 2)))
+            DataShape(
+                isTokens: true, vocabulary: info.vocabularySize, padding: Int(Vocabulary.padding),
+                target: .perToken(classes: 2)))
         #expect(try trainer.run(Follower(in: toy.path)) == nil)
         let result = try #require(try trainer.evaluate(.test))
         #expect(result.samples == sequences.tokenCounts.test)

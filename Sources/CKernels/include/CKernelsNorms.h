@@ -4,7 +4,17 @@
 // ---- vector_math.c
 
 typedef int32_t ck_function;
-enum { CK_EXP = 0, CK_SIGMOID = 1, CK_TANH = 2, CK_ERF = 3 };
+enum {
+    CK_EXP = 0,
+    CK_SIGMOID = 1,
+    CK_TANH = 2,
+    CK_ERF = 3,
+    /// The same exponential, as kernels that work on sixteen lanes call it.
+    CK_EXP_LANES = 4,
+    CK_LOG = 5,
+    /// Of numbers from 0 to 1.
+    CK_LOG1P = 6,
+};
 
 /// output = function(input); may be in place.
 typedef struct {

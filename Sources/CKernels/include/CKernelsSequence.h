@@ -14,6 +14,8 @@ typedef struct {
     ck_element element;
     /// Token i sees tokens 0...i only.
     int32_t causal;
+    /// Multiplies bfloat16 by AVX512-BF16: for bfloat16, an even `head_width`, where `ck_multiplies_pairs`.
+    int32_t pairs;
     float scale;
     /// Of dropping an attention probability; 0 = none, and `state` is not read.
     float probability;
@@ -22,6 +24,8 @@ typedef struct {
     const ck_step_state *state;
     /// Threads that `scratch` is laid out for; a larger team leaves the others idle.
     size_t threads;
+    /// [batch]: tokens before a sample's padding, which nothing sees; less than 1 counts as 1. NULL for all.
+    const int32_t *lengths;
     /// [batch, tokens, 3 * heads * head_width]: queries, keys, values side by side, each head after head.
     const void *qkv;
     /// [batch, tokens, heads * head_width].
@@ -39,9 +43,11 @@ void ck_attention(const ck_attention_arguments *arguments);
 /// The gradient of `qkv`; reads `output` and `logsumexp`, which the forward pass wrote, and keeps no scores.
 void ck_attention_backward(const ck_attention_arguments *arguments);
 /// Floats of scratch that one thread needs forward.
-size_t ck_attention_scratch_count(size_t tokens, size_t head_width);
+size_t ck_attention_scratch_count(size_t tokens, size_t head_width, int32_t pairs);
 /// Floats of scratch that one thread needs backward.
-size_t ck_attention_backward_scratch_count(size_t tokens, size_t head_width);
+size_t ck_attention_backward_scratch_count(size_t tokens, size_t head_width, int32_t pairs);
+/// Whether this machine multiplies pairs of bfloat16 (AVX512-BF16).
+int32_t ck_multiplies_pairs(void);
 
 // ---- rotary.c
 
@@ -77,6 +83,18 @@ typedef struct {
     void *output;
 } ck_embedding_arguments;
 void ck_embedding(const ck_embedding_arguments *arguments);
+
+/// lengths[b] = tokens up to a sample's last one that is not `padding`, at least 1.
+typedef struct {
+    size_t batch;
+    size_t tokens;
+    int32_t padding;
+    /// [batch, tokens].
+    const int32_t *ids;
+    /// [batch].
+    int32_t *lengths;
+} ck_token_lengths_arguments;
+void ck_token_lengths(const ck_token_lengths_arguments *arguments);
 
 /// table_gradient[v] = sum of output_gradient[r] over the rows r with id v, in ascending order.
 typedef struct {
@@ -237,7 +255,7 @@ typedef struct {
 } ck_scale_channels_backward_arguments;
 void ck_scale_channels_backward(const ck_scale_channels_backward_arguments *arguments);
 
-/// output[b, c] = mean over a of input[b, a, c].
+/// output[b, c] = mean over a of input[b, a, c], over a < lengths[b] where there are lengths.
 typedef struct {
     size_t batch;
     size_t area;
@@ -245,10 +263,12 @@ typedef struct {
     ck_element element;
     const void *input;
     void *output;
+    /// [batch], 1 to `area`; NULL for all.
+    const int32_t *lengths;
 } ck_area_mean_arguments;
 void ck_area_mean(const ck_area_mean_arguments *arguments);
 
-/// input_gradient[b, a, c] = output_gradient[b, c] / area.
+/// input_gradient[b, a, c] = output_gradient[b, c] / area, or / lengths[b] and 0 from there on.
 typedef struct {
     size_t batch;
     size_t area;
@@ -256,5 +276,7 @@ typedef struct {
     ck_element element;
     const void *output_gradient;
     void *input_gradient;
+    /// [batch], 1 to `area`; NULL for all.
+    const int32_t *lengths;
 } ck_area_mean_backward_arguments;
 void ck_area_mean_backward(const ck_area_mean_backward_arguments *arguments);

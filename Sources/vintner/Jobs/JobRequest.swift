@@ -142,7 +142,7 @@ extension DatasetInfo {
         case .text(let info): .text(vocabulary: info.vocabularySize)
         case .sequences(let info):
             DataShape(
-                isTokens: true, vocabulary: info.vocabularySize,
+                isTokens: true, vocabulary: info.vocabularySize, padding: Int(Vocabulary.padding),
                 target: info.labelling == .tokens
                     ? .perToken(classes: info.classNames.count) : .classes(info.classNames.count))
         }

@@ -43,14 +43,19 @@ extension ReferenceModel {
         }
     }
 
-    func mean(_ node: Graph.Node, _ x: [Double], _ batch: Int) -> [Double] {
+    func mean(_ node: Graph.Node, _ x: [Double], lengths: [Double]?, _ batch: Int) -> [Double] {
         let value = graph[node.inputs[0]]
         let axis = innermost(node.inputs[0], batch)
         var sums = [Double](repeating: 0, count: batch * value.channels)
         for (index, number) in x.enumerated() {
             let sample = index / value.shape.elementCount
+            // A sequence has its tokens outermost.
+            let token = index % value.shape.elementCount / value.channels
+            if let lengths, token >= Int(lengths[sample]) { continue }
             sums[sample * axis.extent + index / axis.inner % axis.extent] += number
         }
-        return sums.map { $0 / Double(value.positions) }
+        return sums.enumerated().map { index, sum in
+            sum / (lengths?[index / value.channels] ?? Double(value.positions))
+        }
     }
 }

@@ -36,6 +36,14 @@ extension ReferenceModel {
         return tokens.flatMap { token in table[(Int(token) * width)..<((Int(token) + 1) * width)] }
     }
 
+    func lengths(_ padding: Int, _ node: Graph.Node, _ x: [Double]) -> [Double] {
+        let tokens = graph[node.inputs[0]].shape.elementCount
+        return stride(from: 0, to: x.count, by: tokens).map { begin in
+            let last = x[begin..<(begin + tokens)].lastIndex { Int($0) != padding }
+            return Double(max(1, (last ?? begin) - begin + 1))
+        }
+    }
+
     func positions(_ node: Graph.Node, _ x: [Double]) -> [Double] {
         let table = parameter(.embedding, of: node) ?? []
         return x.enumerated().map { index, value in value + table[index % table.count] }
@@ -78,7 +86,7 @@ extension ReferenceModel {
     }
 
     func attention(
-        _ attention: Operation.Attention, _ node: Graph.Node, _ x: [Double], _ batch: Int
+        _ attention: Operation.Attention, _ node: Graph.Node, _ x: [Double], lengths: [Double]?, _ batch: Int
     ) -> [Double] {
         let shape = graph[node.inputs[0]].shape
         let (tokens, width) = (shape[0], shape[1] / 3)
@@ -91,7 +99,8 @@ extension ReferenceModel {
                     ((n * tokens + token) * 3 + part) * width + head * headWidth
                 }
                 for token in 0..<tokens {
-                    let seen = attention.isCausal ? token + 1 : tokens
+                    let seen = min(
+                        attention.isCausal ? token + 1 : tokens, lengths.map { Int($0[n]) } ?? tokens)
                     let scores = (0..<seen).map { other in
                         var sum = 0.0
                         for e in 0..<headWidth { sum += x[begin(token, 0) + e] * x[begin(other, 1) + e] }

@@ -71,7 +71,7 @@ public struct ReferenceModel {
         case .softmax: softmax(node, x, batch)
         case .pooling(let pool): pooling(pool, node, x, batch)
         case .adaptiveAveragePooling: adaptivePooling(node, x, batch)
-        case .mean: mean(node, x, batch)
+        case .mean: mean(node, x, lengths: inputs.dropFirst().first, batch)
         case .dropout: x
         case .batchNorm(let norm): batchNorm(norm, node, x, batch)
         case .layerNorm(let epsilon): layerNorm(epsilon, node, x, batch)
@@ -84,11 +84,13 @@ public struct ReferenceModel {
         case .multiply: multiply(node, x, inputs[1], batch)
         case .concat(let isInner): concat(isInner, node, inputs, batch)
         case .embedding: embedding(node, x)
+        case .lengths(let padding): lengths(padding, node, x)
         case .positions: positions(node, x)
         case .prependToken: prependToken(node, x, batch)
         case .selectToken(let index): selectToken(index, node, x, batch)
         case .rotary(let heads, let base): rotary(heads, base, node, x, batch)
-        case .attention(let attention): self.attention(attention, node, x, batch)
+        case .attention(let attention):
+            self.attention(attention, node, x, lengths: inputs.dropFirst().first, batch)
         }
     }
 
