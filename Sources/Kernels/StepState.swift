@@ -14,6 +14,8 @@ public struct StepState: BitwiseCopyable, Sendable {
     public var biasCorrection2Root: Float = 1
     /// Which part of an accumulated gradient it is, counted from 0.
     public var microBatch: UInt32 = 0
+    /// What a distillation's soft loss is multiplied by: rises to 1 in a warm-up.
+    public var softWeight: Float = 1
 
     public init(seed: UInt64, step: UInt64, learningRate: Float, inverseCount: Float) {
         self.seed = seed
@@ -53,6 +55,11 @@ public struct LossResult: BitwiseCopyable, Sendable, Equatable {
     public var rows: Int64
     /// Rows whose label is not the ignored one: what a mean is taken over.
     public var counted: Int64
+    /// Of a distillation alone: the sums of its two parts, and the rows whose largest output is the
+    /// teacher's.
+    public var hardSum = 0.0
+    public var softSum = 0.0
+    public var agreed: Int64 = 0
 
     /// Of no rows.
     public init() { (lossSum, correct, rows, counted) = (0, 0, 0, 0) }
@@ -63,6 +70,9 @@ public struct LossResult: BitwiseCopyable, Sendable, Equatable {
         correct += other.correct
         rows += other.rows
         counted += other.counted
+        hardSum += other.hardSum
+        softSum += other.softSum
+        agreed += other.agreed
     }
 
     /// Bytes in the arena.

@@ -18,7 +18,7 @@ public struct Buffer {
     }
 
     /// What is bound from outside.
-    public enum Role: Sendable, Equatable { case input, target }
+    public enum Role: Sendable, Equatable { case input, target, teacher }
 
     /// What it holds, for people: `conv1 output`.
     public let label: String
@@ -33,4 +33,13 @@ public struct Buffer {
     var constant: Arena?
     /// Where it lies, once placed.
     public internal(set) var slot: Slot?
+}
+
+/// Bytes that lie in some arena.
+public struct Place {
+    public let slot: Slot
+    public let arena: Arena
+
+    /// Names them.
+    public init(_ slot: Slot, in arena: Arena) { (self.slot, self.arena) = (slot, arena) }
 }

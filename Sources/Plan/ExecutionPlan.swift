@@ -48,7 +48,7 @@ public final class ExecutionPlan {
         precision = options.precision
         (steps, preparation) = (lowering.steps, lowering.preparation)
         gradients = lowering.parameterGradients
-        logits = mode.loss == nil ? nil : lowering.activation(graph.output)
+        logits = mode.hasOutput ? lowering.activation(graph.output) : nil
         var buffers = lowering.buffers
         if !mode.isTraining, let logits { buffers[logits.index].isKept = true }
         let last = max(steps.count - 1, 0)
@@ -101,12 +101,31 @@ public final class ExecutionPlan {
     ///   - source: The memory that both slots lie in.
     /// - Throws: `PlanError` when a slot does not fit its operand.
     public func bindBatch(input: Slot, target: Slot, in source: Arena) throws(PlanError) {
-        for use in external {
-            let slot = use.role == .input ? input : target
+        try bind(.input, to: Place(input, in: source))
+        try bind(.target, to: Place(target, in: source))
+    }
+
+    /// Points the plan at one part of its batch, which must stay in place until the run is over.
+    ///
+    /// The teacher's outputs are `[batch, outputs]` in the loss's `teacherElement`.
+    public func bind(_ role: Buffer.Role, to place: Place) throws(PlanError) {
+        for use in external where use.role == role {
             try kernels { () throws(KernelError) in
-                try steps[use.step].kernel.bind(use.operand, to: slot, in: source)
+                try steps[use.step].kernel.bind(use.operand, to: place.slot, in: place.arena)
             }
         }
+    }
+
+    /// Where the output lies after a run that evaluates, stored in the plan's precision: another run writes
+    /// over it.
+    ///
+    /// It is nil where no step of the plan computes an output.
+    public var outputPlace: Place? {
+        guard let arena, !mode.isTraining, let logits, let slot = buffers[logits.index].slot else {
+            return nil
+        }
+        let count = batch * store.graph.outputShape.elementCount
+        return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 
     /// Runs every step once.

@@ -12,14 +12,26 @@ extension Lowering {
         let (rows, width) = (batch * output.positions, output.channels)
         let isGradient = mode.isTraining
         let logits = activation(graph.output)
+        guard let kind = mode.loss else { return logits }
         let targets = addBuffer("targets", home: .external(.target))
         let rowLoss = addBuffer("row loss", floats: rows)
         let rowCorrect = addBuffer("row correct", floats: rows)
-        guard let kind = mode.loss else { return logits }
-        let kernel = Loss.prepare(
-            kind.function, rows: rows, width: width, target: kind.takesLabels ? .labels() : .values,
-            element: element(graph.output), gradient: isGradient)
-        var operands = [state, logits, targets, rowLoss, rowCorrect, result]
+        let target = kind.takesLabels ? Loss.Target.labels() : .values
+        let kernel: any PreparedKernel
+        var operands: [BufferID]
+        if case .distillation(let settings, _) = kind {
+            let teacher = addBuffer("teacher outputs", home: .external(.teacher))
+            let rowSoft = addBuffer("row soft loss", floats: rows)
+            kernel = DistillationLoss.prepare(
+                settings, rows: rows, width: width, target: target, element: element(graph.output),
+                gradient: isGradient)
+            operands = [state, logits, targets, teacher, rowLoss, rowCorrect, rowSoft, result]
+        } else {
+            kernel = Loss.prepare(
+                kind.function, rows: rows, width: width, target: target, element: element(graph.output),
+                gradient: isGradient)
+            operands = [state, logits, targets, rowLoss, rowCorrect, result]
+        }
         guard isGradient else {
             emit("loss", kernel, operands)
             return logits

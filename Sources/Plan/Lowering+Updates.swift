@@ -43,7 +43,7 @@ extension Lowering {
             try refreshCopy(of: id)
         case .training: keep(id, try stored(id, gradient, layout))
         case .accumulation: accumulate(id, try stored(id, gradient, layout))
-        case .evaluation, .update: break
+        case .evaluation, .inference, .update: break
         }
     }
 

@@ -17,6 +17,9 @@ public enum LossKind: Hashable, Sendable {
     case binaryCrossEntropy(oneHot: Bool)
     /// Kullback-Leibler divergence of the softmax from the target, likewise.
     case klDivergence(oneHot: Bool)
+    /// Cross-entropy against class labels, or shares of the classes, and a soft loss against a teacher's
+    /// outputs; see `DistillationLoss`.
+    case distillation(DistillationLoss.Settings, oneHot: Bool)
 
     /// Bytes of one sample's target for an output of `positions` rows of `width`.
     public func targetByteCount(positions: Int, width: Int) -> Int {
@@ -29,7 +32,7 @@ public enum LossKind: Hashable, Sendable {
         case .crossEntropy: true
         case .softCrossEntropy: false
         case .meanSquaredError(let oneHot), .meanAbsoluteError(let oneHot), .huber(_, let oneHot),
-            .binaryCrossEntropy(let oneHot), .klDivergence(let oneHot):
+            .binaryCrossEntropy(let oneHot), .klDivergence(let oneHot), .distillation(_, let oneHot):
             oneHot
         }
     }
@@ -44,6 +47,7 @@ public enum LossKind: Hashable, Sendable {
         case .huber(let delta, _): .huber(delta: delta, oneHot: false)
         case .binaryCrossEntropy: .binaryCrossEntropy(oneHot: false)
         case .klDivergence: .klDivergence(oneHot: false)
+        case .distillation(let settings, _): .distillation(settings, oneHot: false)
         }
     }
 
@@ -56,11 +60,12 @@ public enum LossKind: Hashable, Sendable {
         }
     }
 
-    /// What one row of outputs costs.
+    /// What one row of outputs costs by its target alone.
     var function: Loss.Function {
         switch self {
         case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
             .crossEntropy(labelSmoothing: smoothing)
+        case .distillation(let settings, _): .crossEntropy(labelSmoothing: settings.labelSmoothing)
         case .meanSquaredError: .squaredError
         case .meanAbsoluteError: .absoluteError
         case .huber(let delta, _): .huber(delta: delta)
@@ -124,19 +129,29 @@ public enum PlanMode: Hashable, Sendable {
     case gradients(LossKind)
     /// Forward without dropout and by running statistics, and the loss.
     case evaluation(LossKind)
+    /// The same without a loss, so that no target is bound.
+    case inference
 
     var loss: LossKind? {
         switch self {
         case .training(let loss, _), .accumulation(let loss), .gradients(let loss), .evaluation(let loss):
             loss
-        case .update: nil
+        case .update, .inference: nil
+        }
+    }
+
+    /// Whether there is a forward pass.
+    var hasOutput: Bool {
+        switch self {
+        case .training, .accumulation, .gradients, .evaluation, .inference: true
+        case .update: false
         }
     }
 
     var optimizer: OptimizerOptions? {
         switch self {
         case .training(_, let optimizer), .update(let optimizer): optimizer
-        case .accumulation, .gradients, .evaluation: nil
+        case .accumulation, .gradients, .evaluation, .inference: nil
         }
     }
 
@@ -144,7 +159,7 @@ public enum PlanMode: Hashable, Sendable {
     var isTraining: Bool {
         switch self {
         case .training, .accumulation, .gradients: true
-        case .evaluation, .update: false
+        case .evaluation, .inference, .update: false
         }
     }
 
@@ -152,7 +167,7 @@ public enum PlanMode: Hashable, Sendable {
     var learns: Bool {
         switch self {
         case .training, .accumulation: true
-        case .gradients, .evaluation, .update: false
+        case .gradients, .evaluation, .inference, .update: false
         }
     }
 }

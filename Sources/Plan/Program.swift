@@ -12,6 +12,8 @@ public final class Program {
         public var loss: LossKind
         /// The loss of evaluations where it is another, as when training mixes its labels.
         public var evaluationLoss: LossKind?
+        /// Whether evaluations have a loss; otherwise they stop at the output, and no target is bound.
+        public var evaluatesLoss = true
         public var optimizer: OptimizerOptions
         /// Batch sizes to train with; the first decides the weights' layouts.
         public var trainingBatches: [Int]
@@ -67,8 +69,9 @@ public final class Program {
             }
             return plans
         }
+        let evaluationLoss = options.evaluationLoss ?? options.loss
         evaluation = try plans(
-            options.evaluationBatches, .evaluation(options.evaluationLoss ?? options.loss))
+            options.evaluationBatches, options.evaluatesLoss ? .evaluation(evaluationLoss) : .inference)
         if options.optimizer.accumulates {
             training = [:]
             accumulation = try plans(options.trainingBatches, .accumulation(options.loss))

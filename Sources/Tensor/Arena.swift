@@ -75,6 +75,13 @@ public struct Slot: Hashable, Sendable {
         }
     }
 
+    /// Copies the bytes of another arena's slot, or of one of its own that does not overlap, into a slot of
+    /// the same size.
+    public func copy(_ source: Slot, of other: Arena, to slot: Slot) {
+        precondition(source.byteCount == slot.byteCount, "\(source) into \(slot)")
+        unsafe address(of: slot).copyMemory(from: other.address(of: source), byteCount: slot.byteCount)
+    }
+
     /// Copies elements in; their count must be the slot's.
     public func write<T: BitwiseCopyable>(_ values: [T], to slot: Slot) {
         withSlot(slot, as: T.self) { span in

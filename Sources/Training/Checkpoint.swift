@@ -17,11 +17,15 @@ extension Trainer {
     /// What a checkpoint must agree with to be resumed from: the model and everything that decides the run.
     private var fingerprint: String {
         let options = task.options
-        let parts: [JSONValue] = [
+        var parts: [JSONValue] = [
             task.model.json, .string(task.dataset.info.sha256), .string(String(task.seed)),
             JSONValue(options.batchSize), JSONValue(options.epochs), .string(String(describing: options)),
             .string(task.start?.sha256 ?? ""),
         ]
+        if let distillation = task.distillation {
+            parts.append(.string(String(describing: distillation.options)))
+            parts += distillation.teachers.map { .string($0.sha256) }
+        }
         return SHA256.digest(of: Array(JSONValue.array(parts).encoded().utf8)).hex
     }
 

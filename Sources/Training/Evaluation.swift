@@ -41,7 +41,7 @@ extension Trainer {
                 return try plan.run(
                     StepState(seed: task.seed, step: 0, learningRate: 0, inverseCount: 1))
             }
-            tally.add(lossSum: result.lossSum, correct: Int(result.correct), samples: Int(result.counted))
+            tally.add(result)
         }
         return EvaluationResult(loss: tally.loss, accuracy: tally.accuracy, samples: tally.samples)
     }

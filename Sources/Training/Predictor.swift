@@ -56,7 +56,7 @@ public final class Predictor {
             [Int32](repeating: BatchLayout.ignoredLabel, count: largest * labels),
             to: Slot(offset: inputBytes, byteCount: 4 * largest * labels))
         try planning { () throws(PlanError) in try program.allocate() }
-        try load()
+        try program.load(stored.path)
     }
 
     /// Bytes that stay in use.
@@ -64,17 +64,6 @@ public final class Predictor {
 
     private static func aligned(_ byteCount: Int) -> Int {
         (byteCount + Arena.alignment - 1) / Arena.alignment * Arena.alignment
-    }
-
-    private func load() throws(TrainingError) {
-        let reader = try formatting { () throws(FormatError) in try SafetensorsReader(stored.path) }
-        for id in program.graph.parameterIDs {
-            let parameter = program.graph[id]
-            let values = try formatting { () throws(FormatError) in
-                try reader.floats(parameter.name, shape: parameter.shape.dimensions)
-            }
-            try planning { () throws(PlanError) in try program.write(values, to: id) }
-        }
     }
 
     /// Answers a request.

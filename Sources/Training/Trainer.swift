@@ -22,6 +22,8 @@ public final class Trainer {
     /// Steps that one point of the curves stands for, so that a long run's curve stays within `pointsMax`.
     public let stepsPerPoint: Int
     private let feed: BatchFeed
+    /// What the teachers say, where there are any.
+    let lesson: Lesson?
     private var rates: LearningRateSchedule
 
     /// Points of one curve at the most.
@@ -36,7 +38,8 @@ public final class Trainer {
         steps = task.options.totalSteps(stepsPerEpoch: stepsPerEpoch)
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
-        let options = TrainingTask.programOptions(task.dataset.info, task.model, task.options)
+        let options = TrainingTask.programOptions(
+            task.dataset.info, task.model, task.options, distillation: task.distillation?.options)
         let graph: Graph
         do throws(InvalidInput) { graph = try TrainingTask.graph(of: task.model, task.options) } catch {
             throw .badAdapters(reason: error.description)
@@ -48,12 +51,16 @@ public final class Trainer {
             try program.allocate()
             return program
         }
+        let (feed, engine) = (feed, program.engine)
+        lesson = try task.distillation.map { distillation throws(TrainingError) in
+            try Lesson(distillation, task, feed, on: engine)
+        }
         try initialize()
     }
 
-    /// Bytes of the arena and of the prefetched batches.
+    /// Bytes of the arena, of the teachers, and of the prefetched batches.
     public var byteCount: Int {
-        program.byteCount
+        program.byteCount + (lesson?.byteCount ?? 0)
             + (TrainingTask.inputByteCount(task.dataset.info, task.model, task.options) ?? 0)
     }
 
@@ -68,6 +75,7 @@ public final class Trainer {
     /// - Returns: nil at the end; the reason otherwise. Before a pause or a drain the observer has been asked
     ///   to store a checkpoint.
     public func run(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
+        if let lesson, state.step < steps, try !lesson.prepare(observer) { return try stop(observer) }
         if task.options.findsLearningRate {
             if state.foundRate == nil, try !findLearningRate(observer) { return try stop(observer) }
             rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch, base: state.foundRate)
@@ -135,9 +143,8 @@ public final class Trainer {
         if state.position.batch == stepsPerEpoch {
             state.position = BatchPosition(epoch: state.position.epoch + 1, batch: 0)
         }
-        let (correct, counted) = (Int(result.correct), Int(result.counted))
-        state.window.add(lossSum: result.lossSum, correct: correct, samples: counted)
-        state.epoch.add(lossSum: result.lossSum, correct: correct, samples: counted)
+        state.window.add(result)
+        state.epoch.add(result)
         pending.samples += count
         pending.macs += macs
     }
@@ -157,6 +164,7 @@ public final class Trainer {
             seed: task.seed, step: 0, learningRate: Float(rate),
             inverseCount: 1 / Float(max(batch.targetCount, 1)))
         step.correctBias(of: task.options.optimizer.rule, update: number + 1)
+        step.softWeight = task.distillation?.options.softWeight(epoch: batch.position.epoch) ?? 1
         let parts = task.options.parts(of: batch.count)
         let partsMax = task.options.parts(of: task.options.batchSize).count
         var (first, macs) = (0, 0)
@@ -165,18 +173,19 @@ public final class Trainer {
             guard
                 let plan = program.trainingPlan(batch: part) ?? program.accumulationPlan(batch: part)
             else { preconditionFailure("no plan trains on \(part) samples") }
-            let (arena, input, target) = (
-                batch.arena, batch.inputSlot(first..<first + part), batch.targetSlot(first..<first + part)
-            )
+            let samples = first..<first + part
+            let (arena, input, target) = (batch.arena, batch.inputSlot(samples), batch.targetSlot(samples))
+            let taught = try lesson?.outputs(for: batch, samples)
             // Parts draw random numbers of their own.
             step.step = UInt64(number * partsMax + index)
             step.microBatch = UInt32(index)
             let result = try planning { () throws(PlanError) in
                 try plan.bindBatch(input: input, target: target, in: arena)
+                if let taught { try plan.bind(.teacher, to: taught.place) }
                 return try run(plan, step)
             }
             sum.add(result)
-            macs += plan.macs
+            macs += plan.macs + (taught?.macs ?? 0)
             first += part
         }
         if let update = program.updatePlan {
@@ -200,7 +209,12 @@ public final class Trainer {
                 step: state.step, steps: steps, epoch: (state.step - 1) / stepsPerEpoch,
                 epochs: (steps + stepsPerEpoch - 1) / stepsPerEpoch, loss: state.window.loss,
                 learningRate: rates.rate(at: state.step - 1), gradientNorm: program.gradientNorm?.norm,
-                samples: pending.samples, macs: pending.macs, waitNanoseconds: waited - pending.waited))
+                samples: pending.samples, macs: pending.macs, waitNanoseconds: waited - pending.waited,
+                distillation: lesson == nil
+                    ? nil
+                    : DistillationReport(
+                        hardLoss: state.window.hardLoss, softLoss: state.window.softLoss,
+                        agreement: state.window.agreement)))
         state.window = TrainingState.Tally()
         pending = Pending(waited: waited)
     }

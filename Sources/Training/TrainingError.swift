@@ -23,6 +23,8 @@ public enum TrainingError: Error, CustomStringConvertible {
     case misfit(reason: String)
     /// Adapters that do not fit the model.
     case badAdapters(reason: String)
+    /// A teacher that the student cannot learn from.
+    case badTeacher(path: String, reason: String)
 
     public var description: String {
         switch self {
@@ -39,6 +41,7 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .badStart(let reason): "The weights to start from cannot be used: \(reason)."
         case .misfit(let reason): "This cannot go together: \(reason)."
         case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
+        case .badTeacher(let path, let reason): "The teacher \(path) cannot be used: \(reason)."
         }
     }
 }

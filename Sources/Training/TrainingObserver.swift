@@ -20,6 +20,27 @@ public struct StepReport: Sendable {
     public let macs: Int
     /// Nanoseconds since the last report in which the step waited for its batch.
     public let waitNanoseconds: Int64
+    /// What the loss is made of, where there is a teacher.
+    public let distillation: DistillationReport?
+}
+
+/// How close a student is to its labels and to its teacher: means over the samples, or tokens, since the last
+/// report.
+public struct DistillationReport: Sendable, Equatable {
+    /// Cross-entropy against the labels.
+    public let hardLoss: Double
+    /// The loss against the teacher, whatever its weight.
+    public let softLoss: Double
+    /// Part of the samples whose largest output is the teacher's.
+    public let agreement: Double
+}
+
+/// Something that whoever reads about a run should know.
+public struct TrainingNote: Sendable, Equatable {
+    /// Stable, for programs.
+    public let code: String
+    /// For people.
+    public let message: String
 }
 
 /// A sweep over learning rates, before training.
@@ -53,6 +74,8 @@ public protocol TrainingObserver: AnyObject {
     func didStep(_ report: StepReport)
     /// The trainer's profiler is done; not called without one.
     func didProfile(_ profile: StepProfile)
+    /// Told before training starts, at every attempt.
+    func didNote(_ note: TrainingNote)
     /// An evaluation begins.
     func willEvaluate(step: Int)
     func didFinishEpoch(_ report: EpochReport)
@@ -62,4 +85,5 @@ public protocol TrainingObserver: AnyObject {
 
 extension TrainingObserver {
     public func didProfile(_ profile: StepProfile) {}
+    public func didNote(_ note: TrainingNote) {}
 }

@@ -1,5 +1,6 @@
 public import Data
 internal import JSON
+internal import Kernels
 
 /// Where a run stands, besides its parameters: what a checkpoint keeps in its metadata.
 public struct TrainingState: Sendable, Equatable {
@@ -29,16 +30,29 @@ public struct TrainingState: Sendable, Equatable {
         public var lossSum = 0.0
         public var correct = 0
         public var samples = 0
+        /// Of a distillation alone.
+        public var hardSum = 0.0
+        public var softSum = 0.0
+        public var agreed = 0
 
         public init() {}
 
         public var loss: Double { samples == 0 ? 0 : lossSum / Double(samples) }
         public var accuracy: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
-        mutating func add(lossSum: Double, correct: Int, samples: Int) {
-            self.lossSum += lossSum
-            self.correct += correct
-            self.samples += samples
+        /// Means of the two parts of a distillation's loss, and the part of samples whose largest output is
+        /// the teacher's.
+        public var hardLoss: Double { samples == 0 ? 0 : hardSum / Double(samples) }
+        public var softLoss: Double { samples == 0 ? 0 : softSum / Double(samples) }
+        public var agreement: Double { samples == 0 ? 0 : Double(agreed) / Double(samples) }
+
+        mutating func add(_ result: LossResult) {
+            lossSum += result.lossSum
+            correct += Int(result.correct)
+            samples += Int(result.counted)
+            hardSum += result.hardSum
+            softSum += result.softSum
+            agreed += Int(result.agreed)
         }
     }
 
@@ -71,12 +85,24 @@ public struct TrainingState: Sendable, Equatable {
 }
 
 extension TrainingState.Tally {
-    var json: JSONValue { [.number(lossSum), JSONValue(correct), JSONValue(samples)] }
+    var json: JSONValue {
+        [
+            .number(lossSum), JSONValue(correct), JSONValue(samples), .number(hardSum), .number(softSum),
+            JSONValue(agreed),
+        ]
+    }
 
     init?(_ json: JSONValue) {
-        guard let parts = json.arrayValue, parts.count == 3, let loss = parts[0].doubleValue,
-            let correct = parts[1].intValue, let samples = parts[2].intValue
+        // Three parts were written before there were teachers.
+        guard let parts = json.arrayValue, parts.count == 3 || parts.count == 6,
+            let loss = parts[0].doubleValue, let correct = parts[1].intValue,
+            let samples = parts[2].intValue
         else { return nil }
         (lossSum, self.correct, self.samples) = (loss, correct, samples)
+        guard parts.count == 6 else { return }
+        guard let hard = parts[3].doubleValue, let soft = parts[4].doubleValue,
+            let agreed = parts[5].intValue
+        else { return nil }
+        (hardSum, softSum, self.agreed) = (hard, soft, agreed)
     }
 }

@@ -14,6 +14,8 @@ public struct TrainingTask: Sendable {
     public let start: StoredWeights?
     /// What pixels are normalised by, where that is not the dataset's own: what a stored model expects.
     public let normalization: PixelNormalization?
+    /// Whom it learns from besides the labels; nil for nobody.
+    public let distillation: Distillation?
 
     /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
     /// as one that is trained on; never less than 16 nor more than 256.
@@ -23,7 +25,8 @@ public struct TrainingTask: Sendable {
 
     public init(
         model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64,
-        start: StoredWeights? = nil, normalization: PixelNormalization? = nil
+        start: StoredWeights? = nil, normalization: PixelNormalization? = nil,
+        distillation: Distillation? = nil
     ) {
         self.model = model
         self.options = options
@@ -31,6 +34,7 @@ public struct TrainingTask: Sendable {
         self.seed = seed
         self.start = start
         self.normalization = normalization
+        self.distillation = distillation
     }
 
     /// What has to be kept with the model to use it.
@@ -71,8 +75,11 @@ public struct TrainingTask: Sendable {
     }
 
     /// What to compile for a dataset: the full batch and the short last one, for training and evaluation.
+    ///
+    /// A student of `distillation` is trained by its loss, and evaluated by its own.
     public static func programOptions(
-        _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions
+        _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions,
+        distillation: DistillOptions? = nil
     ) -> Program.Options {
         let sizes = info.batchSizes(reading(model, options))
         // Only images are mixed.
@@ -82,6 +89,14 @@ public struct TrainingTask: Sendable {
             trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
             evaluationBatches: sizes.evaluation, lowering: options.lowering)
         planned.evaluationLoss = options.loss.withoutSmoothing
+        if let distillation {
+            let smoothing =
+                if case .crossEntropy(let smoothing) = options.loss { smoothing } else { Float(0) }
+            planned.loss = .distillation(
+                distillation.settings(
+                    labelSmoothing: smoothing, teacherElement: options.precision.element),
+                oneHot: !isMixed)
+        }
         return planned
     }
 

@@ -12,7 +12,8 @@ import ArgumentParser
             ServeCommand.self, RunCommand.self, SubmitCommand.self, JobsCommand.self, WatchCommand.self,
             CancelCommand.self, PauseCommand.self, ResumeCommand.self,
             DatasetsCommand.self, PredictCommand.self, HealthCommand.self, PlanCommand.self,
-            ProfileCommand.self, BenchStepCommand.self, BenchPeakCommand.self, RunModelCommand.self,
+            ProfileCommand.self, BenchStepCommand.self, BenchDistillCommand.self,
+            BenchPeakCommand.self, RunModelCommand.self,
         ])
 
     /// Runs the command; a usage error exits with 5, as every client command's failure to ask does.

@@ -128,6 +128,7 @@ extension LossKind {
         case .crossEntropy(let smoothing), .softCrossEntropy(let smoothing):
             .crossEntropy(smoothing: Double(smoothing))
         case .klDivergence: .divergence
+        case .distillation(let settings, _): .crossEntropy(smoothing: Double(settings.labelSmoothing))
         case .meanSquaredError: .squaredError
         case .meanAbsoluteError: .absoluteError
         case .huber(let delta, _): .huber(delta: Double(delta))

@@ -82,7 +82,9 @@ import Testing
         }
         func tally() -> TrainingState.Tally {
             var tally = TrainingState.Tally()
-            tally.add(lossSum: real(), correct: Int(random.below(1000)), samples: Int(random.below(5000)))
+            (tally.lossSum, tally.hardSum, tally.softSum) = (real(), real(), real())
+            (tally.correct, tally.agreed) = (Int(random.below(1000)), Int(random.below(1000)))
+            tally.samples = Int(random.below(5000))
             return tally
         }
         var state = TrainingState()

@@ -50,6 +50,8 @@ typedef struct {
     float bias_correction2_root;
     /// Which part of an accumulated gradient it is, counted from 0.
     uint32_t micro_batch;
+    /// What a distillation's soft loss is multiplied by: rises from 0 to 1 in a warm-up.
+    float soft_weight;
 } ck_step_state;
 
 // ---- elementwise.c

@@ -11,6 +11,10 @@ typedef struct {
     int64_t rows;
     /// Rows whose label is not the ignored one.
     int64_t counted;
+    /// Of a distillation alone: the sums of its two parts, and the rows whose largest output is the teacher's.
+    double hard_sum;
+    double soft_sum;
+    int64_t agreed;
 } ck_loss_result;
 
 /// Every loss takes `rows` rows of `width` outputs z and targets t, one-hot where `labels` are given.
@@ -56,3 +60,43 @@ void ck_squared_error(const ck_loss_arguments *arguments);
 void ck_absolute_error(const ck_loss_arguments *arguments);
 void ck_huber(const ck_loss_arguments *arguments);
 void ck_binary_cross_entropy(const ck_loss_arguments *arguments);
+
+// ---- distillation.c
+
+/// What brings a student's softened outputs q = softmax(z / T) close to a teacher's p = softmax(v / T).
+typedef int32_t ck_soft_loss;
+enum {
+    /// T^2 KL(p || q) (Hinton et al., 2015).
+    CK_SOFT_KL = 0,
+    /// -T^2 sum p log q.
+    CK_SOFT_CROSS_ENTROPY,
+    /// mean (z - v)^2; knows no temperature.
+    CK_SOFT_SQUARED_ERROR,
+    /// T^2 (target_weight KL of the label against the rest + others_weight KL among the rest) (Zhao et al.,
+    /// 2022); needs labels.
+    CK_SOFT_DECOUPLED,
+    /// T^2 KL(q || p).
+    CK_SOFT_REVERSE_KL,
+    /// T^2 (b KL(p || m) + (1 - b) KL(q || m)) with m = b p + (1 - b) q and b = `share` (Agarwal et al., 2024).
+    CK_SOFT_JENSEN_SHANNON,
+};
+
+/// alpha * cross entropy + (1 - alpha) * state->soft_weight * soft loss, of every row that counts.
+///
+/// `hard` is a cross entropy's block; its `row_loss` takes the hard losses, bit 0 of its `row_correct` says
+/// whether the label was met and bit 1 whether the teacher was.
+typedef struct {
+    ck_loss_arguments hard;
+    /// The teacher's outputs [rows, width].
+    const void *teacher;
+    ck_element teacher_element;
+    ck_soft_loss soft;
+    float alpha;
+    float temperature;
+    float target_weight;
+    float others_weight;
+    float share;
+    /// [rows] scratch.
+    float *row_soft;
+} ck_distillation_arguments;
+void ck_distillation(const ck_distillation_arguments *arguments);

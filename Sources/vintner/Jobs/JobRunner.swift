@@ -315,6 +315,9 @@ final class JobRunner: JobExecutor {
                 throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/model")
             case .badAdapters:
                 throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
+            case .badTeacher:
+                throw JobFailure(
+                    code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)

@@ -1,0 +1,174 @@
+public import Data
+public import Graph
+internal import JSON
+public import Kernels
+public import Plan
+internal import Tensor
+
+/// A stored model that another learns from.
+public struct TeacherModel: Sendable {
+    public let stored: StoredModel
+    /// The file's hash.
+    public let sha256: String
+
+    /// Reads a file's description; throws as `StoredModel` does.
+    public init(_ path: String, sha256: String) throws(TrainingError) {
+        stored = try StoredModel(path, sha256: sha256)
+        self.sha256 = sha256
+    }
+
+    /// Why a student cannot learn from it; nil where it can.
+    ///
+    /// Both must see the same numbers and mean the same by their outputs: input, normalisation or vocabulary,
+    /// number of classes and their order.
+    ///
+    /// - Parameters:
+    ///   - student: What is trained.
+    ///   - dataset: What it is trained on.
+    ///   - normalization: What the student's pixels are normalised by, where not by the dataset's own.
+    ///   - vocabulary: The dataset's; nil where it has none or is not loaded yet.
+    /// - Returns: What is wrong, for people.
+    public func misfit(
+        with student: Graph, on dataset: DatasetInfo, normalization: PixelNormalization? = nil,
+        vocabulary: Vocabulary?
+    ) -> String? {
+        let graph = stored.model.graph
+        guard graph.inputShape == student.inputShape,
+            graph[graph.input].element == student[student.input].element
+        else { return "its input is \(graph.inputShape), the student's \(student.inputShape)" }
+        guard graph.outputShape == student.outputShape else {
+            return "its output is \(graph.outputShape), the student's \(student.outputShape)"
+        }
+        if case .softmax = graph.producer(of: graph.output)?.operation {
+            return "it ends in a softmax, and the outputs before that are needed"
+        }
+        switch stored.use {
+        case .values(let mean, let deviation):
+            guard let images = dataset.images else { return "it takes numbers, and the dataset is text" }
+            let given =
+                normalization
+                ?? PixelNormalization(mean: images.mean, standardDeviation: images.standardDeviation)
+            guard Self.isSame(mean, given.mean), Self.isSame(deviation, given.standardDeviation) else {
+                return "its input is normalised by mean \(mean) and deviation \(deviation), the student's by "
+                    + "\(given.mean) and \(given.standardDeviation)"
+            }
+        case .texts(let own, _), .language(let own):
+            if let vocabulary, own.json != vocabulary.json { return "its vocabulary is not the dataset's" }
+        }
+        if case .language = stored.use { return nil }
+        let names = dataset.classNames
+        guard stored.classNames.count == names.count else {
+            return "it names \(stored.classNames.count) classes, the dataset \(names.count)"
+        }
+        guard let index = names.indices.first(where: { names[$0] != stored.classNames[$0] }) else {
+            return nil
+        }
+        return "its class \(index) is \"\(stored.classNames[index])\", the dataset's \"\(names[index])\""
+    }
+
+    private static func isSame(_ left: [Double], _ right: [Double]) -> Bool {
+        left.count == right.count && zip(left, right).allSatisfy { abs($0 - $1) <= 1e-6 }
+    }
+}
+
+/// What a run learns from besides its labels: one teacher, or several whose logits are averaged.
+public struct Distillation: Sendable {
+    public var options: DistillOptions
+    public let teachers: [TeacherModel]
+    /// Where a cache on disk lies; nil bypasses it.
+    public let cachePath: String?
+
+    /// - Precondition: There is at least one teacher.
+    public init(_ options: DistillOptions, teachers: [TeacherModel], cachePath: String? = nil) {
+        precondition(!teachers.isEmpty, "a distillation without a teacher")
+        (self.options, self.teachers, self.cachePath) = (options, teachers, cachePath)
+    }
+
+    /// Bytes that the teachers and the cache take beside the student's, without allocating them.
+    ///
+    /// - Parameters:
+    ///   - model: The student.
+    ///   - training: How it is trained.
+    ///   - info: What it is trained on.
+    ///   - engine: Its thread team decides the plans.
+    /// - Returns: The most that is held at once.
+    /// - Throws: `PlanError.tooLarge` where it cannot be counted.
+    public func byteCount(
+        of model: ModelSpec, _ training: TrainOptions, on info: DatasetInfo, engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        let plan = LessonPlan(model, training, info, self)
+        var total = plan.stagingByteCount
+        func add(_ bytes: Int) throws(PlanError) {
+            let (sum, overflow) = total.addingReportingOverflow(bytes)
+            guard !overflow else { throw .tooLarge }
+            total = sum
+        }
+        for teacher in teachers {
+            let program = try Program(teacher.stored.model.graph, plan.programOptions, on: engine)
+            try add(program.byteCount)
+            try add(program.constantByteCount)
+        }
+        if teachers.count > 1 { try add(plan.stagingByteCount) }
+        if plan.cache == .memory { try add(plan.cacheByteCount) }
+        return total
+    }
+}
+
+/// What a run's teachers compute and where it is kept, decided before anything is allocated.
+struct LessonPlan {
+    /// Samples of the batches that the teachers see.
+    let batches: [Int]
+    /// Samples of the largest.
+    let largest: Int
+    /// Training samples.
+    let sampleCount: Int
+    /// Bytes of the teachers' outputs for one sample.
+    let rowByteCount: Int
+    let precision: ElementType
+    /// What is really done.
+    let cache: DistillOptions.CacheName
+    /// Why there is no cache though one was asked for.
+    let refusal: String?
+
+    init(_ model: ModelSpec, _ training: TrainOptions, _ info: DatasetInfo, _ distillation: Distillation) {
+        let reading = TrainingTask.reading(model, training)
+        (precision, largest) = (training.precision.element, training.largestPart)
+        sampleCount = info.sampleCount(reading)
+        rowByteCount = model.graph.outputShape.elementCount * precision.byteCount
+        let asked = distillation.options.cache
+        let limit = distillation.options.cacheByteCountMax
+        let (bytes, overflow) = rowByteCount.multipliedReportingOverflow(by: sampleCount)
+        var refusal: String?
+        if case .text = info.kind {
+            refusal = "windows of running text are drawn anew at every step"
+        } else if info.images != nil, training.augmentation != .none {
+            refusal = "the training images are changed at random"
+        } else if overflow || bytes > limit {
+            refusal = "it would take \(overflow ? Int.max : bytes) bytes, and may take \(limit)"
+        } else if asked == .disk, distillation.cachePath == nil {
+            refusal = "it has no place on disk"
+        }
+        cache = refusal == nil ? asked : .none
+        self.refusal = asked == .none ? nil : refusal
+        let sizes = info.batchSizes(reading).training.flatMap { training.parts(of: $0) }
+        // The cache is filled by batches of its own, in the samples' order.
+        let filling = cache == .none ? [] : [min(largest, sampleCount), sampleCount % largest]
+        batches = Array(Set(sizes + filling)).filter { $0 > 0 }.sorted(by: >)
+    }
+
+    /// Bytes of the outputs for as many samples as a step may see.
+    var stagingByteCount: Int { rowByteCount * largest }
+
+    /// - Precondition: There is a cache.
+    var cacheByteCount: Int { rowByteCount * sampleCount }
+
+    /// How a teacher is compiled: evaluations alone, without a loss.
+    var programOptions: Program.Options {
+        var options = Program.Options(
+            loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
+            evaluationBatches: batches)
+        options.lowering.precision = precision
+        options.evaluatesLoss = false
+        return options
+    }
+}
