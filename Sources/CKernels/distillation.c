@@ -1,5 +1,5 @@
-#include "lane_values.h"
 #include "rows.h"
+#include "vector_math.h"
 
 /// One row of a student's outputs z and a teacher's v, and what the passes over it have found.
 typedef struct {
@@ -163,8 +163,7 @@ CK_INLINE soft_part soften(const distilled_row *r, ck_lanes z, size_t c, const c
     case CK_SOFT_JENSEN_SHANNON: {
         const float share = a->share, rest = 1 - share;
         const ck_lanes mixed = share * p + rest * q;
-        ck_lanes log_mixed = mixed;
-        ck_log_lanes(&log_mixed);
+        const ck_lanes log_mixed = ck_log_values(mixed);
         part.mean = divergence(q, mixed, log_mixed - log_q);
         part.value = share * divergence(p, mixed, log_mixed - log_p) + rest * part.mean;
         part.slope = q > 0.0f ? temperature * rest * q * (log_q - log_mixed - r->mean) : ck_splat(0);

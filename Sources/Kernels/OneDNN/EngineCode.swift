@@ -1,7 +1,7 @@
 /// The memory of the code that kernels run, which counts as the process's once it has run.
 public enum EngineCode {
-    /// Pages of oneDNN, the C library and our own kernels that a step reads and making it has not: 1.5 to 1.7 MB
-    /// for two perceptrons, 1.7 for a transformer besides its product's.
+    /// Pages of oneDNN, the C library and our own kernels that a step reads and making it has not: 1.5 to
+    /// 1.7 MB for two perceptrons, 1.7 for a transformer besides its product's.
     private static let pagesByteCount = 1_500_000
     /// oneDNN's general product compiles its kernels, one for each way of transposing and copying, when it
     /// first runs: 3.4 MB, and 1.3 MB of pages of the compiler.
