@@ -13,6 +13,8 @@ extension Lowering {
             }
         }
         gradients.set(pass.seed, seed)
+        var totals: [Gradients.GradientID: Gradients.GradientID] = [:]
+        for case .accumulate(let total, let contribution) in pass.steps { totals[contribution] = total }
         for step in pass.steps {
             switch step {
             case .accumulate(let total, let contribution):
@@ -26,7 +28,17 @@ extension Lowering {
                 try recompute(for: id)
                 current = id
                 guard let gradient = gradients.take(incoming) else { continue }
-                let results = try backwardPass(id, gradient, needs: outgoing.map { $0 != nil })
+                // A norm adds what has reached its input elsewhere; that sum then is the input's gradient.
+                var outgoing = outgoing
+                var addend: BufferID?
+                if options.fuses, normalisesRows(graph[id]), let contribution = outgoing[0],
+                    let total = totals[contribution], let entry = gradients.take(total)
+                {
+                    addend = added(entry, of: graph[id].inputs[0])
+                    outgoing[0] = total
+                }
+                let results = try backwardPass(
+                    id, gradient, adding: addend, needs: outgoing.map { $0 != nil })
                 for (target, result) in zip(outgoing, results) {
                     if let target, let result { gradients.set(target, result) }
                 }
@@ -61,7 +73,7 @@ extension Lowering {
 
     /// Lowers a node's backward pass; returns the gradient of each input that needs one.
     private mutating func backwardPass(
-        _ id: Graph.NodeID, _ entry: GradientTable.Entry, needs: [Bool]
+        _ id: Graph.NodeID, _ entry: GradientTable.Entry, adding addend: BufferID?, needs: [Bool]
     ) throws(PlanError) -> [BufferID?] {
         let node = graph[id]
         let gradient = added(entry, of: node.output)
@@ -74,8 +86,10 @@ extension Lowering {
         case .pooling(let pool): return [try backwardPooling(node, pool, gradient)]
         case .adaptiveAveragePooling: return [backwardAdaptivePooling(node, gradient)]
         case .batchNorm: return [try backwardBatchNorm(node, gradient, needs[0])]
-        case .layerNorm(let epsilon): return [try backwardRowNorm(node, .layer, epsilon: epsilon, gradient)]
-        case .rmsNorm(let epsilon): return [try backwardRowNorm(node, .rms, epsilon: epsilon, gradient)]
+        case .layerNorm(let epsilon):
+            return [try backwardRowNorm(node, .layer, epsilon: epsilon, gradient, adding: addend)]
+        case .rmsNorm(let epsilon):
+            return [try backwardRowNorm(node, .rms, epsilon: epsilon, gradient, adding: addend)]
         case .groupNorm(let groups, let epsilon):
             return [try backwardGroupNorm(node, groups: groups, epsilon: epsilon, gradient)]
         case .view: return [gradient]

@@ -72,6 +72,7 @@ extension Lowering {
         let target = inPlace(node, node.inputs[0]) ?? inPlace(node, node.inputs[1])
         let output = target ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
+        if let norm = normBehind(node) { return forwardSummedNorm(norm, of: node, left, right, output) }
         let kernel = Elementwise.add(count: count(node.output), type: element(node.output))
         emit("\(node.name) forward", kernel, [left, right, output])
     }

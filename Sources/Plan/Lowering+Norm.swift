@@ -14,14 +14,59 @@ extension Lowering {
         emit("\(node.name) forward", norm.forward(), operands)
     }
 
+    /// A normalisation of rows that reads a sum and can run with it.
+    ///
+    /// Not across a segment's end: what is behind it is computed again without the sum.
+    func normBehind(_ sum: Graph.Node) -> Graph.NodeID? {
+        guard options.fuses, let part = segments.ranges.first(where: { $0.contains(current.index) }) else {
+            return nil
+        }
+        return graph.consumers(of: sum.output).first { id in
+            switch graph[id].operation {
+            case .layerNorm, .rmsNorm: part.contains(id.index)
+            default: false
+            }
+        }
+    }
+
+    /// Adds and normalises in one pass; the sum is kept for its other readers and the backward pass.
+    mutating func forwardSummedNorm(
+        _ id: Graph.NodeID, of sum: Graph.Node, _ left: BufferID, _ right: BufferID, _ total: BufferID
+    ) {
+        let node = graph[id]
+        guard var norm = rowNorm(node) else { return }
+        norm.addsResidual = true
+        let statistics = addBuffer("\(node.name) statistics")
+        saved[id] = [statistics]
+        absorbed.insert(id)
+        let operands =
+            [left, right, total] + node.parameters.map { parameterBuffer($0) }
+            + [addOutput(of: node), statistics]
+        emit("\(sum.name) + \(node.name) forward", norm.forward(), operands)
+    }
+
+    /// Whether a node normalises rows, and so can add another gradient to its own.
+    func normalisesRows(_ node: Graph.Node) -> Bool { rowNorm(node) != nil }
+
+    private func rowNorm(_ node: Graph.Node) -> RowNorm? {
+        switch node.operation {
+        case .layerNorm(let epsilon): rowNorm(node, .layer, epsilon)
+        case .rmsNorm(let epsilon): rowNorm(node, .rms, epsilon)
+        default: nil
+        }
+    }
+
+    /// With an `addend`, another gradient of what was normalised, the result is the sum of both.
     mutating func backwardRowNorm(
-        _ node: Graph.Node, _ kind: RowNorm.Kind, epsilon: Double, _ gradient: BufferID
+        _ node: Graph.Node, _ kind: RowNorm.Kind, epsilon: Double, _ gradient: BufferID,
+        adding addend: BufferID?
     ) throws(PlanError) -> BufferID {
-        let norm = rowNorm(node, kind, epsilon)
+        var norm = rowNorm(node, kind, epsilon)
+        norm.addsResidual = addend != nil
         var operands = [activation(node.inputs[0])] + (saved[current] ?? [])
         if let scale = graph.parameter(.scale, of: node) { operands.append(parameterBuffer(scale)) }
         let result = replacing(gradient, node)
-        operands += [gradient, result]
+        operands += [gradient] + (addend.map { [$0] } ?? []) + [result]
         let gradients = node.parameters.map { addBuffer("\(graph[$0].name) gradient") }
         operands += gradients
         if !gradients.isEmpty { operands.append(addBuffer("\(node.name) scratch")) }
