@@ -40,6 +40,7 @@ extension Lowering {
             parameterGradients[id] = (gradient, layout)
         case .training(_, let optimizer) where !optimizer.keepsGradients:
             update(id, try stored(id, gradient, layout), optimizer)
+            try refreshCopy(of: id)
         case .training: keep(id, try stored(id, gradient, layout))
         case .accumulation: accumulate(id, try stored(id, gradient, layout))
         case .evaluation, .update: break
@@ -67,14 +68,69 @@ extension Lowering {
         let kernel = OptimizerUpdates.update(
             optimizer.rule, segments: [segment], averagingDecay: optimizer.averageDecay)
         var operands = [state, parameterBuffer(id), gradient]
+        operands += kept(id, optimizer)
+        emit("\(graph[id].name) update", kernel, operands, pass: .update)
+    }
+
+    /// What an update of a parameter changes beside its value: the rule's states, and the average.
+    private mutating func kept(_ id: Graph.ParameterID, _ optimizer: OptimizerOptions) -> [BufferID] {
+        var kept: [BufferID] = []
         for (index, name) in optimizer.rule.stateNames.enumerated() {
             guard let slot = store.slot(id, .state(index)) else { continue }
-            operands.append(persistent(slot, "\(graph[id].name) \(name)"))
+            kept.append(persistent(slot, "\(graph[id].name) \(name)"))
         }
         if let slot = store.slot(id, .average) {
-            operands.append(persistent(slot, "\(graph[id].name) average"))
+            kept.append(persistent(slot, "\(graph[id].name) average"))
         }
-        emit("\(graph[id].name) update", kernel, operands, pass: .update)
+        return kept
+    }
+
+    /// Computes a linear layer's gradients and updates its parameters by them in one call, where nothing else
+    /// needs the gradients; false where something does, or there is no such kernel for the layer.
+    mutating func updateByGradient(
+        _ node: Graph.Node, _ gradient: BufferID, weight: Graph.ParameterID, bias: Graph.ParameterID?
+    ) -> Bool {
+        guard options.fuses, case .linear(let hasBias) = node.operation,
+            case .training(_, let optimizer) = mode, !optimizer.keepsGradients,
+            isOnlyGradient(of: weight), bias.map({ isOnlyGradient(of: $0) || !graph[$0].isTrained }) ?? true
+        else { return false }
+        let trainedBias = bias.flatMap { graph[$0].isTrained ? $0 : nil }
+        let kernel = LinearGradient.update(
+            shapes.innerProduct(hasBias: hasBias, node), options.precision, weights: store[weight].layout,
+            by: .init(
+                optimizer.rule, weightDecay: optimizer.decay(of: graph[weight]),
+                biasDecay: trainedBias.map { optimizer.decay(of: graph[$0]) },
+                averagingDecay: optimizer.averageDecay, copies: store[weight].copy != nil))
+        guard let kernel else { return false }
+        var operands = [state, activation(node.inputs[0]), gradient]
+        for id in [weight, trainedBias].compactMap(\.self) {
+            operands += [parameterBuffer(id)] + kept(id, optimizer)
+            waitingNodes[id] = 0
+        }
+        if let copy = store[weight].copy { operands.append(copyBuffer(weight, copy.slot)) }
+        emit("\(node.name) backward weights + update", kernel, operands, macs: batch * node.macs)
+        return true
+    }
+
+    /// Whether the node being lowered alone brings a parameter's gradient.
+    private func isOnlyGradient(of id: Graph.ParameterID) -> Bool {
+        graph[id].isTrained && waitingNodes[id] == 1 && parameterSums[id] == nil
+    }
+
+    /// The buffer of a parameter's bfloat16 copy.
+    mutating func copyBuffer(_ id: Graph.ParameterID, _ slot: Slot) -> BufferID {
+        persistent(slot, "\(graph[id].name) as bfloat16")
+    }
+
+    /// Lets the bfloat16 copy of a parameter, if there is one, follow its update.
+    private mutating func refreshCopy(of id: Graph.ParameterID) throws(PlanError) {
+        guard let copy = store[id].copy else { return }
+        let kernel = try kernels { () throws(KernelError) in
+            try WeightCopy.prepare(from: store[id].layout, to: copy.layout, on: engine)
+        }
+        emit(
+            "\(graph[id].name) as bfloat16", kernel, [parameterBuffer(id), copyBuffer(id, copy.slot)],
+            pass: .update)
     }
 
     /// Lets a gradient be computed in its place in the gradients' region.
@@ -94,7 +150,7 @@ extension Lowering {
     }
 
     /// Updates all parameters by the gradients' region in one pass.
-    mutating func updateAll(_ optimizer: OptimizerOptions) {
+    mutating func updateAll(_ optimizer: OptimizerOptions) throws(PlanError) {
         guard let gradients = store.gradients else { return }
         let segments = graph.parameterIDs.filter { graph[$0].isTrained }.map { id in
             optimizer.segment(
@@ -116,6 +172,7 @@ extension Lowering {
             optimizer.rule, segments: segments, averagingDecay: optimizer.averageDecay,
             clipped: optimizer.clipNorm != nil)
         emit("update", kernel, operands)
+        for id in graph.parameterIDs where graph[id].isTrained { try refreshCopy(of: id) }
     }
 
     /// Lets the averages of running statistics follow, which no update changes.
@@ -138,7 +195,11 @@ extension OptimizerOptions {
     fileprivate func segment(
         _ offset: Int, _ count: Int, of parameter: Graph.Parameter
     ) -> OptimizerUpdates.Segment {
-        let decays = decaysBiasAndNorm || !parameter.role.isBiasOrNorm
-        return .init(offset: offset, count: count, weightDecay: decays ? weightDecay : 0)
+        .init(offset: offset, count: count, weightDecay: decay(of: parameter))
+    }
+
+    /// The decay of one parameter.
+    fileprivate func decay(of parameter: Graph.Parameter) -> Float {
+        decaysBiasAndNorm || !parameter.role.isBiasOrNorm ? weightDecay : 0
     }
 }

@@ -89,7 +89,8 @@ extension Lowering {
         }
         let bias = graph.parameter(.bias, of: node)
         guard graph[weight].isTrained || bias.map({ graph[$0].isTrained }) == true else { return outgoing }
-        let primitive = try preferringStored(weight) { layout throws(KernelError) in
+        if updateByGradient(node, gradient, weight: weight, bias: bias) { return outgoing }
+        let primitive = try preferringStored(weight, asFloats: true) { layout throws(KernelError) in
             try shapes.backwardWeights(node, weights: layout, on: engine)
         }
         let weightGradient = addBuffer("\(graph[weight].name) gradient")
@@ -112,24 +113,25 @@ extension Lowering {
     ) throws(PlanError) -> BufferID {
         let parameter = parameterBuffer(id)
         if store[id].layout == layout { return parameter }
+        if let copy = store[id].copy, copy.layout == layout { return copyBuffer(id, copy.slot) }
         let reorder = try kernels { () throws(KernelError) in
-            try Reorder.prepare(from: store[id].layout, to: layout, on: engine)
+            try WeightCopy.prepare(from: store[id].layout, to: layout, on: engine)
         }
         let copy = addBuffer("\(graph[id].name) for \(label)", bytes: layout.byteCount)
         emit("\(label) weights", reorder, [parameter, copy])
         return copy
     }
 
-    /// Makes a primitive over the parameter's own layout, or over any where that one has only plain loops.
+    /// Makes a primitive over the layout of the parameter, or of its bfloat16 copy unless it takes weights
+    /// `asFloats` in any case; over any layout where these have only plain loops.
     private func preferringStored(
-        _ id: Graph.ParameterID, _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
+        _ id: Graph.ParameterID, asFloats: Bool = false,
+        _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
     ) throws(PlanError) -> any LayerKernel {
-        try kernels { () throws(KernelError) in
-            if options.precision == .float32, let stored = try? make(store[id].layout),
-                !stored.isReference
-            {
-                return stored
-            }
+        let (isFloats, copy) = (options.precision == .float32, store[id].copy)
+        let layout = isFloats || asFloats && copy != nil ? store[id].layout : copy?.layout
+        return try kernels { () throws(KernelError) in
+            if let layout, let stored = try? make(layout), !stored.isReference { return stored }
             return try make(nil)
         }
     }

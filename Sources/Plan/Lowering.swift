@@ -76,7 +76,7 @@ struct Lowering {
 
     /// Lowers everything.
     mutating func run() throws(PlanError) {
-        if case .update(let optimizer) = mode { return update(by: optimizer, keepsGradients: true) }
+        if case .update(let optimizer) = mode { return try update(by: optimizer, keepsGradients: true) }
         owner = "input"
         try lowerInput()
         owner = nil
@@ -91,13 +91,13 @@ struct Lowering {
         pass = .backward
         try backward(from: seed)
         guard case .training(_, let optimizer) = mode else { return }
-        update(by: optimizer, keepsGradients: optimizer.keepsGradients)
+        try update(by: optimizer, keepsGradients: optimizer.keepsGradients)
     }
 
     /// What is updated once a step, behind everything else.
-    private mutating func update(by optimizer: OptimizerOptions, keepsGradients: Bool) {
+    private mutating func update(by optimizer: OptimizerOptions, keepsGradients: Bool) throws(PlanError) {
         (pass, owner) = (.update, "optimizer")
-        if keepsGradients { updateAll(optimizer) }
+        if keepsGradients { try updateAll(optimizer) }
         averageStatistics(optimizer)
     }
 

@@ -35,9 +35,19 @@ enum ParameterLayouts {
                 }
             default: break
             }
-            // Of bfloat16 every pass has a copy of its own, in its own layout.
-            let plain = layouts[weight.index].plain
-            layouts[weight.index].stored = precision == .float32 ? primitive.layouts[1] : plain
+            if precision == .float32 {
+                layouts[weight.index].stored = primitive.layouts[1]
+            } else if case .linear = node.operation,
+                shapes.innerProduct(hasBias: false, node).batch <= LinearGradient.rowsMax,
+                let master = WeightCopy.master(of: primitive.layouts[1])
+            {
+                layouts[weight.index].stored = master
+                layouts[weight.index].copy = primitive.layouts[1]
+            } else {
+                // Every pass has a copy of its own, in its own layout.
+                layouts[weight.index].stored = layouts[weight.index].plain
+                layouts[weight.index].copy = nil
+            }
             if case .flattened(let image) = graph[node.inputs[0]].order {
                 layouts[weight.index].flattened = ImageExtents(image)
             }

@@ -44,6 +44,13 @@ extension ParameterStore {
             return try Reorder.convert(plain, from: self[id].plain, to: self[id].layout, on: engine)
         }
         arena.write(stored, to: slot)
+        if part == .value { refreshCopy(of: id, in: arena) }
+    }
+
+    /// Lets the bfloat16 copy of a parameter, if there is one, follow a change of its value.
+    func refreshCopy(of id: Graph.ParameterID, in arena: Arena) {
+        guard let copy = self[id].copy else { return }
+        WeightCopy.copy(self[id].value, in: self[id].layout, to: copy.slot, of: arena)
     }
 }
 

@@ -30,6 +30,8 @@ public struct ParameterStore {
         /// From the start of every region that it is in.
         let offset: Int
         public let value: Slot
+        /// The same numbers as products in bfloat16 read them; follows every change of the value.
+        let copy: (layout: TensorLayout, slot: Slot)?
     }
 
     /// What beside the parameters' values has to be kept.
@@ -84,16 +86,19 @@ public struct ParameterStore {
             end = try Self.advance(end, by: layouts[index].stored.byteCount)
         }
         values = Slot(offset: start, byteCount: trained)
-        entries = zip(layouts, offsets).map { layout, offset in
-            Entry(
-                layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
-                value: Slot(offset: start + offset, byteCount: layout.stored.byteCount))
-        }
         var behind = try Self.advance(start, by: end)
         func region(_ byteCount: Int) throws(PlanError) -> Slot {
             let slot = Slot(offset: behind, byteCount: byteCount)
             behind = try Self.advance(behind, by: byteCount)
             return slot
+        }
+        for (layout, offset) in zip(layouts, offsets) {
+            var copy: (TensorLayout, Slot)?
+            if let layout = layout.copy { copy = (layout, try region(layout.byteCount)) }
+            entries.append(
+                Entry(
+                    layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
+                    value: Slot(offset: start + offset, byteCount: layout.stored.byteCount), copy: copy))
         }
         var states: [Slot] = []
         for _ in 0..<needs.stateCount { states.append(try region(trained)) }
@@ -144,6 +149,8 @@ struct ParameterLayout {
     var stored: TensorLayout
     /// As PyTorch has it, in the extents that the kernels use.
     var plain: TensorLayout
+    /// As products in bfloat16 take it, where a copy is kept.
+    var copy: TensorLayout?
     /// Where its second extent is a flattened image.
     var flattened: ImageExtents?
 }

@@ -146,6 +146,7 @@ public final class Program {
             let values = arena.read(store[id].value, as: Float.self)
             arena.write(arena.read(average, as: Float.self), to: store[id].value)
             arena.write(values, to: average)
+            store.refreshCopy(of: id, in: arena)
         }
     }
 

@@ -98,7 +98,10 @@ import Testing
         #expect(layers.reduce(0) { $0 + $1.byteCount } == overview.bytesMoved)
         #expect(layers.reduce(0) { $0 + $1.seconds } == Double(overview.steps.count))
         for layer in layers where layer.name != "loss" {
-            #expect(layer.forward > 0 && layer.backward > 0 && layer.update > 0, "\(layer.name)")
+            #expect(layer.forward > 0 && layer.backward > 0, "\(layer.name)")
+            // A linear layer's update may run inside the call that computes its gradients.
+            let calls = overview.steps.filter { $0.layer == layer.name }
+            #expect(layer.update > 0 || calls.contains { $0.label.hasSuffix("+ update") }, "\(layer.name)")
         }
     }
 

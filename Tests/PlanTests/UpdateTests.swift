@@ -24,11 +24,16 @@ import Testing
     }
 
     private static func program(
-        _ optimizer: OptimizerOptions, batches: [Int], loss: LossKind = loss
+        _ optimizer: OptimizerOptions, batches: [Int], loss: LossKind = loss,
+        precision: ElementType = .float32
     ) throws -> Program {
+        var lowering = LoweringOptions()
+        lowering.precision = precision
         let program = try Program(
             graph(),
-            .init(loss: loss, optimizer: optimizer, trainingBatches: batches, evaluationBatches: []),
+            .init(
+                loss: loss, optimizer: optimizer, trainingBatches: batches, evaluationBatches: [6],
+                lowering: lowering),
             on: DNNEngine())
         try program.allocate()
         for (index, id) in program.graph.parameterIDs.enumerated() {
@@ -86,12 +91,15 @@ import Testing
         }
     }
 
-    @Test("all at once or parameter by parameter, to the last bit", arguments: rules)
-    func onePass(rule: OptimizerOptions.Rule) throws {
+    @Test(
+        "all at once, parameter by parameter, or with the gradient, to the last bit", arguments: rules,
+        [ElementType.float32, .bfloat16])
+    func onePass(rule: OptimizerOptions.Rule, precision: ElementType) throws {
         var optimizer = OptimizerOptions(rule, weightDecay: 0.01, averageDecay: 0.9)
-        let apart = try Self.train(Self.program(optimizer, batches: [6]), rule, parts: [6])
+        let first = try Self.program(optimizer, batches: [6], precision: precision)
+        let apart = try Self.train(first, rule, parts: [6])
         optimizer.clipNorm = 1e9
-        let program = try Self.program(optimizer, batches: [6])
+        let program = try Self.program(optimizer, batches: [6], precision: precision)
         #expect(try Self.train(program, rule, parts: [6]) == apart)
         #expect(program.gradientNorm?.scale == 1)
         #expect((program.gradientNorm?.norm ?? 0) > 0.01)
@@ -125,6 +133,40 @@ import Testing
         let length = zip(before, after).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
         #expect(length.squareRoot() < 3 * 1e-5 * 1.01 + 1e-6)
         #expect(length > 0 && (program.gradientNorm?.norm ?? 0) > 1e-3)
+    }
+
+    /// In bfloat16, products read a copy of the weights; it has to follow in every way of changing them.
+    @Test("an evaluation sees the weights as they are", arguments: [ElementType.float32, .bfloat16])
+    func evaluation(precision: ElementType) throws {
+        let rule = Self.rules[1]
+        func outputs(_ program: Program) throws -> [Float] {
+            let samples = try Samples(step: 9)
+            let plan = try #require(program.evaluationPlan(batch: 6))
+            try plan.bindBatch(
+                input: samples.images(0, 6), target: samples.labels(0, 6), in: samples.arena)
+            _ = try plan.run(StepState(seed: 1, step: 0, learningRate: 0, inverseCount: 1))
+            return plan.output()
+        }
+        for optimizer in [
+            OptimizerOptions(rule, averageDecay: 0.5), OptimizerOptions(rule, clipNorm: 1, averageDecay: 0.5),
+            OptimizerOptions(rule, averageDecay: 0.5, accumulates: true),
+        ] {
+            let program = try Self.program(optimizer, batches: [6], precision: precision)
+            let start = try outputs(program)
+            _ = try Self.train(program, rule, parts: [6])
+            var found = [try outputs(program)]
+            program.swapAverages()
+            found.append(try outputs(program))
+            program.swapAverages()
+            var expected: [[Float]] = []
+            for part in [ParameterStore.Part.value, .average] {
+                let other = try Self.program(optimizer, batches: [6], precision: precision)
+                for id in program.graph.parameterIDs { try other.write(program.read(id, part), to: id) }
+                expected.append(try outputs(other))
+            }
+            #expect(found == expected)
+            #expect(found[0] != start && found[1] != start && found[0] != found[1])
+        }
     }
 
     @Test("averages are exchanged with the parameters, and back")
