@@ -54,6 +54,7 @@ let package = Package(
         floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
         floor("Data", ["Tensor", "JSON", "Files", "CData"]),
         floor("Formats", ["JSON", "Files"]),
+        floor("Compression", ["Graph", "Tensor", "JSON"]),
         floor("Training", ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
@@ -84,6 +85,7 @@ let package = Package(
         tests(of: "Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
         tests(of: "Data", ["Tensor", "JSON", "Files"]),
         tests(of: "Formats", ["JSON", "Files"]),
+        tests(of: "Compression", ["Graph", "Tensor", "JSON"]),
         tests(of: "Training", ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         tests(of: "Jobs", ["JSON"]),
         tests(of: "Store", ["Jobs", "JSON", grdb]),

@@ -9,6 +9,7 @@ import Testing
         "Tensor": [], "Kernels": ["Tensor", "COneDNN", "CKernels"], "Graph": ["Tensor", "JSON"],
         "Plan": ["Graph", "Kernels", "Tensor", "JSON"],
         "Data": ["Tensor", "Files", "JSON", "CData"], "Formats": ["JSON", "Files"],
+        "Compression": ["Graph", "Tensor", "JSON"],
         "Training": ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"],
         "Assets": ["CAssets"], "Jobs": ["JSON"], "Store": ["Jobs", "JSON", "Assets", "Files", "GRDB"],
         "HTTP": ["CMicrohttpd", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
