@@ -67,6 +67,8 @@ public struct JobType: RawRepresentable, Hashable, Sendable, CustomStringConvert
 
     /// Trains a network from scratch or from a stored model.
     public static let train = JobType(rawValue: "train")
+    /// Trains a network beside one or more stored ones that it learns from.
+    public static let distill = JobType(rawValue: "distill")
     /// Measures a stored model on a dataset.
     public static let evaluate = JobType(rawValue: "evaluate")
 }

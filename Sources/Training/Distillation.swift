@@ -32,16 +32,7 @@ public struct TeacherModel: Sendable {
         with student: Graph, on dataset: DatasetInfo, normalization: PixelNormalization? = nil,
         vocabulary: Vocabulary?
     ) -> String? {
-        let graph = stored.model.graph
-        guard graph.inputShape == student.inputShape,
-            graph[graph.input].element == student[student.input].element
-        else { return "its input is \(graph.inputShape), the student's \(student.inputShape)" }
-        guard graph.outputShape == student.outputShape else {
-            return "its output is \(graph.outputShape), the student's \(student.outputShape)"
-        }
-        if case .softmax = graph.producer(of: graph.output)?.operation {
-            return "it ends in a softmax, and the outputs before that are needed"
-        }
+        if let reason = Distillation.misfit(of: stored.model.graph, with: student) { return reason }
         switch stored.use {
         case .values(let mean, let deviation):
             guard let images = dataset.images else { return "it takes numbers, and the dataset is text" }
@@ -84,19 +75,48 @@ public struct Distillation: Sendable {
         (self.options, self.teachers, self.cachePath) = (options, teachers, cachePath)
     }
 
+    /// Why a student cannot learn from a network, whatever its weights; nil where it can.
+    public static func misfit(of teacher: Graph, with student: Graph) -> String? {
+        guard teacher.inputShape == student.inputShape,
+            teacher[teacher.input].element == student[student.input].element
+        else { return "its input is \(teacher.inputShape), the student's \(student.inputShape)" }
+        guard teacher.outputShape == student.outputShape else {
+            return "its output is \(teacher.outputShape), the student's \(student.outputShape)"
+        }
+        if case .softmax = teacher.producer(of: teacher.output)?.operation {
+            return "it ends in a softmax, and the outputs before that are needed"
+        }
+        return nil
+    }
+
     /// Bytes that the teachers and the cache take beside the student's, without allocating them.
     ///
+    /// Throws `PlanError.tooLarge` where they cannot be counted.
+    public func byteCount(
+        of model: ModelSpec, _ training: TrainOptions, on info: DatasetInfo, engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        try Self.byteCount(
+            options, teachers: teachers.map(\.stored.model.graph), hasDisk: cachePath != nil, of: model,
+            training, on: info, engine: engine)
+    }
+
+    /// The same for teachers that may not be stored yet.
+    ///
     /// - Parameters:
+    ///   - options: How the student learns from them.
+    ///   - teachers: The teachers.
+    ///   - hasDisk: Whether there is a place for a cache on disk.
     ///   - model: The student.
     ///   - training: How it is trained.
     ///   - info: What it is trained on.
     ///   - engine: Its thread team decides the plans.
     /// - Returns: The most that is held at once.
     /// - Throws: `PlanError.tooLarge` where it cannot be counted.
-    public func byteCount(
-        of model: ModelSpec, _ training: TrainOptions, on info: DatasetInfo, engine: DNNEngine
+    public static func byteCount(
+        _ options: DistillOptions, teachers: [Graph], hasDisk: Bool, of model: ModelSpec,
+        _ training: TrainOptions, on info: DatasetInfo, engine: DNNEngine
     ) throws(PlanError) -> Int {
-        let plan = LessonPlan(model, training, info, self)
+        let plan = LessonPlan(model, training, info, options, hasDisk: hasDisk)
         var total = plan.stagingByteCount
         func add(_ bytes: Int) throws(PlanError) {
             let (sum, overflow) = total.addingReportingOverflow(bytes)
@@ -104,7 +124,7 @@ public struct Distillation: Sendable {
             total = sum
         }
         for teacher in teachers {
-            let program = try Program(teacher.stored.model.graph, plan.programOptions, on: engine)
+            let program = try Program(teacher, plan.programOptions, on: engine)
             try add(program.byteCount)
             try add(program.constantByteCount)
         }
@@ -130,13 +150,15 @@ struct LessonPlan {
     /// Why there is no cache though one was asked for.
     let refusal: String?
 
-    init(_ model: ModelSpec, _ training: TrainOptions, _ info: DatasetInfo, _ distillation: Distillation) {
+    init(
+        _ model: ModelSpec, _ training: TrainOptions, _ info: DatasetInfo, _ options: DistillOptions,
+        hasDisk: Bool
+    ) {
         let reading = TrainingTask.reading(model, training)
         (precision, largest) = (training.precision.element, training.largestPart)
         sampleCount = info.sampleCount(reading)
         rowByteCount = model.graph.outputShape.elementCount * precision.byteCount
-        let asked = distillation.options.cache
-        let limit = distillation.options.cacheByteCountMax
+        let (asked, limit) = (options.cache, options.cacheByteCountMax)
         let (bytes, overflow) = rowByteCount.multipliedReportingOverflow(by: sampleCount)
         var refusal: String?
         if case .text = info.kind {
@@ -145,7 +167,7 @@ struct LessonPlan {
             refusal = "the training images are changed at random"
         } else if overflow || bytes > limit {
             refusal = "it would take \(overflow ? Int.max : bytes) bytes, and may take \(limit)"
-        } else if asked == .disk, distillation.cachePath == nil {
+        } else if asked == .disk, !hasDisk {
             refusal = "it has no place on disk"
         }
         cache = refusal == nil ? asked : .none

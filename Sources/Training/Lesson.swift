@@ -41,7 +41,8 @@ final class Lesson {
                 throw .badTeacher(path: teacher.stored.path, reason: reason)
             }
         }
-        let plan = LessonPlan(task.model, task.options, info, distillation)
+        let plan = LessonPlan(
+            task.model, task.options, info, distillation.options, hasDisk: distillation.cachePath != nil)
         var teachers: [Program] = []
         for teacher in distillation.teachers {
             let program = try planning { () throws(PlanError) in

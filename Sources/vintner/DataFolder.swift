@@ -21,6 +21,9 @@ struct DataFolder: Sendable {
     /// A job's folder, relative.
     static func folder(of job: JobID) -> String { "jobs/\(job)" }
 
+    /// Where a job keeps what its teachers say, relative.
+    static func teacherCache(of job: JobID) -> String { "\(folder(of: job))/teacher.cache" }
+
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
 

@@ -5,7 +5,7 @@ import Training
 /// The JSON fields of jobs, and those of a `train` job.
 enum JobFields {
     /// What may be asked for now.
-    enum Kind: String, CaseIterable, Sendable { case train, evaluate }
+    enum Kind: String, CaseIterable, Sendable { case train, distill, evaluate }
 
     static let type = Field.choice("type", of: Kind.self, "What kind of work it is.")
     static let name = Field.string("name", default: "", lengthMax: 200, "What people call the job.")
@@ -42,7 +42,8 @@ enum JobFields {
 
     /// What a condition can be about: the series, then the report's figures.
     static let gateMetrics = [
-        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "test_accuracy",
+        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "hard_loss", "soft_loss",
+        "agreement", "test_accuracy",
         "test_loss", "best_val_accuracy", "seconds", "cpu_seconds", "joules", "peak_memory_bytes",
         "parameters", "macs_per_sample", "file_bytes", "accuracy", "loss", "macro_f1",
         "calibration_error",
@@ -65,11 +66,18 @@ enum JobFields {
             dependsOn, gate,
         ])
 
+    static let distillSchema = ObjectSchema(
+        "distill job", "Trains a model beside stored ones that it learns from.",
+        fields: [
+            type, name, labels, priority, threads, seed, dataset, model, DistillRequest.object, train, limits,
+            maxAttempts, dependsOn, gate,
+        ])
+
     /// The JSON Schemas of what names a model.
     static var references: [JSONValue] { [storedModelSchema.jsonSchema(), madeModelSchema.jsonSchema()] }
 
-    /// The JSON Schema of a train job.
-    static var jsonSchema: JSONValue {
+    /// The JSON Schema of a job that trains.
+    static func jsonSchema(of schema: ObjectSchema) -> JSONValue {
         var document = schema.jsonSchema().objectValue ?? [:]
         var properties = document["properties"]?.objectValue ?? [:]
         var model = ModelSpec.jsonSchema.objectValue ?? [:]

@@ -5,7 +5,7 @@ import Jobs
 import Tensor
 import Training
 
-/// A train job's body, checked and completed.
+/// The body of a job that trains, checked and completed.
 @dynamicMemberLookup struct JobRequest {
     /// Every other member, as in `request.threads`.
     var settings: JobSettings
@@ -13,6 +13,8 @@ import Training
     let model: ModelSpec
     /// The model that the weights come from; nil draws them.
     let origin: ModelLookup.Reference?
+    /// What the model learns from besides the labels.
+    let distill: DistillRequest?
     /// What is trained: the model's graph, with the adapters that are asked for.
     let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
@@ -27,7 +29,9 @@ import Training
         jobs: (any JobSource)? = nil, cores: Int
     ) throws(InvalidInput) -> JobRequest {
         let log = ViolationLog()
-        var reader = ObjectReader(body, as: JobFields.schema, at: "", log: log)
+        let isDistilling = body["type"] == .string(JobFields.Kind.distill.rawValue)
+        let schema = isDistilling ? JobFields.distillSchema : JobFields.schema
+        var reader = ObjectReader(body, as: schema, at: "", log: log)
         _ = reader.read(JobFields.type)
         let datasetName = reader.read(JobFields.dataset)
         let dataset =
@@ -37,7 +41,9 @@ import Training
         let (model, origin) = readModel(&reader, dataset, lookup, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
+        let distill = isDistilling ? DistillRequest.read(&reader, dataset, lookup, log) : nil
         reader.finish()
+        if let model { distill?.check(model, settings.options, log) }
         let graph = model.flatMap { adapted($0, settings.options, log) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
@@ -51,9 +57,10 @@ import Training
         }
         if origin == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
-        settings.depend(on: origin)
+        for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
         return JobRequest(
-            settings: settings, dataset: dataset, model: model, origin: origin, graph: graph,
+            settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
+            graph: graph,
             resolved: reader.resolved)
     }
 

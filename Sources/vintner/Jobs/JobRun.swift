@@ -19,7 +19,7 @@ final class JobRun: TrainingObserver {
     private var lastCheckpoint: UInt64
     private var lastProgress: UInt64 = 0
     private var rate: Double?
-    private let threads: Int
+    let threads: Int
     private let precision: TrainOptions.Precision
     /// What the machine can do at the most, once that is measured.
     var roof: Roofline?
@@ -76,6 +76,13 @@ final class JobRun: TrainingObserver {
             points.append(MetricPoint(series: "gradient_norm", step: report.step, value: norm, at: now))
         }
         points.append(MetricPoint(series: "train_loss", step: report.step, value: report.loss, at: now))
+        if let distillation = report.distillation {
+            let values = [
+                ("hard_loss", distillation.hardLoss), ("soft_loss", distillation.softLoss),
+                ("agreement", distillation.agreement),
+            ]
+            points += values.map { MetricPoint(series: $0.0, step: report.step, value: $0.1, at: now) }
+        }
         points.append(
             MetricPoint(series: "learning_rate", step: report.step, value: report.learningRate, at: now))
         if sampler.secondsSinceSample >= 1 || report.step == report.steps { takeSample(report.step) }
@@ -90,6 +97,8 @@ final class JobRun: TrainingObserver {
                 epochs: report.epochs, step: report.step, steps: report.steps, samplesPerSecond: rate,
                 etaSeconds: rate.map { left / max($0, 1e-9) }))
     }
+
+    func didNote(_ note: TrainingNote) { sink.event(.warning, note.code, note.message, .null) }
 
     func didProfile(_ profile: StepProfile) {
         guard let roof else { return }

@@ -40,8 +40,23 @@ final class JobRunner: JobExecutor {
             // Whatever this thread computes, it does on the job's threads.
             ThreadTeam.use(job.job.threads)
             return job.job.type == .evaluate
-                ? try evaluate(job, control, sink) : try attempt(job, control, sink)
+                ? try evaluate(job, control, sink) : try train(job, control, sink)
         } catch { return .failed(error) }
+    }
+
+    private func train(
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        let outcome: JobOutcome
+        do throws(JobFailure) { outcome = try attempt(claim, control, sink) } catch {
+            if !error.isRetryable { forgetTeachers(of: claim.job.id, sink) }
+            throw error
+        }
+        switch outcome {
+        case .paused, .yielded: break
+        case .succeeded, .cancelled, .failed: forgetTeachers(of: claim.job.id, sink)
+        }
+        return outcome
     }
 
     private func attempt(
@@ -58,7 +73,7 @@ final class JobRunner: JobExecutor {
         // Decoded on a thread of its own, and shared with whoever else trains on it.
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
-        let task = try self.task(request, dataset)
+        let task = try self.task(request, dataset, claim.job.id)
         // What decoding took must not add to what the arena takes.
         Heap.trim()
         let trainer = try prepare(task, claim, sink)
@@ -92,26 +107,6 @@ final class JobRunner: JobExecutor {
         trainer.profiler = StepProfiler(stepsLeft: stepsLeft) { [time] in time.monotonicNanoseconds() }
     }
 
-    /// A model that is trained further sees its samples as it did before.
-    private func task(_ request: JobRequest, _ dataset: Dataset) throws(JobFailure) -> TrainingTask {
-        guard let base = request.base else {
-            return TrainingTask(
-                model: request.model, options: request.options, dataset: dataset, seed: request.seed)
-        }
-        let path = folder.absolute(base.path)
-        let normalization = try translate { () throws(TrainingError) in
-            let stored: StoredModel
-            do throws(TrainingError) { stored = try StoredModel(path) } catch {
-                throw .badStart(reason: error.description)
-            }
-            try stored.check(fits: dataset.info, vocabulary: dataset.vocabulary, asks: .sameCount)
-            return stored.normalization
-        }
-        return TrainingTask(
-            model: request.model, options: request.options, dataset: dataset, seed: request.seed,
-            start: StoredWeights(path: path, sha256: base.sha256), normalization: normalization)
-    }
-
     func outcome(of reason: StopReason) -> JobOutcome {
         switch reason {
         case .cancel: .cancelled
@@ -120,7 +115,7 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    private func read(_ spec: JSONValue) throws(JobFailure) -> JobRequest {
+    func read(_ spec: JSONValue) throws(JobFailure) -> JobRequest {
         try reading { () throws(InvalidInput) in
             try JobRequest.read(spec, catalogue: catalogue, models: models, jobs: jobs, cores: cores)
         }
@@ -192,7 +187,17 @@ final class JobRunner: JobExecutor {
         let adapters = try storeAdapters(trainer, request, of: id)
         run.finish(step: trainer.state.step)
         let cost = CostModel(of: request.model.graph)
-        let report = self.report(trainer, test, cost, run.totals, receipt)
+        var report = self.report(trainer, test, cost, run.totals, receipt)
+        if let distill = request.distill {
+            let measured = try measure(distill, studentPath: folder.absolute(path), trainer, run)
+            guard let measured else {
+                try translate { () throws(TrainingError) in
+                    try run.storeCheckpoint(of: trainer, isBest: false)
+                }
+                return outcome(of: run.stopReason ?? .cancel)
+            }
+            for (key, value) in measured.members { report[key] = value }
+        }
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
             jobID: claim.job.id, createdAt: time.now(),
@@ -201,7 +206,7 @@ final class JobRunner: JobExecutor {
             sha256: receipt.sha256.hex,
             metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
             lineage: lineage(claim, request, adapters))
-        return .succeeded(JobResult(models: [model], report: report, resources: run.totals))
+        return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }
 
     private func lineage(
@@ -214,6 +219,10 @@ final class JobRunner: JobExecutor {
         if let base = request.base {
             lineage["parent"] = .string(base.id.rawValue)
             lineage["parent_sha256"] = .string(base.sha256)
+        }
+        if let distill = request.distill {
+            lineage["teachers"] = .array(distill.teachers.map { JSONValue($0.record?.id.rawValue) })
+            lineage["teachers_sha256"] = .array(distill.teachers.map { JSONValue($0.record?.sha256) })
         }
         lineage["adapters"] = adapters.flatMap { request.adapterLineage($0) }
         return .object(lineage)
@@ -270,7 +279,7 @@ final class JobRunner: JobExecutor {
     private func report(
         _ trainer: Trainer, _ test: EvaluationResult, _ cost: CostModel, _ used: JobResources,
         _ receipt: AtomicFile.Receipt
-    ) -> JSONValue {
+    ) -> JSONObject {
         [
             "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
             "test_samples": JSONValue(test.samples),

@@ -21,7 +21,7 @@ struct SpecResolver: JobSpecResolver {
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
         case .evaluate: try resolveEvaluation(body)
-        case .train, nil: try resolveTraining(body)
+        case .train, .distill, nil: try resolveTraining(body)
         }
     }
 
@@ -54,7 +54,8 @@ struct SpecResolver: JobSpecResolver {
             estimate["trained_parameters"] = JSONValue(trained.reduce(0) { $0 + $1.shape.elementCount })
         }
         return ResolvedJob(
-            type: .train, name: request.name, labels: request.labels, priority: request.priority,
+            type: request.distill == nil ? .train : .distill, name: request.name, labels: request.labels,
+            priority: request.priority,
             maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
             memoryBytes: needed, dependencies: request.dependencies,
             estimate: .object(estimate))
@@ -78,7 +79,8 @@ struct SpecResolver: JobSpecResolver {
 
     func schema(for type: JobType) -> JSONValue? {
         switch type {
-        case .train: JobFields.jsonSchema
+        case .train: JobFields.jsonSchema(of: JobFields.schema)
+        case .distill: JobFields.jsonSchema(of: JobFields.distillSchema)
         case .evaluate: EvaluateRequest.schema.jsonSchema()
         default: nil
         }
@@ -109,7 +111,8 @@ struct SpecResolver: JobSpecResolver {
     ///
     /// The dataset is decoded before the arena is mapped: what that takes counts where it is more.
     private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
-        let options = TrainingTask.programOptions(request.dataset, request.model, request.options)
+        let options = TrainingTask.programOptions(
+            request.dataset, request.model, request.options, distillation: request.distill?.options)
         let (arena, plans): (Int, [PlanSummary])
         do throws(PlanError) {
             (arena, plans) = try plan(request, options)
@@ -146,8 +149,22 @@ struct SpecResolver: JobSpecResolver {
         let copies = request.options.findsLearningRate ? program.store.byteCount : 0
         let (sum, overflow) = program.byteCount.addingReportingOverflow(
             max(copies, program.conversionByteCount) + program.constantByteCount + program.codeByteCount)
-        guard !overflow else { throw .tooLarge }
-        return (sum, program.stepPlans(request.parts).map(\.overview))
+        let (total, overflowed) = sum.addingReportingOverflow(try teaching(request, on: engine))
+        guard !overflow, !overflowed else { throw .tooLarge }
+        return (total, program.stepPlans(request.parts).map(\.overview))
+    }
+
+    /// Bytes of the teachers and what they say.
+    private func teaching(_ request: JobRequest, on engine: DNNEngine) throws(PlanError) -> Int {
+        guard let distill = request.distill else { return 0 }
+        let graphs = distill.models.map(\.graph)
+        for graph in graphs {
+            let weights = CostModel(of: graph).parameterBytes
+            guard weights <= budget.memoryBytes else { return weights }
+        }
+        return try Distillation.byteCount(
+            distill.options, teachers: graphs, hasDisk: true, of: request.model, request.options,
+            on: request.dataset, engine: engine)
     }
 
     private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {

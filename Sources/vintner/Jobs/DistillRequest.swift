@@ -1,0 +1,77 @@
+import Data
+import Graph
+import JSON
+import Jobs
+import Training
+
+/// The `distill` object of a job, checked and completed.
+struct DistillRequest {
+    /// Teachers whose logits are averaged, at the most.
+    static let teachersMax = 8
+
+    static let teacher = Field.raw(
+        "teacher", isRequired: true,
+        schema: [
+            "oneOf": .array(
+                JobFields.references + [
+                    [
+                        "type": "array", "minItems": 1, "maxItems": JSONValue(teachersMax),
+                        "items": ["oneOf": .array(JobFields.references)],
+                    ]
+                ])
+        ],
+        "A stored model, or up to \(teachersMax) whose logits are averaged.")
+    static let schema = ObjectSchema(
+        "distill", "What the model learns from besides the labels.", fields: [teacher] + DistillFields.fields)
+    static let object = Field.object(
+        "distill", schema, "What the model learns from besides the labels.")
+
+    let options: DistillOptions
+    let teachers: [ModelLookup.Reference]
+    /// What the teachers compute.
+    let models: [ModelSpec]
+
+    /// Reads the member of a job; nil after a violation, or where there is none.
+    static func read(
+        _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ lookup: ModelLookup, _ log: ViolationLog
+    ) -> DistillRequest? {
+        guard reader.contains("distill") else {
+            log.add("/distill", "missing_field", "\"distill\" is required")
+            return nil
+        }
+        let read = reader.readObject(object) { nested in
+            (value: nested.read(teacher), options: DistillOptions.read(&nested))
+        }
+        guard let read, !read.value.isNull else { return nil }
+        var places = [("/distill/teacher", read.value)]
+        if let list = read.value.arrayValue {
+            guard (1...teachersMax).contains(list.count) else {
+                log.add("/distill/teacher", "invalid_value", "expected 1 to \(teachersMax) teachers")
+                return nil
+            }
+            places = list.enumerated().map { index, value in
+                (JSONPointer.element(index, of: "/distill/teacher"), value)
+            }
+        }
+        var (teachers, models): ([ModelLookup.Reference], [ModelSpec]) = ([], [])
+        for (place, value) in places {
+            guard let found = lookup.find(value, at: place, log),
+                let model = found.spec(for: dataset, at: place, log)
+            else { continue }
+            teachers.append(found)
+            models.append(model)
+        }
+        guard teachers.count == places.count else { return nil }
+        return DistillRequest(options: read.options, teachers: teachers, models: models)
+    }
+
+    /// Logs what keeps a student from learning from the teachers.
+    func check(_ student: ModelSpec, _ options: TrainOptions, _ log: ViolationLog) {
+        self.options.check(with: options, at: "/distill", log: log)
+        for (index, model) in models.enumerated() {
+            guard let reason = Distillation.misfit(of: model.graph, with: student.graph) else { continue }
+            let place = models.count == 1 ? "" : "/\(index)"
+            log.add("/distill/teacher\(place)", "invalid_value", "the teacher does not fit: \(reason)")
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import Data
+import Graph
+import JSON
+import Jobs
+import Testing
+import Training
+
+@testable import vintner
+
+@Suite("A job that distils") struct DistillRequestTests {
+    /// Stored models by the last letter of their names.
+    private struct Shelf: ModelSource {
+        var records: [ModelID: ModelRecord] = [:]
+
+        mutating func add(_ letter: Character, _ layers: [JSONValue]) throws -> JSONValue {
+            let id = try #require(ModelID("mdl_01arz3ndektsv4rrffq69g5fa\(letter)"))
+            records[id] = ModelRecord(
+                id: id, name: "kept", jobID: nil, createdAt: Timestamp(milliseconds: 0),
+                architecture: ["input": [1, 28, 28], "layers": .array([["type": "flatten"]] + layers)],
+                parameters: 0, macs: 0, path: "models/x/model.safetensors", byteCount: 1, sha256: "00")
+            return ["id": .string(id.rawValue)]
+        }
+
+        func model(_ id: ModelID) throws(JobError) -> ModelRecord {
+            guard let record = records[id] else { throw .modelNotFound(id) }
+            return record
+        }
+    }
+
+    private static let ten: JSONValue = ["type": "linear", "out_features": 10]
+
+    private static func body(_ distill: JSONValue, train: JSONValue = [:]) -> JSONValue {
+        [
+            "type": "distill", "dataset": "fashion-mnist", "model": ["preset": "mlp", "hidden": [20]],
+            "distill": distill, "train": train,
+        ]
+    }
+
+    private static func resolver(_ shelf: Shelf, memory: Int = 8 << 30) -> SpecResolver {
+        SpecResolver(
+            catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: memory), limits: MachineLimits(),
+            models: shelf)
+    }
+
+    @Test("has every default filled in, holds its teachers, and reads the same when it is read again")
+    func resolves() throws {
+        var shelf = Shelf()
+        let wide = try shelf.add("a", [["type": "linear", "out_features": 1000], ["type": "relu"], Self.ten])
+        let narrow = try shelf.add("b", [Self.ten])
+        let resolver = Self.resolver(shelf)
+        let job = try resolver.resolve(Self.body(["teacher": wide]))
+        #expect(job.type == .distill)
+        #expect(job.spec["distill"]?["temperature"] == 4 && job.spec["distill"]?["alpha"] == 0.1)
+        #expect(job.spec["distill"]?["loss"] == "kl")
+        #expect(try resolver.resolve(job.spec).spec == job.spec)
+        let two = try resolver.resolve(Self.body(["teacher": [wide, narrow]]))
+        let one = try resolver.resolve(Self.body(["teacher": narrow]))
+        // A thousand by 784 weights.
+        #expect(job.memoryBytes - one.memoryBytes > 3_000_000 && two.memoryBytes > job.memoryBytes)
+        #expect(resolver.schema(for: .distill)?["properties"]?["distill"]?["properties"]?["dkd"] != nil)
+        #expect(resolver.schema(for: .train)?["properties"]?["distill"] == nil)
+    }
+
+    @Test("is refused, at the place, where the teacher or the loss does not fit")
+    func refused() throws {
+        var shelf = Shelf()
+        let good = try shelf.add("a", [Self.ten])
+        let seven = try shelf.add("b", [["type": "linear", "out_features": 7]])
+        let soft = try shelf.add("c", [Self.ten, ["type": "softmax"]])
+        let shares: JSONValue = ["loss": "mse"]
+        for (distill, train, pointer) in [
+            (["teacher": seven], [:], "/distill/teacher/id"), (["teacher": soft], [:], "/distill/teacher"),
+            (["teacher": [good, soft]], [:], "/distill/teacher/1"),
+            (["teacher": []], [:], "/distill/teacher"), (["temperature": 2], [:], "/distill/teacher"),
+            (["teacher": good, "temperature": 0], [:], "/distill/temperature"),
+            (["teacher": good, "alpha": 2], [:], "/distill/alpha"),
+            (["teacher": good, "tau": 2], [:], "/distill/tau"),
+            (["teacher": good, "dkd": ["beta": 2]], [:], "/distill/dkd"),
+            (["teacher": good], shares, "/train/loss"),
+            (["teacher": ["id": "mdl_01arz3ndektsv4rrffq69g5faz"]], [:], "/distill/teacher/id"),
+        ] as [(JSONValue, JSONValue, String)] {
+            let error = #expect(throws: InvalidInput.self) {
+                try Self.resolver(shelf).resolve(Self.body(distill, train: train))
+            }
+            #expect(error?.violations.map(\.pointer) == [pointer], "\(distill) \(train)")
+        }
+        let missing = #expect(throws: InvalidInput.self) {
+            try Self.resolver(shelf).resolve([
+                "type": "distill", "dataset": "fashion-mnist", "model": ["preset": "mlp"],
+            ])
+        }
+        #expect(missing?.violations.map(\.pointer) == ["/distill"])
+        let train = #expect(throws: InvalidInput.self) {
+            try Self.resolver(shelf).resolve([
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "mlp"],
+                "distill": ["teacher": good],
+            ])
+        }
+        #expect(train?.violations.map(\.pointer) == ["/distill"])
+    }
+}
