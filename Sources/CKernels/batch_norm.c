@@ -156,6 +156,10 @@ void ck_batch_norm_statistics(const ck_batch_norm_arguments *a) {
     write_coefficients(a);
 }
 
+void ck_batch_norm_repeat(const ck_batch_norm_arguments *a) {
+    ck_for_parts(normalize_by_batch, a, a->parts, a->rows * a->channels);
+}
+
 void ck_batch_norm_inference(const ck_batch_norm_arguments *a) {
     ck_for_parts(normalize_by_running, a, a->parts, a->rows * a->channels);
 }

@@ -49,6 +49,18 @@ public struct FusedBatchNorm: Hashable, Sendable {
             forwardBindings + statisticsBindings)
     }
 
+    /// The output of `training` once more, to the same bits, while scale and shift are what they were.
+    ///
+    /// Operands: `input, scale, shift, [residual], output, saved`.
+    public func repeated() -> any PreparedKernel {
+        let bindings: [(Operand, Binder)] = unsafe [
+            (.floats(savedCount, .read), { unsafe $0.saved = unsafe $1.floats })
+        ]
+        return unsafe KernelCall(
+            "ck_batch_norm_repeat", { unsafe ck_batch_norm_repeat($0) }, forwardBlock,
+            forwardBindings + bindings)
+    }
+
     /// Takes the batch's statistics as `training` does, but leaves the output to its reader: output =
     /// activation((input - mean) · factor + offset), which `Convolution.normalizes` tells who can.
     ///

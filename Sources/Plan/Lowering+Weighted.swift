@@ -129,7 +129,7 @@ extension Lowering {
         }
         var found = WeightGradients(
             weight: addBuffer("\(graph[weight].name) gradient"), layout: primitive.layouts[2])
-        var operands = [activation(node.inputs[0]), gradient, found.weight]
+        var operands = [activationAgain(node.inputs[0]), gradient, found.weight]
         if let bias {
             let buffer = addBuffer("\(graph[bias].name) gradient")
             operands.append(buffer)

@@ -34,6 +34,8 @@ struct Lowering {
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
     /// Normalised values that are never stored: their reader makes them from what lies in their buffer.
     var deferredNorms: [Graph.ValueID: DeferredNorm] = [:]
+    /// Outputs of batch normalisations that are made again in the backward pass.
+    var repeatedNorms: [Graph.ValueID: Graph.NodeID] = [:]
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     let segments: Segments

@@ -181,6 +181,9 @@ public struct LoweringOptions: Hashable, Sendable {
     /// Parts that the forward pass is cut into, of which all but the last are computed again in the backward
     /// pass instead of being kept; 1 keeps everything.
     public var segments = 1
+    /// Bytes of a batch normalisation's output beyond which it is made again in the backward pass instead of
+    /// being kept, where the convolution that reads it takes far longer than that.
+    public var normByteCountMax = 4 << 20
 
     public init() {}
 }

@@ -107,6 +107,8 @@ typedef struct {
     ck_element type;
 } ck_batch_norm_arguments;
 void ck_batch_norm_training(const ck_batch_norm_arguments *arguments);
+/// The output of ck_batch_norm_training once more, from what that saved.
+void ck_batch_norm_repeat(const ck_batch_norm_arguments *arguments);
 /// As training, but for the output: whoever reads it makes it from the input by the coefficients.
 void ck_batch_norm_statistics(const ck_batch_norm_arguments *arguments);
 void ck_batch_norm_inference(const ck_batch_norm_arguments *arguments);
