@@ -45,7 +45,8 @@ import Training
     @Test("has every default filled in, holds its teachers, and reads the same when it is read again")
     func resolves() throws {
         var shelf = Shelf()
-        let wide = try shelf.add("a", [["type": "linear", "out_features": 1000], ["type": "relu"], Self.ten])
+        let hidden: JSONValue = ["type": "linear", "out_features": 1000]
+        let wide = try shelf.add("a", [hidden, ["type": "relu"], Self.ten])
         let narrow = try shelf.add("b", [Self.ten])
         let resolver = Self.resolver(shelf)
         let job = try resolver.resolve(Self.body(["teacher": wide]))

@@ -136,7 +136,8 @@ struct MeasureBlock {
         }
         var json: JSONObject = [
             "parameters": JSONValue(cost.parameters), "nonzero_parameters": JSONValue(nonzero),
-            "macs": JSONValue(cost.macsPerSample), "file_bytes": JSONValue(Folder.status(of: path)?.byteCount),
+            "macs": JSONValue(cost.macsPerSample),
+            "file_bytes": JSONValue(Folder.status(of: path)?.byteCount),
             "latency_ms": .object(JSONObject(latencies: latencies)), "threads": JSONValue(threads),
             "peak_memory_bytes": JSONValue(model.byteCount), "test_accuracy": .number(accuracy),
         ]
