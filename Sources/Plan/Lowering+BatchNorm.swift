@@ -79,12 +79,12 @@ extension Lowering {
 
     /// Multiply-accumulates for each element of a normalisation's output that pay for making it twice.
     ///
-    /// Making 2 million takes 0.8 ms on two cores that multiply 250 thousand million numbers a second: 3 % of a
-    /// 3x3 convolution to 128 channels, 11 % of one with a stride of 2.
+    /// Making 2 million takes 0.8 ms on two cores that multiply 250 thousand million numbers a second: 3 % of
+    /// a 3x3 convolution to 128 channels, 11 % of one with a stride of 2.
     private static let macsPerElementMin = 256
 
-    /// Whether what comes out is large, and read by a convolution alone whose weight gradient takes far longer
-    /// than making it again.
+    /// Whether what comes out is large, and read by a convolution alone whose weight gradient takes far
+    /// longer than making it again.
     private func isMadeAgain(_ fusion: NormFusion) -> Bool {
         let byteCount = count(fusion.output) * element(fusion.output).byteCount
         guard options.fuses, byteCount > options.normByteCountMax, !fusion.kernel.addsResidual,

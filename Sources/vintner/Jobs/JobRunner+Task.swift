@@ -4,6 +4,7 @@ import Graph
 import Host
 import JSON
 import Jobs
+import Plan
 import Tensor
 import Training
 
