@@ -55,14 +55,17 @@ export function curves() {
     machine.update(known.map(([name, title, text]) => [name, title, text, series[name]]));
   }
 
+  const training = h("div", { class: "trio" },
+    card("Loss", h("div", { class: "body" }, loss.element), scale),
+    card("Accuracy", h("div", { class: "body" }, accuracy.element), h("span", { class: "note" }, "drag to zoom")),
+    othersCard);
+
   return {
-    element: h("div", { class: "stack" },
-      h("div", { class: "trio" },
-        card("Loss", h("div", { class: "body" }, loss.element), scale),
-        card("Accuracy", h("div", { class: "body" }, accuracy.element),
-          h("span", { class: "note" }, "drag to zoom")),
-        othersCard),
-      machineCard),
+    element: h("div", { class: "stack" }, training, machineCard),
+    /** Leaves room for the machine alone, for jobs that do not train. */
+    hideTraining() {
+      training.hidden = true;
+    },
     start(id, isActive) {
       const every = (milliseconds) => () => (isActive() ? milliseconds : 15_000);
       const ask = async (signal) =>

@@ -63,10 +63,12 @@ export function reportPanel() {
   };
 }
 
-/** Any JSON value as a list of facts, objects within objects indented. */
+/** Any JSON value as a list of facts, objects within objects indented; what has rows is a table. */
 export function factList(value) {
   const entries = Object.entries(value ?? {}).filter(([, one]) => one !== null);
   return h("dl", { class: "facts" }, entries.map(([name, one]) => {
+    const table = isMatrix(one) ? matrixTable(one) : recordTable(one);
+    if (table) return [h("dt", {}, format.words(name)), h("dd", { class: "nested" }, table)];
     if (one !== null && typeof one === "object" && !isPlainList(one)) {
       const items = Array.isArray(one) ? one : [one];
       return [h("dt", {}, format.words(name)), h("dd", {}, items.length === 0 ? "none" : ""),
@@ -74,6 +76,32 @@ export function factList(value) {
     }
     return [h("dt", {}, format.words(name)), h("dd", {}, factText(name, one))];
   }));
+}
+
+/** Rows of equally many numbers, such as confusions: labels downwards, predictions across. */
+const isMatrix = (value) => Array.isArray(value) && value.length > 1 && value.every((row) =>
+  Array.isArray(row) && row.length === value[0].length && row.every((one) => typeof one === "number"));
+
+function matrixTable(rows) {
+  return h("div", { class: "table-scroll" }, h("table", { class: "figures" },
+    h("thead", {}, h("tr", {}, h("th", {}, ""), rows[0].map((_, column) => h("th", {}, column)))),
+    h("tbody", {}, rows.map((row, index) => h("tr", {}, h("th", {}, index),
+      row.map((one, column) => h("td", { class: index === column ? "own" : null }, factText("", one))))))));
+}
+
+/** Objects of the same plain members, in a list or by name, as a table; null for anything else. */
+function recordTable(value) {
+  if (value === null || typeof value !== "object") return null;
+  const records = Object.entries(value);
+  const keys = Object.keys(records[0]?.[1] ?? {});
+  const isRecord = (one) => one !== null && typeof one === "object" && !Array.isArray(one)
+    && Object.keys(one).join() === keys.join() && Object.values(one).every((part) => typeof part !== "object");
+  if (records.length < 2 || keys.length < 2 || !records.every(([, one]) => isRecord(one))) return null;
+  const isNamed = !Array.isArray(value);
+  return h("div", { class: "table-scroll" }, h("table", { class: "figures" },
+    h("thead", {}, h("tr", {}, isNamed && h("th", {}, ""), keys.map((key) => h("th", {}, format.words(key))))),
+    h("tbody", {}, records.map(([name, one]) => h("tr", {}, isNamed && h("th", {}, name),
+      keys.map((key) => h("td", {}, factText(key, one[key]))))))));
 }
 
 const isPlainList = (value) => Array.isArray(value) && value.every((one) => typeof one !== "object");

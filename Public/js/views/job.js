@@ -78,6 +78,7 @@ function layout(main, id, onChange) {
       showNotices(notices, job);
       progress.update(job);
       tiles.update(job);
+      if (job.type === "evaluate") charts.hideTraining();
       rows(job.transitions ?? []);
       showDetails(details, job);
       report.update(job);
