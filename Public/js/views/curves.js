@@ -57,7 +57,8 @@ export function curves() {
 
   const training = h("div", { class: "trio" },
     card("Loss", h("div", { class: "body" }, loss.element), scale),
-    card("Accuracy", h("div", { class: "body" }, accuracy.element), h("span", { class: "note" }, "drag to zoom")),
+    card("Accuracy", h("div", { class: "body" }, accuracy.element),
+      h("span", { class: "note" }, "drag to zoom")),
     othersCard);
 
   return {

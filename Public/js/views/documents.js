@@ -95,11 +95,13 @@ function recordTable(value) {
   const records = Object.entries(value);
   const keys = Object.keys(records[0]?.[1] ?? {});
   const isRecord = (one) => one !== null && typeof one === "object" && !Array.isArray(one)
-    && Object.keys(one).join() === keys.join() && Object.values(one).every((part) => typeof part !== "object");
+    && Object.keys(one).join() === keys.join()
+    && Object.values(one).every((part) => typeof part !== "object");
   if (records.length < 2 || keys.length < 2 || !records.every(([, one]) => isRecord(one))) return null;
   const isNamed = !Array.isArray(value);
+  const heads = keys.map((key) => h("th", {}, format.words(key)));
   return h("div", { class: "table-scroll" }, h("table", { class: "figures" },
-    h("thead", {}, h("tr", {}, isNamed && h("th", {}, ""), keys.map((key) => h("th", {}, format.words(key))))),
+    h("thead", {}, h("tr", {}, isNamed && h("th", {}, ""), heads)),
     h("tbody", {}, records.map(([name, one]) => h("tr", {}, isNamed && h("th", {}, name),
       keys.map((key) => h("td", {}, factText(key, one[key]))))))));
 }
