@@ -44,7 +44,7 @@ extension JobRunner {
         _ request: EvaluateRequest, _ record: ModelRecord, _ found: Evaluation.Findings,
         _ totals: JobResources
     ) -> JSONValue {
-        let tally = found.tally
+        let (tally, cost) = (found.tally, CostModel(of: request.model.graph))
         var report: JSONObject = [
             "split": .string(request.split.rawValue), "samples": JSONValue(tally.count),
             "accuracy": .number(tally.accuracy), "loss": .number(tally.loss),
@@ -52,8 +52,8 @@ extension JobRunner {
             "latency_ms": .object(JSONObject(latencies: found.latencies)),
             "threads": JSONValue(request.settings.threads),
             "model": .string(record.id.rawValue), "model_sha256": .string(record.sha256),
-            "parameters": JSONValue(CostModel(of: request.model.graph).parameters),
-            "macs_per_sample": JSONValue(CostModel(of: request.model.graph).macsPerSample),
+            "parameters": JSONValue(cost.parameters),
+            "macs_per_sample": JSONValue(cost.macsPerSample),
             "file_bytes": .integer(record.byteCount),
             "dataset": .string(request.dataset.name), "dataset_sha256": .string(request.dataset.sha256),
             "seconds": .number(totals.wallSeconds), "cpu_seconds": .number(totals.cpuSeconds),

@@ -60,11 +60,7 @@ extension SpecResolver {
     }
 
     private func check(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {
-        if let most = settings.limits.memoryBytes, needed > most {
-            throw InvalidInput(
-                pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
-                detail: "the job needs \(needed) bytes, its limit is \(most)")
-        }
+        try checkLimit(needed, settings)
         guard needed <= budget.memoryBytes else {
             throw InvalidInput(
                 pointer: "/model", code: "insufficient_memory",

@@ -167,12 +167,16 @@ struct SpecResolver: JobSpecResolver {
             on: request.dataset, engine: engine)
     }
 
+    /// Refuses what is beyond the limit that the job sets itself.
+    func checkLimit(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {
+        guard let most = settings.limits.memoryBytes, needed > most else { return }
+        throw InvalidInput(
+            pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
+            detail: "the job needs \(needed) bytes, its limit is \(most)")
+    }
+
     private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {
-        if let most = request.limits.memoryBytes, needed > most {
-            throw InvalidInput(
-                pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
-                detail: "the job needs \(needed) bytes, its limit is \(most)")
-        }
+        try checkLimit(needed, request.settings)
         guard needed > budget.memoryBytes else { return }
         let (dataset, overflow) = try decodingByteCount(request).addingReportingOverflow(
             request.dataset.byteCount)
