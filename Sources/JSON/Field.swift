@@ -81,7 +81,7 @@ public struct Field<Value: Sendable>: AnyField {
     }
 
     /// The same field that also accepts `"auto"`; without a default it is `"auto"`, not required.
-    func automatic(default: Automatic<Value>) -> Field<Automatic<Value>> {
+    public func automatic(default: Automatic<Value>) -> Field<Automatic<Value>> {
         let chosen: JSONValue = .object(constraints)
         return Field<Automatic<Value>>(
             name, documentation, default: `default`, placeholder: .automatic,

@@ -23,7 +23,9 @@ public enum TrainFields {
     static let microBatchSize = Field.optionalInteger(
         "micro_batch_size", in: 1...65_536,
         "Samples in memory at once: a step's gradient is gathered from parts of this size, weighted by their "
-            + "samples. null takes the whole batch. Batch normalisation sees the parts.")
+            + "samples. null takes the whole batch. Batch normalisation sees the parts. \"auto\" cuts large "
+            + "batches of models without it where that costs no time, and smaller where memory is short."
+    ).automatic(default: .automatic)
     static let precision = Field.choice(
         "precision", of: TrainOptions.Precision.self, default: .fp32,
         "What activations are stored as: fp32, or bf16 with parameters, statistics and losses in fp32.")
@@ -100,7 +102,10 @@ extension TrainOptions {
         options.evaluationSteps = reader.read(TrainFields.evaluationSteps)
         let batchSize = reader.read(TrainFields.batchSize)
         options.batchSize = batchSize.resolved(64)
-        options.microBatchSize = reader.read(TrainFields.microBatchSize)
+        switch reader.read(TrainFields.microBatchSize) {
+        case .automatic: break
+        case .value(let size): (options.microBatchSize, options.choosesMicroBatch) = (size, false)
+        }
         let segments = reader.read(TrainFields.checkpointSegments)
         options.choosesSegments = segments == .automatic
         options.checkpointSegments = segments.resolved(1)

@@ -61,6 +61,8 @@ public struct TrainOptions: Sendable {
     public var batchSize = 64
     /// Samples that are in memory at once; nil for the whole batch.
     public var microBatchSize: Int?
+    /// Whether that is left to the planner; see `cutBatch`.
+    public var choosesMicroBatch = true
     /// Parts of the forward pass, of which all but the last are computed again instead of being kept.
     public var checkpointSegments = 1
     /// Whether their number is left to the service; not part of what decides a run.
@@ -99,6 +101,22 @@ public struct TrainOptions: Sendable {
 
     /// Samples of the largest part of a batch that runs at once.
     public var largestPart: Int { min(microBatchSize ?? batchSize, batchSize) }
+
+    /// Cuts the batch as the planner likes it, where that is left to it.
+    public mutating func cutBatch(for graph: Graph) {
+        guard choosesMicroBatch else { return }
+        let size = MicroBatch.size(of: batchSize, graph, precision.element)
+        microBatchSize = size < batchSize ? size : nil
+    }
+
+    /// Cuts the batch once more, where that is left to the planner and it would.
+    ///
+    /// - Returns: Whether the parts are smaller now.
+    public mutating func cutBatchFurther(for graph: Graph) -> Bool {
+        guard choosesMicroBatch, let size = MicroBatch.size(below: largestPart, graph) else { return false }
+        microBatchSize = size
+        return true
+    }
 
     /// How batches of this size are cut.
     public func parts(of count: Int) -> [Int] {

@@ -167,7 +167,7 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         func body(_ limit: JSONValue) -> JSONValue {
             [
                 "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
-                "train": ["batch_size": "auto", "checkpoint_segments": 1],
+                "train": ["batch_size": "auto", "micro_batch_size": nil, "checkpoint_segments": 1],
                 "limits": ["max_memory_bytes": limit],
             ]
         }
@@ -177,6 +177,33 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         let tight = try resolver(memory: 8 << 30).resolve(body(JSONValue(limit)))
         #expect(tight.memoryBytes <= limit)
         #expect(tight.spec["train"]?["batch_size"] == 32)
+    }
+
+    @Test("runs a batch in smaller parts where memory is short, but not one whose samples see each other")
+    func automaticParts() throws {
+        func body(_ preset: JSONValue, _ limit: JSONValue) -> JSONValue {
+            [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": preset],
+                "train": ["batch_size": 256, "checkpoint_segments": 1], "limits": ["max_memory_bytes": limit],
+            ]
+        }
+        let service = resolver(memory: 8 << 30)
+        let roomy = try service.resolve(body("lenet5_caffe", nil))
+        #expect(roomy.spec["train"]?["micro_batch_size"] == 256)
+        let limit = roomy.memoryBytes - 1
+        let tight = try service.resolve(body("lenet5_caffe", JSONValue(limit)))
+        #expect(tight.memoryBytes <= limit)
+        #expect(tight.spec["train"]?["batch_size"] == 256)
+        #expect(tight.spec["train"]?["micro_batch_size"] == 128)
+        #expect(tight.estimate["micro_batch_size"] == 128)
+        // What was resolved stays, with more memory too.
+        var again = try #require(tight.spec.objectValue)
+        again["limits"] = ["max_memory_bytes": nil]
+        #expect(try service.resolve(.object(again)).spec["train"]?["micro_batch_size"] == 128)
+        let mixing = try service.resolve(body("resnet20", nil))
+        #expect(throws: InvalidInput.self) {
+            try service.resolve(body("resnet20", JSONValue(mixing.memoryBytes - 1)))
+        }
     }
 
     @Test("computes activations again before it refuses a job or takes smaller batches")

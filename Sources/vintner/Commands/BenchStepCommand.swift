@@ -19,6 +19,8 @@ struct BenchStepCommand: ParsableCommand {
     var model: String?
     @Option(help: "Samples per step.")
     var batch = 64
+    @Option(help: "Samples that run at once; the planner's choice unless given.")
+    var microBatch: Int?
     @Option(help: "Threads of the step.")
     var threads = 2
     @Option(help: "Steps to time.")
@@ -49,41 +51,23 @@ struct BenchStepCommand: ParsableCommand {
         (lowering.precision, lowering.fuses) = (precision.element, !unfused)
         var rule = optimizer.options
         rule.clipNorm = clip > 0 ? clip : nil
-        let program = try Program(
-            spec.graph,
-            Program.Options(
-                loss: loss.kind, optimizer: rule, trainingBatches: evaluation ? [] : [batch],
-                evaluationBatches: evaluation ? [batch] : [], lowering: lowering), on: DNNEngine())
+        let step = try BenchStep(
+            spec.graph, batch: batch, microBatch: microBatch, loss: loss.kind, optimizer: rule,
+            lowering: lowering, evaluates: evaluation)
         let before = ProcessMemory()?.residentBytes ?? 0
-        try program.allocate()
-        guard let plan = program.trainingPlan(batch: batch) ?? program.evaluationPlan(batch: batch) else {
-            return
-        }
-        for (index, id) in spec.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(
-                of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
-            try program.write(values, to: id)
-        }
-        // What drawing the parameters took is no part of a step.
-        Heap.trim()
-        let data = try BenchBatch(spec.graph, batch: batch, loss: loss.kind)
-        try plan.bindBatch(input: data.input, target: data.target, in: data.arena)
-        var state = StepState(
-            seed: 0, step: 0, learningRate: 1e-4, inverseCount: 1 / Float(batch * data.rows))
-        state.correctBias(of: rule.rule, update: 1)
-        _ = try plan.run(state)
+        try step.allocate(spec)
+        _ = try step.run()
         let firstStep = Double(time.monotonicNanoseconds() - start) * 1e-9
-        for _ in 0..<warmup { _ = try plan.run(state) }
-        if profile { return try printProfile(plan, state, time) }
+        for _ in 0..<warmup { try step.run() }
+        if profile { return try printProfile(step, time) }
         var durations: [Double] = []
         for _ in 0..<max(steps, 1) {
             let begin = time.monotonicNanoseconds()
-            _ = try plan.run(state)
+            try step.run()
             durations.append(Double(time.monotonicNanoseconds() - begin) * 1e-6)
         }
         durations.sort()
-        let planned = before + Int64(program.byteCount + data.target.end + program.codeByteCount)
-        report(durations, firstStep, plan, spec.graph, planned)
+        report(durations, firstStep, step, planned: before + Int64(step.byteCount))
     }
 
     private func readModel() throws -> ModelSpec {
@@ -104,33 +88,39 @@ struct BenchStepCommand: ParsableCommand {
         return found
     }
 
-    private func printProfile(_ plan: ExecutionPlan, _ state: StepState, _ time: SystemTime) throws {
-        let summary = plan.summary
-        var nanoseconds = [UInt64](repeating: 0, count: summary.count)
+    private func printProfile(_ step: BenchStep, _ time: SystemTime) throws {
+        var spent = step.plans.map { [UInt64](repeating: 0, count: $0.summary.count) }
         for _ in 0..<max(steps, 1) {
-            _ = try plan.run(state, adding: &nanoseconds) { time.monotonicNanoseconds() }
+            var index = 0
+            try step.eachPlan { plan, state in
+                _ = try plan.run(state, adding: &spent[index]) { time.monotonicNanoseconds() }
+                index += 1
+            }
         }
-        for (line, spent) in zip(summary, nanoseconds) {
-            let microseconds = Double(spent) / Double(max(steps, 1)) * 1e-3
-            Terminal.say("\(rounded(microseconds, digits: 1)) us  \(line)")
+        for (plan, nanoseconds) in zip(step.plans, spent) {
+            for (line, spent) in zip(plan.summary, nanoseconds) {
+                let microseconds = Double(spent) / Double(max(steps, 1)) * 1e-3
+                Terminal.say("\(rounded(microseconds, digits: 1)) us  \(line)")
+            }
         }
     }
 
     private func report(
-        _ durations: [Double], _ firstStep: Double, _ plan: ExecutionPlan, _ graph: Graph, _ planned: Int64
+        _ durations: [Double], _ firstStep: Double, _ step: BenchStep, planned: Int64
     ) {
         let median = durations[durations.count / 2]
-        let cost = CostModel(of: graph)
+        let cost = CostModel(of: step.program.graph)
         let line: JSONValue = [
             "name": .string(model ?? preset ?? "mlp"), "median_ms": .number(median),
             "p10_ms": .number(durations[durations.count / 10]),
             "p90_ms": .number(durations[durations.count * 9 / 10]),
             "peak_rss_bytes": ProcessMemory().map { .integer($0.peakResidentBytes) } ?? .null,
-            "first_step_seconds": .number(firstStep), "arena_bytes": JSONValue(plan.end),
+            "first_step_seconds": .number(firstStep), "arena_bytes": JSONValue(step.program.byteCount),
             "planned_rss_bytes": .integer(planned),
-            "parameters": JSONValue(cost.parameters), "macs": JSONValue(plan.macs),
-            "gflops": .number(2 * Double(plan.macs) / (median * 1e-3) * 1e-9), "threads": JSONValue(threads),
-            "batch": JSONValue(batch), "precision": .string(precision.rawValue),
+            "parameters": JSONValue(cost.parameters), "macs": JSONValue(step.macs),
+            "gflops": .number(2 * Double(step.macs) / (median * 1e-3) * 1e-9), "threads": JSONValue(threads),
+            "batch": JSONValue(batch), "micro_batch": JSONValue(step.parts.max() ?? batch),
+            "precision": .string(precision.rawValue),
         ]
         Terminal.say(line.encoded())
     }

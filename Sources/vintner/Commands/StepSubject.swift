@@ -59,6 +59,7 @@ struct StepOptions: ParsableArguments {
             body, catalogue: catalogue, models: folder.storedModels, cores: HostFacts().usableCores)
         if let batch { request.options.batchSize = batch }
         if let precision { request.options.precision = precision }
+        request.options.cutBatch(for: request.graph)
         return StepSubject(
             graph: request.graph,
             options: TrainingTask.programOptions(request.dataset, request.model, request.options),
@@ -72,14 +73,20 @@ struct StepOptions: ParsableArguments {
         try log.throwIfAny()
         guard let spec else { throw InvalidInput(log.violations) }
         let (batch, precision) = (batch ?? 64, precision ?? .fp32)
+        var train = TrainOptions()
+        (train.batchSize, train.precision, train.choosesMicroBatch) = (batch, precision, true)
+        train.cutBatch(for: spec.graph)
+        let parts = train.parts(of: batch)
+        var rule = (optimizer ?? .sgd).options
+        rule.accumulates = parts.count > 1
         var lowering = LoweringOptions()
         lowering.precision = precision.element
         return StepSubject(
             graph: spec.graph,
             options: Program.Options(
-                loss: (loss ?? .crossEntropy).kind, optimizer: (optimizer ?? .sgd).options,
-                trainingBatches: [batch], evaluationBatches: [], lowering: lowering),
-            parts: [batch], precision: precision, threads: threads ?? HostFacts().usableCores)
+                loss: (loss ?? .crossEntropy).kind, optimizer: rule,
+                trainingBatches: parts, evaluationBatches: [], lowering: lowering),
+            parts: parts, precision: precision, threads: threads ?? HostFacts().usableCores)
     }
 }
 

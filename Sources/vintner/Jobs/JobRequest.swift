@@ -45,6 +45,7 @@ import Training
         reader.finish()
         if let model { distill?.check(model, settings.options, log) }
         let graph = model.flatMap { adapted($0, settings.options, log) }
+        if let graph { settings.options.cutBatch(for: graph) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {

@@ -32,11 +32,16 @@ struct SpecResolver: JobSpecResolver {
         var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
             request.options.batchSize /= 2
+            request.options.cutBatch(for: request.graph)
             (needed, plans) = try fit(&request, limit)
         }
         try check(needed, request)
         var spec = request.resolved
         spec["train"] = with(spec["train"], "batch_size", JSONValue(request.options.batchSize))
+        if request.options.choosesMicroBatch {
+            spec["train"] = with(
+                spec["train"], "micro_batch_size", JSONValue(request.options.largestPart))
+        }
         spec["train"] = with(
             spec["train"], "checkpoint_segments", JSONValue(request.options.checkpointSegments))
         let cost = CostModel(of: request.model.graph)
@@ -61,19 +66,28 @@ struct SpecResolver: JobSpecResolver {
             estimate: .object(estimate))
     }
 
-    /// Bytes that the job will hold, with the fewest repeated parts that a limit allows where their number is
-    /// left to us; with none where nothing helps.
+    /// Bytes that the job will hold, with the largest parts of its batches and the fewest repeated parts of
+    /// its forward pass that a limit allows, where they are left to us; as if there were no limit where
+    /// nothing helps.
     private func fit(
         _ request: inout JobRequest, _ limit: Int
     ) throws(InvalidInput) -> (Int, [PlanSummary]) {
-        let kept = try memory(of: request)
-        guard request.options.choosesSegments, kept.0 > limit else { return kept }
+        let (kept, whole) = (try memory(of: request), request.options)
+        guard kept.0 > limit else { return kept }
+        while request.options.cutBatchFurther(for: request.graph) {
+            let needed = try memory(of: request)
+            if needed.0 <= limit { return needed }
+        }
+        guard request.options.choosesSegments else {
+            request.options = whole
+            return kept
+        }
         for segments in [2, 3, 4, 6, 8, 12, 16, 24, 32] {
             request.options.checkpointSegments = segments
             let needed = try memory(of: request)
             if needed.0 <= limit { return needed }
         }
-        request.options.checkpointSegments = 1
+        request.options = whole
         return kept
     }
 
