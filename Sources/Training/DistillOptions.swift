@@ -78,6 +78,17 @@ public struct DistillOptions: Sendable, Hashable {
     }
 }
 
+extension DistillOptions.LossName: FieldOwner {
+    var fields: Set<String> {
+        switch self {
+        case .kl, .ce, .reverseKL: ["temperature"]
+        case .dkd: ["temperature", "dkd"]
+        case .jsd: ["temperature", "jsd_beta"]
+        case .mseLogits: []
+        }
+    }
+}
+
 /// The JSON fields of `distill` but for the teacher, which is a reference to stored models.
 public enum DistillFields {
     static let temperature = Field.number(
@@ -124,20 +135,18 @@ extension DistillOptions {
     public static func read(_ reader: inout ObjectReader) -> DistillOptions {
         var options = DistillOptions()
         options.loss = reader.read(DistillFields.loss)
-        options.temperature = reader.read(DistillFields.temperature)
         options.alpha = reader.read(DistillFields.alpha)
-        let isDecoupled = options.loss == .dkd
-        _ = reader.readObject(DistillFields.decoupled, assumesEmpty: isDecoupled) { nested in
-            options.targetWeight = nested.read(DistillFields.targetWeight)
-            options.othersWeight = nested.read(DistillFields.othersWeight)
-            options.warmupEpochs = nested.read(DistillFields.warmupEpochs)
+        func isRead(_ name: String) -> Bool { options.loss.fields.contains(name) || reader.contains(name) }
+        if isRead("temperature") { options.temperature = reader.read(DistillFields.temperature) }
+        if isRead("dkd") {
+            _ = reader.readObject(DistillFields.decoupled, assumesEmpty: options.loss == .dkd) { nested in
+                options.targetWeight = nested.read(DistillFields.targetWeight)
+                options.othersWeight = nested.read(DistillFields.othersWeight)
+                options.warmupEpochs = nested.read(DistillFields.warmupEpochs)
+            }
         }
-        if !isDecoupled, reader.raw("dkd").map({ !$0.isNull }) ?? false {
-            reader.log.add(
-                reader.pointer(to: "dkd"), "invalid_value",
-                "\"dkd\" goes with the loss dkd, not with \(options.loss.rawValue)")
-        }
-        options.share = reader.read(DistillFields.share)
+        if isRead("jsd_beta") { options.share = reader.read(DistillFields.share) }
+        options.loss.refuseFieldsOfOthers(in: reader, choice: DistillFields.loss)
         options.cache = reader.read(DistillFields.cache)
         options.cacheByteCountMax = reader.read(DistillFields.cacheBytes)
         return options

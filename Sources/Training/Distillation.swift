@@ -26,35 +26,34 @@ public struct TeacherModel: Sendable {
     ///   - student: What is trained.
     ///   - dataset: What it is trained on.
     ///   - normalization: What the student's pixels are normalised by, where not by the dataset's own.
-    ///   - vocabulary: The dataset's; nil where it has none or is not loaded yet.
+    ///   - vocabulary: The dataset's; nil where it has none.
     /// - Returns: What is wrong, for people.
     public func misfit(
         with student: Graph, on dataset: DatasetInfo, normalization: PixelNormalization? = nil,
         vocabulary: Vocabulary?
     ) -> String? {
         if let reason = Distillation.misfit(of: stored.model.graph, with: student) { return reason }
-        switch stored.use {
-        case .values(let mean, let deviation):
-            guard let images = dataset.images else { return "it takes numbers, and the dataset is text" }
-            let given =
-                normalization
-                ?? PixelNormalization(mean: images.mean, standardDeviation: images.standardDeviation)
-            guard Self.isSame(mean, given.mean), Self.isSame(deviation, given.standardDeviation) else {
-                return "its input is normalised by mean \(mean) and deviation \(deviation), the student's by "
-                    + "\(given.mean) and \(given.standardDeviation)"
-            }
-        case .texts(let own, _), .language(let own):
-            if let vocabulary, own.json != vocabulary.json { return "its vocabulary is not the dataset's" }
+        do throws(TrainingError) {
+            try stored.check(fits: dataset, vocabulary: vocabulary, asks: .sameClasses)
+        } catch {
+            if case .misfit(let reason) = error { return reason }
+            return error.description
         }
         if case .language = stored.use { return nil }
-        let names = dataset.classNames
-        guard stored.classNames.count == names.count else {
-            return "it names \(stored.classNames.count) classes, the dataset \(names.count)"
+        guard stored.classNames.count == dataset.classNames.count else {
+            return "it names \(stored.classNames.count) classes, the dataset \(dataset.classNames.count)"
         }
-        guard let index = names.indices.first(where: { names[$0] != stored.classNames[$0] }) else {
-            return nil
+        guard let own = stored.normalization, let images = dataset.images else { return nil }
+        let given =
+            normalization
+            ?? PixelNormalization(mean: images.mean, standardDeviation: images.standardDeviation)
+        guard Self.isSame(own.mean, given.mean),
+            Self.isSame(own.standardDeviation, given.standardDeviation)
+        else {
+            return "its input is normalised by mean \(own.mean) and deviation \(own.standardDeviation), the "
+                + "student's by \(given.mean) and \(given.standardDeviation)"
         }
-        return "its class \(index) is \"\(stored.classNames[index])\", the dataset's \"\(names[index])\""
+        return nil
     }
 
     private static func isSame(_ left: [Double], _ right: [Double]) -> Bool {

@@ -15,7 +15,7 @@ extension FieldOwner {
     func refuseFieldsOfOthers(in reader: ObjectReader, choice: Field<Self>) {
         guard reader.resolved[choice.name] == .string(rawValue) else { return }
         let others = Self.allCases.reduce(into: Set<String>()) { $0.formUnion($1.fields) }.subtracting(fields)
-        for field in others.sorted() where reader.contains(field) {
+        for field in others.sorted() where !(reader.raw(field)?.isNull ?? true) {
             let owners = Self.allCases.filter { $0.fields.contains(field) }.map(\.rawValue)
             reader.log.add(
                 reader.pointer(to: field), "invalid_value",

@@ -53,7 +53,7 @@ import Training
         description["classes"] = .array(names.reversed().map { .string($0) })
         #expect(
             try refusal(toy, nil, description)
-                == "its class 0 is \"\(names[2])\", the dataset's \"\(names[0])\"")
+                == "class 0 is \"\(names[2])\" to the model and \"\(names[0])\" in the dataset")
         description["classes"] = nil
         #expect(try refusal(toy, nil, description) == "it names 0 classes, the dataset 3")
     }
@@ -100,7 +100,7 @@ import Training
         #expect(options.temperature == 4 && options.alpha == 0.1 && options.loss == .kl)
         #expect(
             resolved["temperature"] == .number(4) && resolved["alpha"] == 0.1 && resolved["loss"] == "kl"
-                && resolved["dkd"] == .null && resolved["jsd_beta"] == 0.5
+                && resolved["dkd"] == nil && resolved["jsd_beta"] == nil
                 && resolved["teacher_cache"] == "none")
         let decoupled = try read(#"{"loss": "dkd"}"#)
         #expect(
@@ -121,9 +121,16 @@ import Training
             try Set(read(text, train).violations) == [
                 "/distill/loss invalid_value", "/distill/temperature out_of_range",
                 "/distill/alpha out_of_range", "/distill/dkd/beta out_of_range",
-                "/distill/dkd invalid_value", "/distill/teacher_cache invalid_value",
+                "/distill/teacher_cache invalid_value",
                 "/distill/temprature unknown_field", "/train/loss invalid_value",
             ])
+        #expect(
+            try Set(read(#"{"loss": "mse_logits", "temperature": 2, "jsd_beta": 0.1, "dkd": {}}"#).violations)
+                == [
+                    "/distill/temperature invalid_value", "/distill/jsd_beta invalid_value",
+                    "/distill/dkd invalid_value",
+                ], "what the loss would not use")
+        #expect(try read(#"{"loss": "jsd", "jsd_beta": 0.1, "dkd": null}"#).violations.isEmpty)
         train = TrainOptions()
         train.augmentation = Augmentation(mixupAlpha: 0.2)
         #expect(try read(#"{"loss": "dkd"}"#, train).violations == ["/distill/loss invalid_value"])
