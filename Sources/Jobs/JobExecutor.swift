@@ -116,10 +116,14 @@ public protocol JobSink: Sendable {
     /// - Returns: The paths that no longer serve and that the caller may delete now.
     /// - Throws: `LeaseLost` when the job belongs to somebody else: stop and write nothing.
     func checkpoint(_ record: CheckpointRecord) throws -> [String]
-    /// Forgets the points after `step`, because the attempt resumes there.
+    /// Forgets the points after `step` of one of the job's trainings, because the attempt resumes there.
     ///
+    /// - Parameters:
+    ///   - step: The training's own.
+    ///   - training: What the names of its curves end in behind a full stop; empty for the job's own, whose
+    ///     curves' names have none.
     /// - Throws: `LeaseLost` when the job belongs to somebody else.
-    func rewind(toStep step: Int) throws
+    func rewind(toStep step: Int, of training: String) throws
 }
 
 /// The attempt no longer has the right to write about its job.

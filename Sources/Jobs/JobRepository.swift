@@ -27,8 +27,8 @@ public protocol JobRepository: JobSource {
     /// Makes a durable file a checkpoint and answers the paths it replaces; `nil` when the lease was lost.
     func checkpoint(_ record: CheckpointRecord, for lease: Lease, at now: Timestamp) throws(JobError)
         -> [String]?
-    /// Forgets the points after `step`; `false` when the lease was lost.
-    func rewind(toStep step: Int, for lease: Lease) throws(JobError) -> Bool
+    /// Forgets a training's points after `step`, as `JobSink` does; `false` when the lease was lost.
+    func rewind(toStep step: Int, of training: String, for lease: Lease) throws(JobError) -> Bool
     /// Ends an attempt and settles its dependants; `nil` when the lease was lost.
     func finish(_ lease: Lease, _ outcome: JobOutcome, at now: Timestamp) throws(JobError) -> JobChange?
 

@@ -83,9 +83,9 @@ final class RunRecorder: JobSink {
         return obsolete
     }
 
-    func rewind(toStep step: Int) throws {
+    func rewind(toStep step: Int, of training: String) throws {
         try flush()
-        guard try jobs.rewind(toStep: step, for: lease) else { throw lose() }
+        guard try jobs.rewind(toStep: step, of: training, for: lease) else { throw lose() }
         hub.notify(lease.jobID)
     }
 

@@ -72,11 +72,13 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Forgets the points after `step`, because the attempt resumes there.
-    public func rewind(toStep step: Int, for lease: Lease) throws(JobError) -> Bool {
+    /// Forgets a training's points after `step`, because the attempt resumes there.
+    public func rewind(
+        toStep step: Int, of training: String, for lease: Lease
+    ) throws(JobError) -> Bool {
         try database.write { db in
             guard try Self.holds(db, lease) else { return false }
-            try SeriesWriter.rewind(db, lease.jobID, toStep: step)
+            try SeriesWriter.rewind(db, lease.jobID, training, toStep: step)
             try db.execute(
                 sql: "UPDATE job SET version = version + 1 WHERE id = ?", arguments: [lease.jobID.rawValue])
             return true

@@ -59,11 +59,15 @@ struct SeriesWriter {
         }
     }
 
-    /// Forgets the points after `step` and works the summaries out anew.
-    static func rewind(_ db: Database, _ job: JobID, toStep step: Int) throws {
+    /// Forgets a training's points after `step` and works the summaries out anew.
+    static func rewind(_ db: Database, _ job: JobID, _ training: String, toStep step: Int) throws {
         try db.execute(
-            sql: "DELETE FROM point WHERE series_id IN (SELECT id FROM series WHERE job_id = ?) AND step > ?",
-            arguments: [job.rawValue, step])
+            sql: """
+                DELETE FROM point WHERE step > :step AND series_id IN (
+                    SELECT id FROM series WHERE job_id = :job AND CASE :training WHEN '' THEN
+                        instr(name, '.') = 0
+                        ELSE substr(name, -1 - length(:training)) = '.' || :training END)
+                """, arguments: ["step": step, "job": job.rawValue, "training": training])
         try db.execute(
             sql: """
                 UPDATE series SET

@@ -24,6 +24,11 @@ struct DataFolder: Sendable {
     /// Where a job keeps what its teachers say, relative.
     static func teacherCache(of job: JobID) -> String { "\(folder(of: job))/teacher.cache" }
 
+    /// Where a job writes down how its trainings ended, relative.
+    static func ledger(of job: JobID) -> String { "\(folder(of: job))/\(ledgerName)" }
+
+    private static let ledgerName = "trainings.json"
+
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
 
@@ -79,7 +84,8 @@ struct DataFolder: Sendable {
     }
 
     private func cleanJob(_ folder: String, keeping named: Set<String>) throws(FileError) {
-        for file in try Folder.names(in: absolute(folder)) where !named.contains("\(folder)/\(file)") {
+        for file in try Folder.names(in: absolute(folder))
+        where file != Self.ledgerName && !named.contains("\(folder)/\(file)") {
             try Folder.removeFile(absolute("\(folder)/\(file)"))
         }
     }

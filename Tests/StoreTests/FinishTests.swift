@@ -40,7 +40,7 @@ import Testing
         report.progress = JobProgress(fraction: 1)
         #expect(try !store.jobs.record(report, for: stale, at: .start))
         #expect(try store.jobs.checkpoint(.sample(step: 1, path: "x"), for: stale, at: .start) == nil)
-        #expect(try !store.jobs.rewind(toStep: 0, for: stale))
+        #expect(try !store.jobs.rewind(toStep: 0, of: "", for: stale))
 
         #expect(try store.jobs.job(job.id) == before)
         #expect(try store.models.models(PageRequest()).items.isEmpty)

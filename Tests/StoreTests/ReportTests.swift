@@ -51,7 +51,7 @@ import Testing
         let losses = Dictionary(uniqueKeysWithValues: (1...50).map { ($0, 1 / Double($0)) })
         #expect(try store.jobs.record(points("train_loss", losses), for: lease, at: .start))
         #expect(try store.jobs.record(points("late", [45: 1]), for: lease, at: .start))
-        #expect(try store.jobs.rewind(toStep: 20, for: lease))
+        #expect(try store.jobs.rewind(toStep: 20, of: "", for: lease))
         #expect(
             try store.jobs.job(job.id).summary == [
                 SeriesSummary(name: "train_loss", last: 0.05, min: 0.05, max: 1, bestStep: 20, count: 20)

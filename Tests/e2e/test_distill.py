@@ -51,3 +51,43 @@ def test_a_student_learns_from_the_model_of_another_job(binary, kept):
         bad = service.post("/v1/jobs", {**STUDENT, "distill": {"teacher": {"job": seven["id"]}}})
         assert bad.status == 422 and bad.json["errors"][0]["pointer"] == "/distill/teacher", bad
         assert "softmax" in bad.json["errors"][0]["detail"], bad
+
+
+def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
+    """Two seeds with and without a teacher; killed in the third of the four trainings, nothing is lost or doubled."""
+    with Service(binary) as service:
+        teacher = service.submit(TEACHER)["id"]
+        body = {**STUDENT, "train": {"steps": 4000, "eval_every_steps": 1000, "optimizer": {"lr": 0.05},
+                                     "checkpoint_every_seconds": 1},
+                "distill": {"teacher": {"job": teacher}, "control": True, "seeds": 2}}
+        calm = service.wait(service.submit(body)["id"])
+        assert calm["state"] == "succeeded", calm
+
+        job = service.submit(body)["id"]
+        service.wait(job, lambda one: 0.55 < (one["progress"]["fraction"] or 0) < 0.95)
+        service.kill()
+        service.start()
+        done = service.wait(job)
+        assert done["state"] == "succeeded" and done["attempt"] == 2, done
+        reports = [one["result"]["report"] for one in (calm, done)]
+        for key in ("runs", "verdict", "test", "mean_gain", "model_sha256", "distilled", "control"):
+            assert reports[0][key] == reports[1][key], (key, reports)
+
+        report = reports[0]
+        runs = report["runs"]
+        assert len(runs["distilled"]) == len(runs["control"]) == 2, report
+        assert report["verdict"] == "no better" and report["mean_gain"] < 0, "the teacher had 400 steps, they 4,000"
+        assert runs["distilled"][0] == report["test_accuracy"], "the model is the first seed's"
+        assert report["distilled"]["mean"] == sum(runs["distilled"]) / 2, report
+        assert report["test"]["name"].startswith("paired t-test") and 0 <= report["test"]["p_value"] <= 1, report
+        # A training without teachers is what a train job makes of the same seed.
+        alone = {key: value for key, value in body.items() if key != "distill"} | {"type": "train"}
+        plain = service.wait(service.submit(alone)["id"])
+        assert plain["result"]["report"]["test_accuracy"] == runs["control"][0], (plain, runs)
+
+        curves = service.get(f"/v1/jobs/{job}/metrics?max_points=10000").json["series"]
+        for name in ("val_accuracy", "val_accuracy.control", "val_accuracy.seed1", "val_accuracy.seed1_control"):
+            assert curves[name]["steps"] == [1000, 2000, 3000, 4000], (name, curves[name]["steps"])
+        losses = [curves[name]["values"][-1] for name in curves if name.startswith("val_loss")]
+        assert len(set(losses)) == 4, "trainings of other seeds or losses are the same"
+        assert len(curves["train_loss"]["steps"]) == 4000 and "train_loss.control" not in curves

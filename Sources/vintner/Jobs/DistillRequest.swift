@@ -21,8 +21,15 @@ struct DistillRequest {
                 ])
         ],
         "A stored model, or up to \(teachersMax) whose logits are averaged.")
+    static let control = Field.bool(
+        "control", default: false,
+        "Whether the same student is also trained without a teacher: same seed, steps and schedule.")
+    static let seedCount = Field.integer(
+        "seeds", default: 1, in: 1...32,
+        "Trainings that differ in their seeds, which count up from the job's; the model is the first seed's.")
     static let schema = ObjectSchema(
-        "distill", "What the model learns from besides the labels.", fields: [teacher] + DistillFields.fields)
+        "distill", "What the model learns from besides the labels.",
+        fields: [teacher] + DistillFields.fields + [control, seedCount])
     static let object = Field.object(
         "distill", schema, "What the model learns from besides the labels.")
 
@@ -30,6 +37,10 @@ struct DistillRequest {
     let teachers: [ModelLookup.Reference]
     /// What the teachers compute.
     let models: [ModelSpec]
+    /// Whether there is a training without teachers for each with them.
+    let hasControl: Bool
+    /// Trainings with teachers.
+    let seeds: Int
 
     /// Reads the member of a job; nil after a violation, or where there is none.
     static func read(
@@ -40,7 +51,10 @@ struct DistillRequest {
             return nil
         }
         let read = reader.readObject(object) { nested in
-            (value: nested.read(teacher), options: DistillOptions.read(&nested))
+            (
+                value: nested.read(teacher), options: DistillOptions.read(&nested),
+                hasControl: nested.read(control), seeds: nested.read(seedCount)
+            )
         }
         guard let read, !read.value.isNull else { return nil }
         var places = [("/distill/teacher", read.value)]
@@ -62,7 +76,9 @@ struct DistillRequest {
             models.append(model)
         }
         guard teachers.count == places.count else { return nil }
-        return DistillRequest(options: read.options, teachers: teachers, models: models)
+        return DistillRequest(
+            options: read.options, teachers: teachers, models: models, hasControl: read.hasControl,
+            seeds: read.seeds)
     }
 
     /// Logs what keeps a student from learning from the teachers.

@@ -23,7 +23,9 @@ final class JobRun: TrainingObserver {
     private let precision: TrainOptions.Precision
     /// What the machine can do at the most, once that is measured.
     var roof: Roofline?
-    /// The best checkpoint of the run.
+    /// Which of the job's trainings runs.
+    private var part = Part(training: JobTraining(seed: 0, isControl: false, label: ""), index: 0, count: 1)
+    /// The best checkpoint of the training.
     private(set) var best: CheckpointRecord?
     /// Set when the attempt must end for a reason of its own.
     private(set) var failure: JobFailure?
@@ -39,7 +41,42 @@ final class JobRun: TrainingObserver {
         batchSize = request.options.batchSize
         (threads, precision) = (claim.job.threads, request.options.precision)
         lastCheckpoint = time.monotonicNanoseconds()
-        best = claim.checkpoints.first { $0.kind == .best }
+    }
+
+    /// One of a job's trainings.
+    struct Part {
+        let training: JobTraining
+        let index: Int
+        let count: Int
+
+        /// The checkpoints of a training of so many steps are counted from here, so that each job's go up.
+        func firstCheckpoint(steps: Int) -> Int { index * (steps + 1) }
+
+        /// What its curve of a kind is called.
+        func series(_ name: String) -> String {
+            training.label.isEmpty ? name : "\(name).\(training.label)"
+        }
+
+        /// How messages of it start.
+        var prefix: String {
+            guard count > 1 else { return "" }
+            return "Seed \(training.seed), \(training.isControl ? "alone" : "taught"): "
+        }
+    }
+
+    /// Starts to follow one of the job's trainings.
+    ///
+    /// - Parameters:
+    ///   - part: Which.
+    ///   - trainer: What runs it, at the place where it goes on.
+    ///   - peak: FLOP/s of a large product.
+    func begin(_ part: Part, _ trainer: Trainer, peak: Double) {
+        self.part = part
+        let first = part.firstCheckpoint(steps: trainer.steps)
+        best = claim.checkpoints.first {
+            $0.kind == .best && (first...(first + trainer.steps)).contains($0.step)
+        }
+        sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
     }
 
     var stopReason: StopReason? {
@@ -71,6 +108,22 @@ final class JobRun: TrainingObserver {
 
     func didStep(_ report: StepReport) {
         sampler.add(report)
+        if part.training.label.isEmpty { addPoints(report) }
+        if sampler.secondsSinceSample >= 1 || report.step == report.steps { takeSample(report.step) }
+        let clock = time.monotonicNanoseconds()
+        guard clock - lastProgress >= 250_000_000 || report.step == report.steps else { return }
+        lastProgress = clock
+        flush()
+        let (step, steps) = (part.index * report.steps + report.step, part.count * report.steps)
+        let left = Double(steps - step) * Double(batchSize)
+        sink.progress(
+            JobProgress(
+                fraction: Double(step) / Double(max(steps, 1)), epoch: report.epoch + 1,
+                epochs: report.epochs, step: step, steps: steps, samplesPerSecond: rate,
+                etaSeconds: rate.map { left / max($0, 1e-9) }))
+    }
+
+    private func addPoints(_ report: StepReport) {
         let now = time.now()
         if let norm = report.gradientNorm, norm.isFinite {
             points.append(MetricPoint(series: "gradient_norm", step: report.step, value: norm, at: now))
@@ -85,17 +138,6 @@ final class JobRun: TrainingObserver {
         }
         points.append(
             MetricPoint(series: "learning_rate", step: report.step, value: report.learningRate, at: now))
-        if sampler.secondsSinceSample >= 1 || report.step == report.steps { takeSample(report.step) }
-        let clock = time.monotonicNanoseconds()
-        guard clock - lastProgress >= 250_000_000 || report.step == report.steps else { return }
-        lastProgress = clock
-        flush()
-        let left = Double(report.steps - report.step) * Double(batchSize)
-        sink.progress(
-            JobProgress(
-                fraction: Double(report.step) / Double(max(report.steps, 1)), epoch: report.epoch + 1,
-                epochs: report.epochs, step: report.step, steps: report.steps, samplesPerSecond: rate,
-                etaSeconds: rate.map { left / max($0, 1e-9) }))
     }
 
     func didNote(_ note: TrainingNote) { sink.event(.warning, note.code, note.message, .null) }
@@ -123,13 +165,15 @@ final class JobRun: TrainingObserver {
             ("train_accuracy", report.trainAccuracy), ("val_loss", report.validation.loss),
             ("val_accuracy", report.validation.accuracy),
         ]
-        points += values.map { MetricPoint(series: $0.0, step: report.step, value: $0.1, at: now) }
+        points += values.map {
+            MetricPoint(series: part.series($0.0), step: report.step, value: $0.1, at: now)
+        }
         flush()
         takeSample(report.step, isTraining: false)
         let accuracy = percent(report.validation.accuracy)
         sink.event(
             .info, "epoch",
-            "Epoch \(report.epoch + 1): validation accuracy \(accuracy), "
+            "\(part.prefix)Epoch \(report.epoch + 1): validation accuracy \(accuracy), "
                 + "loss \(rounded(report.validation.loss)).",
             [
                 "epoch": JSONValue(report.epoch + 1), "step": JSONValue(report.step),
@@ -142,11 +186,12 @@ final class JobRun: TrainingObserver {
     func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError) {
         flush()
         let kind: CheckpointRecord.Kind = isBest ? .best : .last
-        let name = "\(kind.rawValue)-\(trainer.state.step).\(claim.lease.fence).safetensors"
+        let step = part.firstCheckpoint(steps: trainer.steps) + trainer.state.step
+        let name = "\(kind.rawValue)-\(step).\(claim.lease.fence).safetensors"
         let path = "\(DataFolder.folder(of: claim.job.id))/\(name)"
         let receipt = try trainer.save(to: folder.absolute(path))
         let record = CheckpointRecord(
-            step: trainer.state.step, kind: kind, path: path, sha256: receipt.sha256.hex,
+            step: step, kind: kind, path: path, sha256: receipt.sha256.hex,
             byteCount: Int64(receipt.byteCount), at: time.now())
         lastCheckpoint = time.monotonicNanoseconds()
         let obsolete: [String]

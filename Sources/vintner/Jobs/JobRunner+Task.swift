@@ -9,16 +9,16 @@ import Tensor
 import Training
 
 extension JobRunner {
-    /// What a job trains.
+    /// What one of a job's trainings computes.
     ///
     /// A model that is trained further sees its samples as it did before.
     func task(
-        _ request: JobRequest, _ dataset: Dataset, _ job: JobID
+        _ request: JobRequest, _ training: JobTraining, _ dataset: Dataset, _ job: JobID
     ) throws(JobFailure) -> TrainingTask {
-        let distillation = try self.distillation(request, job)
+        let distillation = training.isControl ? nil : try self.distillation(request, job)
         guard request.origin != nil else {
             return TrainingTask(
-                model: request.model, options: request.options, dataset: dataset, seed: request.seed,
+                model: request.model, options: request.options, dataset: dataset, seed: training.seed,
                 distillation: distillation)
         }
         guard let base = request.base else {
@@ -36,7 +36,7 @@ extension JobRunner {
             return stored.normalization
         }
         return TrainingTask(
-            model: request.model, options: request.options, dataset: dataset, seed: request.seed,
+            model: request.model, options: request.options, dataset: dataset, seed: training.seed,
             start: StoredWeights(path: path, sha256: base.sha256), normalization: normalization,
             distillation: distillation)
     }
@@ -64,12 +64,12 @@ extension JobRunner {
         return Distillation(distill.options, teachers: teachers, cachePath: path)
     }
 
-    /// Deletes what the teachers said; nobody asks again.
-    func forgetTeachers(of job: JobID, _ sink: any JobSink) {
-        do throws(FileError) {
-            try Folder.removeFile(folder.absolute(DataFolder.teacherCache(of: job)))
-        } catch {
-            sink.event(.warning, "cleanup", "The teachers' cache could not be deleted.", .null)
+    /// Deletes what the teachers said and how the trainings ended; nobody asks again.
+    func removeNotes(of job: JobID, _ sink: any JobSink) {
+        for path in [DataFolder.teacherCache(of: job), DataFolder.ledger(of: job)] {
+            do throws(FileError) { try Folder.removeFile(folder.absolute(path)) } catch {
+                sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
+            }
         }
     }
 

@@ -49,54 +49,18 @@ final class JobRunner: JobExecutor {
     ) throws(JobFailure) -> JobOutcome {
         let outcome: JobOutcome
         do throws(JobFailure) { outcome = try attempt(claim, control, sink) } catch {
-            if !error.isRetryable { forgetTeachers(of: claim.job.id, sink) }
+            if !error.isRetryable { removeNotes(of: claim.job.id, sink) }
             throw error
         }
         switch outcome {
         case .paused, .yielded: break
-        case .succeeded, .cancelled, .failed: forgetTeachers(of: claim.job.id, sink)
+        case .succeeded, .cancelled, .failed: removeNotes(of: claim.job.id, sink)
         }
         return outcome
     }
 
-    private func attempt(
-        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
-    ) throws(JobFailure) -> JobOutcome {
-        var sampler = ResourceSampler(
-            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
-            earlier: claim.job.resources, time: time)
-        let request = try read(claim.job.spec)
-        let element = request.options.precision.element
-        let peak = try translate { () throws(TrainingError) in
-            try self.peak(threads: claim.job.threads, element)
-        }
-        // Decoded on a thread of its own, and shared with whoever else trains on it.
-        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
-        let dataset = try loading { () throws(DataError) in try decoding.wait() }
-        let task = try self.task(request, dataset, claim.job.id)
-        // What decoding took must not add to what the arena takes.
-        Heap.trim()
-        let trainer = try prepare(task, claim, sink)
-        sampler.prepared(arenaBytes: trainer.program.byteCount, peak: peak)
-        if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {
-            sink.event(
-                .warning, "random_base",
-                "The adapters stand beside random weights, which stay as they are; \"model\": {\"id\"} takes "
-                    + "those of a stored model.", .null)
-        }
-        let run = JobRun(
-            claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
-            time: time)
-        try profile(trainer, run, request)
-        let ending = try translate { () throws(TrainingError) in try trainer.run(run) }
-        run.finish(step: trainer.state.step)
-        if let failure = run.failure { throw failure }
-        if let ending { return outcome(of: ending) }
-        return try conclude(trainer, request, claim, sink, run)
-    }
-
     /// Lets the trainer time some of its first steps, and the run tell of them.
-    private func profile(_ trainer: Trainer, _ run: JobRun, _ request: JobRequest) throws(JobFailure) {
+    func profile(_ trainer: Trainer, _ run: JobRun, _ request: JobRequest) throws(JobFailure) {
         let stepsLeft = trainer.steps - trainer.state.step
         guard stepsLeft > 0 else { return }
         run.roof = try translate { () throws(TrainingError) in
@@ -138,47 +102,12 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    /// Makes the trainer, at the newest checkpoint that can be used.
-    private func prepare(
-        _ task: TrainingTask, _ claim: ClaimedJob, _ sink: any JobSink
-    ) throws(JobFailure) -> Trainer {
-        do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
-            throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
-        }
-        for record in claim.checkpoints.sorted(by: { $0.step > $1.step }) {
-            let trainer = try translate { () throws(TrainingError) in try Trainer(task) }
-            do throws(TrainingError) {
-                try trainer.restore(from: folder.absolute(record.path), sha256: record.sha256)
-            } catch {
-                sink.event(
-                    .warning, "checkpoint_corrupt",
-                    "The checkpoint of step \(record.step) cannot be used; an older one is tried.", .null)
-                continue
-            }
-            try rewind(sink, to: record.step)
-            sink.event(
-                .info, "resumed", "Resumed from the checkpoint of step \(record.step).",
-                ["step": JSONValue(record.step)])
-            return trainer
-        }
-        try rewind(sink, to: 0)
-        return try translate { () throws(TrainingError) in try Trainer(task) }
-    }
-
-    private func rewind(_ sink: any JobSink, to step: Int) throws(JobFailure) {
-        do { try sink.rewind(toStep: step) } catch { throw JobFailure(reporting: error) }
-    }
-
     /// Measures the test split, stores the model and writes the report.
-    private func conclude(
-        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ sink: any JobSink, _ run: JobRun
+    func conclude(
+        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ ledger: RunLedger,
+        _ sink: any JobSink, _ run: JobRun
     ) throws(JobFailure) -> JobOutcome {
-        if request.options.keep == .best, let best = run.best { try takeBest(best, trainer, sink) }
-        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test, observer: run) }
-        if let failure = run.failure { throw failure }
-        // Stopped half way: the run is over but for this, and its last checkpoint leads back here.
-        guard let test else {
-            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+        guard let test = try test(trainer, request, sink, run) else {
             return outcome(of: run.stopReason ?? .cancel)
         }
         let id: ModelID = identifiers.next(at: time.now())
@@ -197,6 +126,10 @@ final class JobRunner: JobExecutor {
                 return outcome(of: run.stopReason ?? .cancel)
             }
             for (key, value) in measured.members { report[key] = value }
+            let trainings = request.trainings.suffix(1).map {
+                RunLedger.Entry(training: $0, accuracy: test.accuracy)
+            }
+            for (key, value) in RunLedger.report(ledger.entries + trainings).members { report[key] = value }
         }
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
@@ -260,7 +193,7 @@ final class JobRunner: JobExecutor {
     }
 
     /// Goes back to the weights of the best epoch; a damaged file leaves the last ones, and says so.
-    private func takeBest(
+    func takeBest(
         _ best: CheckpointRecord, _ trainer: Trainer, _ sink: any JobSink
     ) throws(JobFailure) {
         do throws(TrainingError) {
@@ -294,7 +227,7 @@ final class JobRunner: JobExecutor {
     }
 
     /// The best rate measured so far: one measurement may have met a busy machine.
-    private func peak(threads: Int, _ element: ElementType) throws(TrainingError) -> Double {
+    func peak(threads: Int, _ element: ElementType) throws(TrainingError) -> Double {
         do throws(PlanError) {
             let measured = try PeakMeasurement.flopsPerSecond(element) { time.monotonicNanoseconds() }
             return peaks.withLock { peaks in

@@ -113,7 +113,7 @@ struct SpecResolver: JobSpecResolver {
         else { return nil }
         let reading = TrainingTask.reading(request.model, request.options)
         let batches = (request.dataset.sampleCount(reading) + reading.batchSize - 1) / reading.batchSize
-        let steps = request.options.totalSteps(stepsPerEpoch: batches)
+        let steps = request.options.totalSteps(stepsPerEpoch: batches) * request.trainings.count
         let seconds = Double(steps) * plans.reduce(0) { $0 + TimedPlan($1, under: roof).total }
         let busy = Double(request.threads) * seconds
         return (seconds, EnergyModel(threads: request.threads).joules(busySeconds: busy, seconds: seconds))

@@ -1,0 +1,132 @@
+import Data
+import Files
+import Host
+import JSON
+import Jobs
+import Kernels
+import Plan
+import Training
+
+/// Running a job's trainings, one after the other.
+extension JobRunner {
+    func attempt(
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        let sampler = ResourceSampler(
+            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
+            earlier: claim.job.resources, time: time)
+        let request = try read(claim.job.spec)
+        let element = request.options.precision.element
+        let peak = try translate { () throws(TrainingError) in
+            try self.peak(threads: claim.job.threads, element)
+        }
+        // Decoded on a thread of its own, and shared with whoever else trains on it.
+        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
+        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
+            throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
+        }
+        let run = JobRun(
+            claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,
+            time: time)
+        let trainings = request.trainings
+        var ledger = RunLedger(folder.absolute(DataFolder.ledger(of: claim.job.id)), of: trainings)
+        while true {
+            let index = ledger.entries.count
+            let part = JobRun.Part(training: trainings[index], index: index, count: trainings.count)
+            let task = try self.task(request, part.training, dataset, claim.job.id)
+            // What decoding or an earlier training took must not add to what the arena takes.
+            Heap.trim()
+            let trainer = try prepare(task, part, claim, sink)
+            run.begin(part, trainer, peak: peak)
+            if let ending = try train(trainer, part, request, sink, run) { return outcome(of: ending) }
+            if index + 1 == trainings.count {
+                return try conclude(trainer, request, claim, ledger, sink, run)
+            }
+            guard let test = try test(trainer, request, sink, run) else {
+                return outcome(of: run.stopReason ?? .cancel)
+            }
+            do throws(FileError) { try ledger.append(part.training, accuracy: test.accuracy) } catch {
+                throw JobFailure(
+                    code: "io", message: "How a training ended could not be written down.", isRetryable: true)
+            }
+            let accuracy = percent(test.accuracy)
+            sink.event(.info, "training", "\(part.prefix)test accuracy \(accuracy).", .null)
+        }
+    }
+
+    /// Runs one training; why it stopped, where that was before its end.
+    private func train(
+        _ trainer: Trainer, _ part: JobRun.Part, _ request: JobRequest, _ sink: any JobSink, _ run: JobRun
+    ) throws(JobFailure) -> StopReason? {
+        if trainer.state.step == 0, request.options.adapters != nil, request.base == nil {
+            sink.event(
+                .warning, "random_base",
+                "The adapters stand beside random weights, which stay as they are; \"model\": {\"id\"} takes "
+                    + "those of a stored model.", .null)
+        }
+        if part.index > 0, trainer.state.step == 0 {
+            // From here on the checkpoints of the training before lead nowhere.
+            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+            if let failure = run.failure { throw failure }
+        }
+        if part.training.label.isEmpty { try profile(trainer, run, request) }
+        let ending = try translate { () throws(TrainingError) in try trainer.run(run) }
+        run.finish(step: trainer.state.step)
+        if let failure = run.failure { throw failure }
+        return ending
+    }
+
+    /// Measures the test split with the weights that count; nil where it was stopped half way: the training
+    /// is over but for this, and its last checkpoint leads back here.
+    func test(
+        _ trainer: Trainer, _ request: JobRequest, _ sink: any JobSink, _ run: JobRun
+    ) throws(JobFailure) -> EvaluationResult? {
+        if request.options.keep == .best, let best = run.best { try takeBest(best, trainer, sink) }
+        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test, observer: run) }
+        if let failure = run.failure { throw failure }
+        if test == nil {
+            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+        }
+        return test
+    }
+
+    /// Makes the trainer, at the newest checkpoint of its training that can be used.
+    private func prepare(
+        _ task: TrainingTask, _ part: JobRun.Part, _ claim: ClaimedJob, _ sink: any JobSink
+    ) throws(JobFailure) -> Trainer {
+        var tried: Set<Int> = []
+        while true {
+            let trainer = try translate { () throws(TrainingError) in try Trainer(task) }
+            let first = part.firstCheckpoint(steps: trainer.steps)
+            let steps = first...first + trainer.steps
+            let newest = claim.checkpoints.filter { steps.contains($0.step) && !tried.contains($0.step) }
+                .max { $0.step < $1.step }
+            guard let newest else {
+                try rewind(sink, to: 0, part)
+                return trainer
+            }
+            tried.insert(newest.step)
+            let step = newest.step - first
+            do throws(TrainingError) {
+                try trainer.restore(from: folder.absolute(newest.path), sha256: newest.sha256)
+            } catch {
+                sink.event(
+                    .warning, "checkpoint_corrupt",
+                    "The checkpoint of step \(step) cannot be used; an older one is tried.", .null)
+                continue
+            }
+            try rewind(sink, to: step, part)
+            sink.event(
+                .info, "resumed", "\(part.prefix)Resumed from the checkpoint of step \(step).",
+                ["step": JSONValue(step)])
+            return trainer
+        }
+    }
+
+    private func rewind(_ sink: any JobSink, to step: Int, _ part: JobRun.Part) throws(JobFailure) {
+        do { try sink.rewind(toStep: step, of: part.training.label) } catch {
+            throw JobFailure(reporting: error)
+        }
+    }
+}
