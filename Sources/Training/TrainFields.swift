@@ -40,7 +40,7 @@ public enum TrainFields {
         "clip_grad_norm", in: 0...1e9, exclusiveMinimum: true,
         "Largest norm of all gradients together; larger ones are scaled down.")
     static let averageDecay = Field.optionalNumber(
-        "ema_decay", in: 0...1, exclusiveMaximum: true,
+        "ema_decay", in: 0...1, exclusiveMinimum: true, exclusiveMaximum: true,
         "Decay of an average of the weights, which then is what is evaluated and stored.")
     static let validationFraction = Field.number(
         "validation_fraction", default: 0, in: 0...0.9,
@@ -105,6 +105,11 @@ extension TrainOptions {
         switch reader.read(TrainFields.microBatchSize) {
         case .automatic: break
         case .value(let size): (options.microBatchSize, options.choosesMicroBatch) = (size, false)
+        }
+        if case .value(let whole) = batchSize, let size = options.microBatchSize, size > whole {
+            reader.log.add(
+                reader.pointer(to: "micro_batch_size"), "out_of_range",
+                "parts of \(size) samples are larger than the batch of \(whole)")
         }
         let segments = reader.read(TrainFields.checkpointSegments)
         options.choosesSegments = segments == .automatic

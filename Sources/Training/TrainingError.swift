@@ -29,7 +29,8 @@ public enum TrainingError: Error, CustomStringConvertible {
     public var description: String {
         switch self {
         case .nonFiniteLoss(let step, let epoch, let loss):
-            "The loss became \(loss) at step \(step) (epoch \(epoch)); a lower learning rate usually helps."
+            "The loss became \(loss.isNaN ? "not a number" : "\(loss)") at step \(step) (epoch \(epoch)); "
+                + "a lower learning rate usually helps."
         case .plan(let error): error.description
         case .data(let error): error.description
         case .format(let error): error.description

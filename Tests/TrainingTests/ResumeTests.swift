@@ -103,7 +103,9 @@ import Training
         if index == 3 { options.augmentation = Augmentation(cutoutSide: 2, mixupAlpha: 0.4) }
         if index == 4 { (options.steps, options.evaluationSteps) = (11, 5) }
         if index == 0 { options.findsLearningRate = true }
-        if index == 2 { (options.precision, options.checkpointSegments) = (.bf16, 3) }
+        if index == 2 { options.checkpointSegments = 3 }
+        // With averages and micro-batches, without clipping (2) and with it (3).
+        if index == 2 || index == 3 { options.precision = .bf16 }
         if index == 1 { options.earlyStopping = .init(patience: 1, metric: .loss) }
         return options
     }

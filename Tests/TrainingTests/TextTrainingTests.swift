@@ -132,6 +132,46 @@ final class TextToy {
         #expect(result.accuracy == 1 && result.samples == 8)
     }
 
+    /// One step of plain SGD from the same weights: what a parameter moved by is 64 times its gradient.
+    ///
+    /// Sums in another order differ by some 1e-7 of the gradient's norm; the new weight rounds by 2^-24 of
+    /// itself.
+    @Test("parts of a batch weigh as many tokens as they have", arguments: [1, 2, 3, 5])
+    func unevenParts(size: Int) throws {
+        let rows = (0..<40).map { index in
+            String(repeating: "Ada,PER\n", count: 1 + index % 7) + "rain,O\n\n"
+        }
+        let toy = try TextToy("token,label\n" + rows.joined(), .csv(.init(unit: .word)))
+        let preset: JSONValue = ["preset": "bert", "layers": 1, "heads": 2, "width": 16, "context": 8]
+        let data = DataShape(
+            isTokens: true, vocabulary: toy.dataset.info.vocabularySize, padding: Int(Vocabulary.padding),
+            target: .perToken(classes: 2))
+        var options = TextToy.options
+        (options.steps, options.batchSize, options.learningRate) = (1, 8, 64)
+        options.optimizer = .sgd()
+        func moved(_ options: TrainOptions) throws -> [(before: [Float], after: [Float])] {
+            let trainer = try toy.trainer(options, preset: preset, data)
+            let ids = trainer.program.graph.parameterIDs
+            let before = try ids.map { try trainer.program.read($0) }
+            _ = try trainer.run(Follower(in: toy.path))
+            return zip(before, try ids.map { try trainer.program.read($0) }).map { ($0, $1) }
+        }
+        let whole = try moved(options)
+        options.microBatchSize = size
+        var longest = 0.0
+        for (one, other) in zip(whole, try moved(options)) {
+            func length(_ left: [Float], _ right: [Float]) -> Double {
+                zip(left, right).reduce(0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }.squareRoot()
+            }
+            let zeros = [Float](repeating: 0, count: one.after.count)
+            let (step, rounding) = (length(one.before, one.after), 0x1p-23 * length(one.after, zeros))
+            #expect(one.before == other.before)
+            #expect(length(one.after, other.after) <= 1e-6 * step + rounding)
+            longest = max(longest, step)
+        }
+        #expect(longest > 1, "nothing was learned")
+    }
+
     @Test("a tagger labels each token, and padding counts for nothing")
     func tagging() throws {
         let rows = (0..<60).map { index in

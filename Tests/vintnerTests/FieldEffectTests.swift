@@ -194,6 +194,36 @@ import Training
         }
     }
 
+    @Test("values without any effect are refused, and so are batches that cannot be learned from")
+    func effectless() throws {
+        #expect(violations(.images, ["/ema_decay": 0]).map(\.pointer) == ["/train/ema_decay"])
+        #expect(violations(.images, ["/augment/cutout": 29]).map(\.pointer) == ["/train/augment/cutout"])
+        #expect(violations(.images, ["/augment/cutout": 28]).isEmpty)
+        let parts: [String: JSONValue] = ["/batch_size": 8, "/micro_batch_size": 9]
+        #expect(violations(.images, parts).map(\.pointer) == ["/train/micro_batch_size"])
+        let warmup: [String: JSONValue] = ["/steps": 5, "/lr_schedule/warmup_steps": 5]
+        #expect(violations(.images, warmup).map(\.pointer) == ["/train/lr_schedule/warmup_steps"])
+        for (train, place) in [
+            (["batch_size": 1], "/train/batch_size"), (["batch_size": 59_999], "/train/batch_size"),
+            (["batch_size": 9, "micro_batch_size": 4], "/train/micro_batch_size"), (["batch_size": 8], nil),
+        ] as [(JSONValue, String?)] {
+            let body: JSONValue = [
+                "type": "train", "dataset": "fashion-mnist", "train": train,
+                "model": [
+                    "layers": [
+                        ["type": "flatten"], ["type": "linear", "out_features": 9], ["type": "batch_norm"],
+                        ["type": "linear", "out_features": 10],
+                    ]
+                ],
+            ]
+            var found: [String] = []
+            do { _ = try JobRequest.read(body, catalogue: catalogue, cores: 2) } catch {
+                found = error.violations.map(\.pointer)
+            }
+            #expect(found == [place].compactMap(\.self), "\(train)")
+        }
+    }
+
     @Test("of two fields that contradict each other the weaker one is refused")
     func contradictions() {
         #expect(violations(.text, ["/epochs": 3, "/steps": 9]).map(\.pointer) == ["/train/epochs"])

@@ -147,7 +147,7 @@ extension StepOutline {
                 + "gradients \(readableBytes(peak.gradients)), scratch \(readableBytes(peak.scratch))",
             "predicted       \(milliseconds(seconds)) ms a step at the least, "
                 + "\(rounded(shareOfPeak * 100, digits: 1)) % of the peak",
-            "this machine    \(rounded(gigaflops, digits: 1)) GFLOP/s (\(subject.precision.rawValue), "
+            "this machine    \(rounded(gigaflops, digits: 1)) GFLOP/s (\(subject.precision.described), "
                 + "\(subject.threads) threads), \(rates.joined(separator: ", ")), "
                 + "\(rounded(roof.memoryBytesPerSecond * 1e-9, digits: 1)) GB/s beyond, "
                 + "\(microseconds(roof.secondsPerCall)) us a call; all measured now",

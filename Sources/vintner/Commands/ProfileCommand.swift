@@ -93,7 +93,7 @@ extension ProfileDocument {
             "",
             "step      \(milliseconds(profile.plainSeconds)) ms (median of \(profile.steps)), "
                 + "\(milliseconds(profile.timedSeconds)) ms while timed inside (\(percent(overhead)) more)",
-            "machine   \(rounded(roof.flopsPerSecond * 1e-9, digits: 1)) GFLOP/s (\(precision.rawValue), "
+            "machine   \(rounded(roof.flopsPerSecond * 1e-9, digits: 1)) GFLOP/s (\(precision.described), "
                 + "\(threads) threads), "
                 + "\(rounded(roof.memoryBytesPerSecond * 1e-9, digits: 1)) GB/s of memory, "
                 + "both measured now; caches are faster than memory",

@@ -8,7 +8,12 @@ import Plan
 import Tensor
 public import Training
 
-extension TrainOptions.Precision: ExpressibleByArgument {}
+extension TrainOptions.Precision: ExpressibleByArgument {
+    /// Its name, and whether this processor has to emulate it.
+    var described: String {
+        DNNEngine.supports(element) == .emulated ? "\(rawValue), emulated" : rawValue
+    }
+}
 
 /// Whose training step is looked at: the arguments that `plan` and `profile` share.
 struct StepOptions: ParsableArguments {

@@ -48,6 +48,7 @@ import Training
         if let graph { settings.options.cutBatch(for: graph) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
+            if log.isEmpty { settings.options.check(model, on: dataset, at: "/train", log) }
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
                 log.add("/dataset", "too_short", error.description)
             }

@@ -38,7 +38,7 @@ struct SpecResolver: JobSpecResolver {
         try check(needed, request)
         var spec = request.resolved
         spec["train"] = with(spec["train"], "batch_size", JSONValue(request.options.batchSize))
-        if request.options.choosesMicroBatch {
+        if request.options.choosesMicroBatch || request.options.microBatchSize != nil {
             spec["train"] = with(
                 spec["train"], "micro_batch_size", JSONValue(request.options.largestPart))
         }
@@ -51,6 +51,8 @@ struct SpecResolver: JobSpecResolver {
             "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
             "micro_batch_size": JSONValue(request.options.largestPart),
             "checkpoint_segments": JSONValue(request.options.checkpointSegments),
+            "precision_support": .string(
+                DNNEngine.supports(request.options.precision.element).rawValue),
             "seconds": JSONValue(prediction?.seconds), "joules": JSONValue(prediction?.joules),
             "method": prediction == nil ? nil : .string(Self.method),
         ]
@@ -131,7 +133,7 @@ struct SpecResolver: JobSpecResolver {
         do throws(PlanError) {
             (arena, plans) = try plan(request, options)
         } catch {
-            throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
+            throw InvalidInput(pointer: "/model", code: error.code, detail: error.description)
         }
         let inputs = TrainingTask.inputByteCount(request.dataset, request.model, request.options)
         let (sum, overflow) = arena.addingReportingOverflow(inputs ?? .max)
@@ -216,5 +218,15 @@ struct SpecResolver: JobSpecResolver {
         var object = value?.objectValue ?? [:]
         object[key] = member
         return .object(object)
+    }
+}
+
+extension PlanError {
+    /// What a client is told of a model that cannot be planned.
+    fileprivate var code: String {
+        switch self {
+        case .tooLarge, .noMemory: "too_large"
+        case .kernel: "unsupported"
+        }
     }
 }
