@@ -56,6 +56,11 @@ public enum WeightCopy {
         {
             return pack(weights, as: blocks, copy)
         }
+        if let given = WeightBlocks(weights), let turned = WeightBlocks(copy), !given.isTurned,
+            turned.isTurned, given.element == .float32, turned.element == .float32
+        {
+            return turn(weights, given, as: turned, copy)
+        }
         return try Reorder.prepare(from: weights, to: copy, on: engine)
     }
 
@@ -86,6 +91,22 @@ public enum WeightCopy {
         unsafe arguments.block = blocks.outputs
         unsafe arguments.count = weights.paddedCount / (Int(CK_WEIGHT_BLOCK_INPUTS) * blocks.outputs)
         return unsafe arguments
+    }
+
+    private static func turn(
+        _ weights: TensorLayout, _ blocks: WeightBlocks, as turned: WeightBlocks, _ copy: TensorLayout
+    ) -> any PreparedKernel {
+        var arguments = unsafe ck_turn_weights_arguments()
+        unsafe arguments.inputs = weights.extent(1)
+        unsafe arguments.outputs = weights.extent(0)
+        unsafe arguments.block = blocks.outputs
+        unsafe arguments.turned_block = turned.outputs
+        return unsafe KernelCall(
+            "ck_turn_weights", { unsafe ck_turn_weights($0) }, arguments,
+            [
+                (Operand(weights.byteCount, .read), { unsafe $0.weights = unsafe $1.constantFloats }),
+                (Operand(copy.byteCount, .write), { unsafe $0.turned = unsafe $1.floats }),
+            ])
     }
 
     private static func pack(

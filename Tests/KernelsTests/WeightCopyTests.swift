@@ -53,6 +53,17 @@ import Testing
         }
     }
 
+    @Test("turned in float32 are what oneDNN makes of the blocks", arguments: LinearCase.all, [16, 32, 64])
+    func turned(layer: LinearCase, block: Int) throws {
+        let turned = LinearCase(rows: 1, inputs: layer.outputs, outputs: layer.inputs, block: block)
+        for threads in 1...3 {
+            ThreadTeam.use(threads)
+            try Self.copies(
+                layer, from: layer.weights(), to: turned.weights().transposed(),
+                implementation: "ck_turn_weights")
+        }
+    }
+
     @Test("have a float32 layout with the same blocks, if they lie in blocks at all")
     func masters() throws {
         let layer = LinearCase.all[1]

@@ -155,3 +155,18 @@ typedef struct {
     uint16_t *copy;
 } ck_pack_weights_arguments;
 void ck_pack_weights(const ck_pack_weights_arguments *arguments);
+
+/// Weights in blocks of 16 inputs by `block` outputs, [outputs / block][inputs / 16][16][block], as such
+/// blocks of the transposed matrix, [inputs / turned_block][outputs / 16][16][turned_block].
+///
+/// What reaches beyond the matrix is 0 in both.
+typedef struct {
+    size_t inputs;
+    size_t outputs;
+    /// 16, 32 or 64.
+    size_t block;
+    size_t turned_block;
+    const float *weights;
+    float *turned;
+} ck_turn_weights_arguments;
+void ck_turn_weights(const ck_turn_weights_arguments *arguments);
