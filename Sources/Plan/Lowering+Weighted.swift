@@ -151,7 +151,7 @@ extension Lowering {
             try WeightCopy.prepare(from: store[id].layout, to: layout, on: engine)
         }
         let copy = addBuffer("\(graph[id].name) for \(label)", bytes: layout.byteCount)
-        guard !mode.isTraining else {
+        guard mode.isRepeated else {
             emit("\(label) weights", reorder, [parameter, copy])
             return copy
         }

@@ -163,6 +163,14 @@ public enum PlanMode: Hashable, Sendable {
         }
     }
 
+    /// Whether the plan runs several times with the same parameters.
+    var isRepeated: Bool {
+        switch self {
+        case .accumulation, .evaluation, .inference: true
+        case .training, .gradients, .update: false
+        }
+    }
+
     /// Whether running statistics move.
     var learns: Bool {
         switch self {
