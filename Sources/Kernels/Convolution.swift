@@ -71,6 +71,14 @@ public enum Convolution {
         ConvolutionAlgorithm.suggested(for: shape, element) == .direct
     }
 
+    /// Whether an operation can run inside the forward pass at no cost of a better algorithm.
+    public static func fuses(
+        _ operation: PostOperation, _ shape: ConvolutionShape, _ element: ElementType
+    ) -> Bool {
+        ConvolutionAlgorithm.suggested(for: shape, element) != .tiled
+            || TiledConvolution.covers(shape, fusing: [operation])
+    }
+
     /// output = input * weight + bias, followed by `fusing` in the same pass.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
@@ -85,8 +93,11 @@ public enum Convolution {
         let cut = Cut(0, shape.hasBias ? 3 : 2, slices ?? WinogradSlicing.forward.count(for: shape))
         return try choose(shape, element, isReading ? .direct : algorithm, cut) {
             how, shape throws(KernelError) in
-            if how == .depthwise {
+            switch how {
+            case .depthwise:
                 return try DepthwiseConvolution.forward(shape, element, weights: weights, fusing: fusing)
+            case .tiled: return try TiledConvolution.forward(shape, element, weights: weights, fusing: fusing)
+            case .direct, .winograd: break
             }
             let descriptor = try forwardDescriptor(
                 shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
@@ -103,8 +114,11 @@ public enum Convolution {
     ) throws(KernelError) -> any LayerKernel {
         let cut = Cut(2, 0, slices ?? WinogradSlicing.backwardData.count(for: shape))
         return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in
-            if how == .depthwise {
+            switch how {
+            case .depthwise:
                 return try DepthwiseConvolution.backwardData(shape, element, weights: weights)
+            case .tiled: return try TiledConvolution.backwardData(shape, element, weights: weights)
+            case .direct, .winograd: break
             }
             let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
             var operation = dnnl_convolution_desc_t()
@@ -137,8 +151,11 @@ public enum Convolution {
         }
         let cut = Cut(0, 1, slices ?? WinogradSlicing.backwardWeights.count(for: shape))
         return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in
-            if how == .depthwise {
+            switch how {
+            case .depthwise:
                 return try DepthwiseConvolution.backwardWeights(shape, element, weights: weights)
+            case .tiled: return try TiledConvolution.backwardWeights(shape, element, weights: weights)
+            case .direct, .winograd: break
             }
             let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
             var operation = dnnl_convolution_desc_t()
@@ -282,7 +299,7 @@ private struct Layouts {
         weights: TensorLayout?, weightElement: ElementType
     ) throws(KernelError) {
         switch how {
-        case .direct, .depthwise:
+        case .direct, .tiled, .depthwise:
             source = try shape.sourceLayout(element).descriptor
             destination = try shape.destinationLayout(element).descriptor
         case .winograd:

@@ -10,6 +10,8 @@ public enum ConvolutionAlgorithm: Sendable {
     /// A quarter of the products; at most 5e-6 of the largest value apart from the direct results.
     /// oneDNN has it for blocked activations alone, so source and destination are copied, for a few percent.
     case winograd
+    /// The same and its like for 5x5 kernels by our own kernels, channels-last in and out.
+    case tiled
     /// Our own kernels for a 3x3 kernel of each channel.
     case depthwise
 
@@ -24,6 +26,7 @@ public enum ConvolutionAlgorithm: Sendable {
     /// - 32 -> 32 at 16x16: 0.57, 0.47 / 0.59, 0.47 / 0.58, 0.58; 16 -> 16 loses.
     static func suggested(for shape: ConvolutionShape, _ element: ElementType) -> ConvolutionAlgorithm {
         if DepthwiseConvolution.covers(shape) { return .depthwise }
+        if TiledConvolution.covers(shape), TiledConvolution.wins(shape) { return .tiled }
         guard element == .float32, shape.groups == 1, shape.kernelHeight == 3, shape.kernelWidth == 3,
             shape.strideHeight == 1, shape.strideWidth == 1, shape.dilationHeight == 1,
             shape.dilationWidth == 1, shape.paddingHeight <= 1, shape.paddingWidth <= 1
@@ -38,7 +41,7 @@ public enum ConvolutionAlgorithm: Sendable {
 
     var kind: dnnl_alg_kind_t {
         switch self {
-        case .direct, .depthwise: dnnl_convolution_direct
+        case .direct, .tiled, .depthwise: dnnl_convolution_direct
         case .winograd: dnnl_convolution_winograd
         }
     }

@@ -173,8 +173,3 @@ enum DepthwiseConvolution {
             element: element.kernelElement)
     }
 }
-
-extension ConvolutionShape {
-    fileprivate var inputCount: Int { batch * inHeight * inWidth * inChannels }
-    fileprivate var outputCount: Int { batch * outHeight * outWidth * outChannels }
-}

@@ -48,7 +48,7 @@ extension Lowering {
             tail = Tail(nodes: [sum], operations: [.addToDestination], output: output)
             value = graph[sum].output
         }
-        if let (id, operation) = activationBehind(value) {
+        if let (id, operation) = activationBehind(value), shapes.fuses(operation, node) {
             tail.nodes.append(id)
             tail.operations.append(operation)
         }

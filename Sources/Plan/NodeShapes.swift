@@ -117,6 +117,12 @@ extension NodeShapes {
         }
     }
 
+    /// Whether an operation can run inside the forward pass at no cost of a better algorithm.
+    func fuses(_ operation: PostOperation, _ node: Graph.Node) -> Bool {
+        guard case .convolution(let window) = node.operation, !window.isPointwise else { return true }
+        return Convolution.fuses(operation, convolution(window, node), element)
+    }
+
     func backwardData(
         _ node: Graph.Node, weights: TensorLayout?, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {

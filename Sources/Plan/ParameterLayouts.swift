@@ -35,7 +35,8 @@ enum ParameterLayouts {
                 }
             default: break
             }
-            if precision == .float32 {
+            if primitive.layouts[1].element == .float32 {
+                // Also where activations are bfloat16: our own kernels read the parameter itself.
                 layouts[weight.index].stored = primitive.layouts[1]
             } else if case .linear = node.operation,
                 shapes.innerProduct(hasBias: false, node).batch <= LinearGradient.rowsMax,

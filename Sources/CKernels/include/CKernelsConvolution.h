@@ -76,3 +76,55 @@ typedef struct {
     float *scratch;
 } ck_depthwise_weights_arguments;
 void ck_depthwise_backward_weights(const ck_depthwise_weights_arguments *arguments);
+
+// ---- winograd.c, winograd_backward.c
+
+/// A dense convolution of stride 1 with a 3x3 or 5x5 kernel, by a quarter or a sixth of the definition's
+/// products (winograd.h says how).
+///
+/// Weights and their gradient are [kernel, kernel, in_channels, out_channels].
+typedef struct {
+    size_t batch, in_channels, out_channels, height, width, out_height, out_width;
+    /// Zeros in front of the first row and column.
+    size_t padding_height, padding_width;
+    /// 3 or 5.
+    size_t kernel;
+    ck_element element;
+} ck_winograd_shape;
+/// Whether this processor runs these kernels: they need AVX-512.
+int32_t ck_winograd_runs(void);
+/// Floats of scratch for a team of `threads`, enough for each of the passes.
+size_t ck_winograd_scratch_count(const ck_winograd_shape *shape, size_t threads);
+
+/// output = clamp(input * weights + bias, low, high); NaN stays NaN.
+typedef struct {
+    ck_winograd_shape shape;
+    const void *input;
+    const float *weights;
+    /// [out_channels], or NULL.
+    const float *bias;
+    void *output;
+    float low, high;
+    float *scratch;
+} ck_winograd_arguments;
+void ck_winograd(const ck_winograd_arguments *arguments);
+
+typedef struct {
+    ck_winograd_shape shape;
+    const void *gradient_out;
+    const float *weights;
+    void *gradient_in;
+    float *scratch;
+} ck_winograd_data_arguments;
+void ck_winograd_backward_data(const ck_winograd_data_arguments *arguments);
+
+typedef struct {
+    ck_winograd_shape shape;
+    const void *input;
+    const void *gradient_out;
+    float *gradient_weights;
+    /// [out_channels], or NULL.
+    float *gradient_bias;
+    float *scratch;
+} ck_winograd_weights_arguments;
+void ck_winograd_backward_weights(const ck_winograd_weights_arguments *arguments);

@@ -69,6 +69,13 @@ public struct TensorLayout: Equatable {
         try TensorLayout(extents, .float32, dnnl_decab)
     }
 
+    /// Dense weights with the outputs side by side: `[height, width, in, out]` in memory.
+    ///
+    /// `extents` are logical: `out, in, height, width`.
+    static func outputsInnermost(_ extents: [Int]) throws(KernelError) -> TensorLayout {
+        try TensorLayout(extents, .float32, dnnl_cdba)
+    }
+
     /// Whatever the primitive likes best; for weights alone.
     public static func any(
         _ extents: [Int], element: ElementType = .float32
