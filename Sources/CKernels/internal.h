@@ -15,6 +15,14 @@ void ck_for_units(ck_range_body body, const void *arguments, size_t count, size_
 /// A body that is compiled once for each element type: called with a constant `ck_element`, it folds away.
 #define CK_INLINE static inline __attribute__((always_inline))
 
+/// In front of functions that are compiled for AVX-512 alone: with fewer registers their sums would go through
+/// memory, and oneDNN's kernels are the better ones. Only where `ck_has_wide_vectors` may they be called.
+#if defined(__x86_64__)
+#define CK_WIDE __attribute__((target("arch=x86-64-v4")))
+#else
+#define CK_WIDE
+#endif
+
 /// Before a loop whose iterations touch only elements of their own index: operands may be one memory, and the
 /// compiler need not test for that.
 #define CK_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")

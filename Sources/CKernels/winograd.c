@@ -1,6 +1,6 @@
 #include "winograd_tiles.h"
 
-int32_t ck_winograd_runs(void) {
+int32_t ck_has_wide_vectors(void) {
 #if defined(__x86_64__)
     return __builtin_cpu_supports("x86-64-v4") != 0;
 #else
@@ -8,16 +8,16 @@ int32_t ck_winograd_runs(void) {
 #endif
 }
 
-size_t ck_winograd_scratch_count(const ck_winograd_shape *shape, size_t threads) {
+size_t ck_winograd_scratch_count(const ck_dense_shape *shape, size_t threads) {
     const ck_tiling t = ck_tiling_of(shape);
     return t.weights + threads * t.thread;
 }
 
 /// The weights of all points, [points, in, out]; one unit is one input channel.
 CK_INLINE void weights_of(
-    const ck_winograd_arguments *a, size_t begin, size_t end, const ck_points table,
+    const ck_dense_arguments *a, size_t begin, size_t end, const ck_points table,
     const int pairs, const int taps) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t wide = s->out_channels, some = wide < CK_LANES ? wide : CK_LANES;
     float copy[25 * CK_LANES];
@@ -36,16 +36,16 @@ CK_INLINE void weights_of(
 
 CK_WIDE
 static void weights_range(const void *pointer, size_t begin, size_t end) {
-    const ck_winograd_arguments *a = pointer;
+    const ck_dense_arguments *a = pointer;
     if (a->shape.kernel == 5) weights_of(a, begin, end, ck_taps5, 3, 5);
     else weights_of(a, begin, end, ck_taps3, 2, 3);
 }
 
 /// Sums over all points to outputs, which are clamped and stored.
 CK_INLINE void store_tile(
-    const ck_winograd_arguments *a, const ck_tiling *t, const float *planes, void *image, float *copy,
+    const ck_dense_arguments *a, const ck_tiling *t, const float *planes, void *image, float *copy,
     size_t row, size_t column, const ck_points table, const int pairs, const ck_element type) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const size_t channels = s->out_channels, bytes = type == CK_BFLOAT16 ? 2 : 4;
     const size_t y = row * CK_TILE_OUTPUTS, x = column * CK_TILE_OUTPUTS;
     const size_t high = s->out_height - y < CK_TILE_OUTPUTS ? s->out_height - y : CK_TILE_OUTPUTS;
@@ -75,9 +75,9 @@ CK_INLINE void store_tile(
 
 /// The tiles begin..<end, counted over all images.
 CK_INLINE void forward_tiles(
-    const ck_winograd_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
+    const ck_dense_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
     const ck_points outputs, const int pairs, const ck_element type) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t bytes = type == CK_BFLOAT16 ? 2 : 4;
     const size_t out_image = s->out_height * s->out_width * s->out_channels * bytes;
@@ -103,7 +103,7 @@ CK_INLINE void forward_tiles(
 }
 
 CK_WIDE
-static void forward_part(const ck_winograd_arguments *a, float *scratch, size_t begin, size_t end) {
+static void forward_part(const ck_dense_arguments *a, float *scratch, size_t begin, size_t end) {
     const int is_half = a->shape.element == CK_BFLOAT16;
     if (a->shape.kernel == 5) {
         if (is_half) forward_tiles(a, scratch, begin, end, ck_inputs5, ck_outputs5, 3, CK_BFLOAT16);
@@ -115,14 +115,14 @@ static void forward_part(const ck_winograd_arguments *a, float *scratch, size_t 
 }
 
 static void forward_thread(void *pointer, int thread, int threads) {
-    const ck_winograd_arguments *a = pointer;
+    const ck_dense_arguments *a = pointer;
     const ck_tiling t = ck_tiling_of(&a->shape);
     size_t begin, end;
     ck_share_tiles(&a->shape, &t, thread, threads, &begin, &end);
     if (begin < end) forward_part(a, a->scratch + t.weights + (size_t)thread * t.thread, begin, end);
 }
 
-void ck_winograd(const ck_winograd_arguments *a) {
+void ck_winograd(const ck_dense_arguments *a) {
     ck_for_units(weights_range, a, a->shape.in_channels, a->shape.out_channels * 64);
     ck_team_run(forward_thread, (void *)a);
 }

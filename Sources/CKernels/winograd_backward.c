@@ -4,9 +4,9 @@
 
 /// The weights of all points, [points, out, in]; one unit is one vector of output channels.
 CK_INLINE void turned_weights_of(
-    const ck_winograd_data_arguments *a, size_t begin, size_t end, const ck_points table, const int pairs,
+    const ck_dense_data_arguments *a, size_t begin, size_t end, const ck_points table, const int pairs,
     const int taps) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t wide = s->out_channels, some = wide < CK_LANES ? wide : CK_LANES;
     float copy[CK_LANES][25 * CK_LANES];
@@ -34,14 +34,14 @@ CK_INLINE void turned_weights_of(
 
 CK_WIDE
 static void turned_weights_range(const void *pointer, size_t begin, size_t end) {
-    const ck_winograd_data_arguments *a = pointer;
+    const ck_dense_data_arguments *a = pointer;
     if (a->shape.kernel == 5) turned_weights_of(a, begin, end, ck_taps5, 3, 5);
     else turned_weights_of(a, begin, end, ck_taps3, 2, 3);
 }
 
 /// A tile's outputs' gradients at all points; adds the gradients themselves to `sums`, where there are any.
 CK_INLINE void gradients_to_points(
-    const ck_winograd_shape *s, const ck_tiling *t, const void *gradient, size_t tile, float *planes,
+    const ck_dense_shape *s, const ck_tiling *t, const void *gradient, size_t tile, float *planes,
     float *copy, float *sums, const ck_points outputs, const int pairs, const ck_element type) {
     const size_t image = s->out_height * s->out_width * s->out_channels * (type == CK_BFLOAT16 ? 2 : 4);
     const size_t n = tile / t->tiles, at = tile % t->tiles;
@@ -59,7 +59,7 @@ CK_INLINE void gradients_to_points(
 
 /// Adds a tile's gradients to those of its image, in which tiles overlap.
 CK_INLINE void add_tile(
-    const ck_winograd_shape *s, const ck_tiling *t, const float *planes, float *image, float *square,
+    const ck_dense_shape *s, const ck_tiling *t, const float *planes, float *image, float *square,
     size_t row, size_t column, const ck_points inputs, const int pairs) {
     const ptrdiff_t size = 2 * pairs + 2, high = (ptrdiff_t)s->height, wide = (ptrdiff_t)s->width;
     const ptrdiff_t y = (ptrdiff_t)(row * CK_TILE_OUTPUTS) - (ptrdiff_t)s->padding_height;
@@ -84,9 +84,9 @@ CK_INLINE void add_tile(
 
 /// The images begin..<end.
 CK_INLINE void data_images(
-    const ck_winograd_data_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
+    const ck_dense_data_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
     const ck_points outputs, const int pairs, const ck_element type) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t image = s->height * s->width * s->in_channels;
     float *in = scratch, *out = in + t.points * t.in_plane, *copy = out + t.points * t.out_plane;
@@ -117,7 +117,7 @@ CK_INLINE void data_images(
 }
 
 CK_WIDE
-static void data_part(const ck_winograd_data_arguments *a, float *scratch, size_t begin, size_t end) {
+static void data_part(const ck_dense_data_arguments *a, float *scratch, size_t begin, size_t end) {
     const int is_half = a->shape.element == CK_BFLOAT16;
     if (a->shape.kernel == 5) {
         if (is_half) data_images(a, scratch, begin, end, ck_inputs5, ck_outputs5, 3, CK_BFLOAT16);
@@ -129,7 +129,7 @@ static void data_part(const ck_winograd_data_arguments *a, float *scratch, size_
 }
 
 static void data_thread(void *pointer, int thread, int threads) {
-    const ck_winograd_data_arguments *a = pointer;
+    const ck_dense_data_arguments *a = pointer;
     const ck_tiling t = ck_tiling_of(&a->shape);
     const size_t batch = a->shape.batch;
     const size_t begin = batch * (size_t)thread / (size_t)threads;
@@ -137,7 +137,7 @@ static void data_thread(void *pointer, int thread, int threads) {
     if (begin < end) data_part(a, a->scratch + t.weights + (size_t)thread * t.thread, begin, end);
 }
 
-void ck_winograd_backward_data(const ck_winograd_data_arguments *a) {
+void ck_winograd_backward_data(const ck_dense_data_arguments *a) {
     const size_t vectors = (a->shape.out_channels + CK_LANES - 1) / CK_LANES;
     ck_for_units(turned_weights_range, a, vectors, CK_LANES * a->shape.in_channels * 64);
     ck_team_run(data_thread, (void *)a);
@@ -147,9 +147,9 @@ void ck_winograd_backward_data(const ck_winograd_data_arguments *a) {
 
 /// Adds the tiles begin..<end to a thread's sums over all points, [points, in, out], and over all outputs.
 CK_INLINE void weights_tiles(
-    const ck_winograd_weights_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
+    const ck_dense_weights_arguments *a, float *scratch, size_t begin, size_t end, const ck_points inputs,
     const ck_points outputs, const int pairs, const ck_element type) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     float *in = scratch, *out = in + t.points * t.in_plane, *sums = out + t.points * t.out_plane;
     float *biases = sums + t.weights, *copy = biases + t.out_padded;
@@ -174,7 +174,7 @@ CK_INLINE void weights_tiles(
 }
 
 CK_WIDE
-static void weights_part(const ck_winograd_weights_arguments *a, float *scratch, size_t begin, size_t end) {
+static void weights_part(const ck_dense_weights_arguments *a, float *scratch, size_t begin, size_t end) {
     const int is_half = a->shape.element == CK_BFLOAT16;
     if (a->shape.kernel == 5) {
         if (is_half) weights_tiles(a, scratch, begin, end, ck_inputs5, ck_outputs5, 3, CK_BFLOAT16);
@@ -186,7 +186,7 @@ static void weights_part(const ck_winograd_weights_arguments *a, float *scratch,
 }
 
 static void weights_thread(void *pointer, int thread, int threads) {
-    const ck_winograd_weights_arguments *a = pointer;
+    const ck_dense_weights_arguments *a = pointer;
     const ck_tiling t = ck_tiling_of(&a->shape);
     float *scratch = a->scratch + t.weights + (size_t)thread * t.thread;
     size_t begin, end;
@@ -198,9 +198,9 @@ static void weights_thread(void *pointer, int thread, int threads) {
 
 /// From the threads' sums, added in their order, to taps; one unit is one input channel.
 CK_INLINE void taps_of(
-    const ck_winograd_weights_arguments *a, size_t begin, size_t end, const ck_points table, const int pairs,
+    const ck_dense_weights_arguments *a, size_t begin, size_t end, const ck_points table, const int pairs,
     const int taps) {
-    const ck_winograd_shape *s = &a->shape;
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t wide = s->out_channels, some = wide < CK_LANES ? wide : CK_LANES;
     const size_t threads = (size_t)ck_team_count();
@@ -227,13 +227,13 @@ CK_INLINE void taps_of(
 
 CK_WIDE
 static void taps_range(const void *pointer, size_t begin, size_t end) {
-    const ck_winograd_weights_arguments *a = pointer;
+    const ck_dense_weights_arguments *a = pointer;
     if (a->shape.kernel == 5) taps_of(a, begin, end, ck_taps5, 3, 5);
     else taps_of(a, begin, end, ck_taps3, 2, 3);
 }
 
-void ck_winograd_backward_weights(const ck_winograd_weights_arguments *a) {
-    const ck_winograd_shape *s = &a->shape;
+void ck_winograd_backward_weights(const ck_dense_weights_arguments *a) {
+    const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
     const size_t team = (size_t)ck_team_count();
     ck_team_run(weights_thread, (void *)a);

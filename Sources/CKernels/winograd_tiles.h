@@ -1,16 +1,7 @@
 // Tiles of images and how they are evaluated, for all passes of `ck_winograd`.
-//
-// Compiled for AVX-512 alone: with fewer registers a tile's sums would go through memory, and oneDNN's direct
-// kernels are the better ones.
 #pragma once
 #include "products.h"
 #include "winograd.h"
-
-#if defined(__x86_64__)
-#define CK_WIDE __attribute__((target("arch=x86-64-v4")))
-#else
-#define CK_WIDE
-#endif
 
 enum {
     /// Tiles that a thread works on at a time: their values stay in its second-level cache.
@@ -36,7 +27,7 @@ typedef struct {
 
 enum { CK_TILE_OUTPUTS = 4 };
 
-CK_INLINE ck_tiling ck_tiling_of(const ck_winograd_shape *s) {
+CK_INLINE ck_tiling ck_tiling_of(const ck_dense_shape *s) {
     ck_tiling t;
     t.size = s->kernel + CK_TILE_OUTPUTS - 1;
     t.points = t.size * t.size;
@@ -143,7 +134,7 @@ CK_INLINE void ck_points_to_square(
 
 /// A tile's inputs at all points: tile `tile`, counted over all images.
 CK_INLINE void ck_inputs_to_points(
-    const ck_winograd_shape *s, const ck_tiling *t, const void *input, size_t tile, float *planes,
+    const ck_dense_shape *s, const ck_tiling *t, const void *input, size_t tile, float *planes,
     float *copy, const ck_points inputs, const int pairs, const ck_element type) {
     const size_t image = s->height * s->width * s->in_channels * (type == CK_BFLOAT16 ? 2 : 4);
     const size_t n = tile / t->tiles, at = tile % t->tiles;
@@ -160,7 +151,7 @@ CK_INLINE void ck_inputs_to_points(
 
 /// A thread's share of all tiles.
 CK_INLINE void ck_share_tiles(
-    const ck_winograd_shape *s, const ck_tiling *t, int thread, int threads, size_t *begin, size_t *end) {
+    const ck_dense_shape *s, const ck_tiling *t, int thread, int threads, size_t *begin, size_t *end) {
     const size_t all = s->batch * t->tiles;
     *begin = all * (size_t)thread / (size_t)threads;
     *end = all * ((size_t)thread + 1) / (size_t)threads;

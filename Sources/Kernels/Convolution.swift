@@ -140,6 +140,8 @@ public enum Convolution {
     }
 
     /// The gradients of the weights and the bias.
+    ///
+    /// Where there is one input channel the former come as `[height, width, in, out]` whatever `weights` is.
     public static func backwardWeights(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil,
@@ -148,6 +150,9 @@ public enum Convolution {
         if let norm {
             return try DepthwiseConvolution.backwardWeights(
                 shape, element, weights: weights, normalizing: norm)
+        }
+        if algorithm == nil, SingleChannelConvolution.covers(shape) {
+            return try SingleChannelConvolution.backwardWeights(shape, element)
         }
         let cut = Cut(0, 1, slices ?? WinogradSlicing.backwardWeights.count(for: shape))
         return try choose(shape, element, algorithm, cut) { how, shape throws(KernelError) in

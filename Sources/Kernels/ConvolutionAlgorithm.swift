@@ -26,7 +26,7 @@ public enum ConvolutionAlgorithm: Sendable {
     /// - 32 -> 32 at 16x16: 0.57, 0.47 / 0.59, 0.47 / 0.58, 0.58; 16 -> 16 loses.
     static func suggested(for shape: ConvolutionShape, _ element: ElementType) -> ConvolutionAlgorithm {
         if DepthwiseConvolution.covers(shape) { return .depthwise }
-        if TiledConvolution.covers(shape), TiledConvolution.wins(shape) { return .tiled }
+        if TiledConvolution.covers(shape), TiledConvolution.wins(shape, element) { return .tiled }
         guard element == .float32, shape.groups == 1, shape.kernelHeight == 3, shape.kernelWidth == 3,
             shape.strideHeight == 1, shape.strideWidth == 1, shape.dilationHeight == 1,
             shape.dilationWidth == 1, shape.paddingHeight <= 1, shape.paddingWidth <= 1

@@ -148,6 +148,46 @@ struct TiledConvolutionTests {
         }
     }
 
+    @Test(
+        "agree with double precision in the weight gradient of one channel, again and on other threads",
+        arguments: [
+            ConvolutionShape.of(batch: 4, 1, (28, 28), to: 20, kernel: (5, 5)),
+            // Remaining channels in groups of 4, 8 and 16 lanes, none, and no whole vector; rows that no
+            // group's pixels divide; fewer images than threads.
+            .of(batch: 3, 1, (9, 9), to: 6, kernel: (5, 5), padding: (2, 1)),
+            .of(batch: 2, 1, (5, 11), to: 29, padding: (1, 1), hasBias: false),
+            .of(batch: 1, 1, (7, 6), to: 32, padding: (3, 0)),
+            .of(batch: 2, 1, (6, 3), to: 4),
+        ], [ElementType.float32, .bfloat16])
+    func singleChannel(shape: ConvolutionShape, element: ElementType) throws {
+        let reference = ConvolutionReference(shape: shape)
+        let input = rounded(randomFloats(reference.inputCount, seed: 1), to: element)
+        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
+        let engine = try DNNEngine()
+        let plain = try TensorLayout.rowMajor(shape.weightExtents)
+        let (taps, terms) = (reference.weightGradient(input, gradient), reference.terms.weight)
+        // No transforms here, so the direct bound.
+        let tapses = KernelsTests.bounds(
+            taps, sums: reference.weightGradient(input.map(abs), gradient.map(abs)), terms: terms,
+            as: .float32)
+        let sums = reference.biasGradient(gradient)
+        let sumses = KernelsTests.bounds(
+            sums, sums: reference.biasGradient(gradient.map(abs)), terms: terms, as: .float32)
+        for threads in 1...3 {
+            ThreadTeam.use(threads)
+            let kernel = try Convolution.backwardWeights(shape, element: element, on: engine)
+            #expect(kernel.implementation == "ck_single_channel_backward_weights")
+            let given = [stored(input, as: element), stored(gradient, as: element)]
+            let run = try KernelRun(kernel, given)
+            #expect(bits(try KernelRun(kernel, given).floats(2)) == bits(run.floats(2)), "not repeatable")
+            expectClose(
+                try Reorder.convert(run.floats(2), from: kernel.layouts[2], to: plain, on: engine),
+                taps.map { Float($0) }, within: tapses, "weight gradient")
+            guard shape.hasBias else { continue }
+            expectClose(run.floats(3), sums.map { Float($0) }, within: sumses, "bias gradient")
+        }
+    }
+
     @Test("are chosen where they win, and never for what they do not cover")
     func choice() throws {
         let engine = try DNNEngine()
@@ -157,7 +197,10 @@ struct TiledConvolutionTests {
         let covered = ConvolutionShape.of(batch: 64, 20, (12, 12), to: 50, kernel: (5, 5))
         #expect(try isOurs(covered))
         #expect(try isOurs(covered, [.relu]))
-        #expect(try isOurs(.of(batch: 64, 16, (32, 32), to: 16, padding: (1, 1))))
+        let narrow = ConvolutionShape.of(batch: 64, 16, (32, 32), to: 16, padding: (1, 1))
+        #expect(try isOurs(narrow))
+        let half = try Convolution.forward(narrow, element: .bfloat16, on: engine)
+        #expect(half.implementation != "ck_winograd")
         #expect(try !isOurs(covered, [.geluErf]))
         #expect(try !isOurs(covered, [.addToDestination, .relu]))
         #expect(!Convolution.addsToDestination(covered, .float32))

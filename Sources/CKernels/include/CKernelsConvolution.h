@@ -77,10 +77,12 @@ typedef struct {
 } ck_depthwise_weights_arguments;
 void ck_depthwise_backward_weights(const ck_depthwise_weights_arguments *arguments);
 
-// ---- winograd.c, winograd_backward.c
+// ---- Dense convolutions, on processors with AVX-512.
 
-/// A dense convolution of stride 1 with a 3x3 or 5x5 kernel, by a quarter or a sixth of the definition's
-/// products (winograd.h says how).
+/// Whether this processor has what they are compiled for.
+int32_t ck_has_wide_vectors(void);
+
+/// A dense convolution of stride 1 with a 3x3 or 5x5 kernel.
 ///
 /// Weights and their gradient are [kernel, kernel, in_channels, out_channels].
 typedef struct {
@@ -90,15 +92,16 @@ typedef struct {
     /// 3 or 5.
     size_t kernel;
     ck_element element;
-} ck_winograd_shape;
-/// Whether this processor runs these kernels: they need AVX-512.
-int32_t ck_winograd_runs(void);
+} ck_dense_shape;
+
+// ---- winograd.c, winograd_backward.c: by a quarter or a sixth of the definition's products (winograd.h).
+
 /// Floats of scratch for a team of `threads`, enough for each of the passes.
-size_t ck_winograd_scratch_count(const ck_winograd_shape *shape, size_t threads);
+size_t ck_winograd_scratch_count(const ck_dense_shape *shape, size_t threads);
 
 /// output = clamp(input * weights + bias, low, high); NaN stays NaN.
 typedef struct {
-    ck_winograd_shape shape;
+    ck_dense_shape shape;
     const void *input;
     const float *weights;
     /// [out_channels], or NULL.
@@ -106,25 +109,32 @@ typedef struct {
     void *output;
     float low, high;
     float *scratch;
-} ck_winograd_arguments;
-void ck_winograd(const ck_winograd_arguments *arguments);
+} ck_dense_arguments;
+void ck_winograd(const ck_dense_arguments *arguments);
 
 typedef struct {
-    ck_winograd_shape shape;
+    ck_dense_shape shape;
     const void *gradient_out;
     const float *weights;
     void *gradient_in;
     float *scratch;
-} ck_winograd_data_arguments;
-void ck_winograd_backward_data(const ck_winograd_data_arguments *arguments);
+} ck_dense_data_arguments;
+void ck_winograd_backward_data(const ck_dense_data_arguments *arguments);
 
 typedef struct {
-    ck_winograd_shape shape;
+    ck_dense_shape shape;
     const void *input;
     const void *gradient_out;
     float *gradient_weights;
     /// [out_channels], or NULL.
     float *gradient_bias;
     float *scratch;
-} ck_winograd_weights_arguments;
-void ck_winograd_backward_weights(const ck_winograd_weights_arguments *arguments);
+} ck_dense_weights_arguments;
+void ck_winograd_backward_weights(const ck_dense_weights_arguments *arguments);
+
+// ---- single_channel.c: the weight gradient where there is one channel in.
+
+/// Floats of scratch for a team of `threads`.
+size_t ck_single_channel_scratch_count(const ck_dense_shape *shape, size_t threads);
+/// As `ck_winograd_backward_weights`.
+void ck_single_channel_backward_weights(const ck_dense_weights_arguments *arguments);
