@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench separable clean
+.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench separable results clean
 
 BINARY := .build/release/vintner
 DATA ?= ./vintner-data
@@ -50,6 +50,9 @@ bench: build bench-deps ## step time and memory side by side with PyTorch
 
 separable: build ## depthwise-separable against standard convolutions on Fashion-MNIST
 	@Benchmarks/separable.py --vintner $(BINARY) --document docs/separable.md
+
+results: build ## published results of compression, by jobs; MNIST from VINTNER_TEST_DATA (hours)
+	@Benchmarks/results.py --vintner $(BINARY) --document docs/results.md
 
 clean: ## remove what was built
 	rm -rf .build

@@ -79,7 +79,126 @@ def distillation(reports):
     ]
 
 
+# --- pruning on MNIST ------------------------------------------------------------------------------------------------
+
+
+def dense(preset, seed, epochs, rate, dataset="mnist"):
+    return {"type": "train", "name": f"{preset}, seed {seed}", "dataset": dataset, "seed": seed,
+            "model": {"preset": preset}, "train": train(epochs, rate)}
+
+
+def magnitude(preset, epochs, rate, kept, finetune, **changes):
+    """For each seed a dense net, and a job that prunes it gradually to 92 % and trains what is left."""
+    jobs = {}
+    for seed in range(SEEDS):
+        jobs[f"dense {seed}"] = dense(preset, seed, epochs, rate)
+        jobs[f"pruned {seed}"] = {
+            "type": "prune", "name": f"{preset} pruned, seed {seed}", "dataset": "mnist", "seed": seed,
+            "model": {"job": f"dense {seed}"},
+            "prune": {"target_sparsity": 0.92, "schedule": "cubic", "exclude": [],
+                      "per_layer": {layer: round(1 - part, 4) for layer, part in kept.items()},
+                      "frequency": 100, **changes},
+            "train": finetune,
+        }
+    return jobs
+
+
+def pruning(published):
+    def text(reports):
+        runs = [reports[f"pruned {seed}"] for seed in range(SEEDS)]
+        before = [100 * (1 - run["before"]["test_accuracy"]) for run in runs]
+        after = [100 * (1 - run["after"]["test_accuracy"]) for run in runs]
+        rows = [["dense", spread(before), f"{runs[0]['before']['nonzero_parameters']:,}", ""],
+                ["pruned", spread(after), f"{runs[0]['after']['nonzero_parameters']:,}",
+                 f"{100 * statistics.fmean(run['sparsity'] for run in runs):.1f} %"]]
+        gain = [one - other for one, other in zip(after, before)]
+        return [f"Published: {published}", "",
+                *table(["net", "test error, %", "parameters that are not zero", "sparsity"], rows), "",
+                f"Pruned less dense: {spread(gain)} points."]
+    return text
+
+
+def snip(preset, epochs, rate, sparsity):
+    return {
+        f"seed {seed}": {
+            "type": "prune", "name": f"{preset} by SNIP, seed {seed}", "dataset": "mnist", "seed": seed,
+            "model": {"preset": preset},
+            "prune": {"criterion": "snip", "target_sparsity": sparsity, "exclude": [], "max_per_layer": 0.999,
+                      "finetune": {"epochs": 0}, "shrink": False},
+            "train": train(epochs, rate),
+        } for seed in range(SEEDS)
+    }
+
+
+def at_start(published):
+    def text(reports):
+        wrong = [100 * (1 - report["after"]["test_accuracy"]) for report in reports.values()]
+        sparsity = [100 * report["sparsity"] for report in reports.values()]
+        return [f"Published: {published}", "",
+                *table(["seeds", "test error, %", "sparsity, %"], [[len(wrong), spread(wrong), spread(sparsity)]])]
+    return text
+
+
+# --- channels on Fashion-MNIST --------------------------------------------------------------------------------------
+
+
+def channels(preset, epochs, rate, finetune, finetune_rate, **prune):
+    jobs = {}
+    for seed in range(SEEDS):
+        jobs[f"dense {seed}"] = dense(preset, seed, epochs, rate, "fashion-mnist")
+        jobs[f"pruned {seed}"] = {
+            "type": "prune", "name": f"{preset} at half the MACs, seed {seed}", "dataset": "fashion-mnist",
+            "seed": seed, "model": {"job": f"dense {seed}"},
+            "prune": {"structure": "channel", "constraint": {"macs": "50%"},
+                      "finetune": {"epochs": finetune, "lr_factor": 1}, **prune},
+            "train": train(finetune, finetune_rate), "gate": {"max_drop": 0.05},
+        }
+    return jobs
+
+
+def halved(reports):
+    runs = [reports[f"pruned {seed}"] for seed in range(SEEDS)]
+    rows = []
+    for stage in ("before", "after"):
+        blocks = [run[stage] for run in runs]
+
+        def mean(value, blocks=blocks):
+            return statistics.fmean(value(block) for block in blocks)
+
+        rows.append([
+            stage, spread([100 * block["test_accuracy"] for block in blocks]),
+            f"{mean(lambda block: block['parameters']):,.0f}", f"{mean(lambda block: block['macs']):,.0f}",
+            f"{mean(lambda block: block['file_bytes']):,.0f}",
+            *(f"{mean(lambda block, size=size: block['latency_ms'][size]['p50']):.3f}" for size in ("1", "64")),
+            f"{mean(lambda block: block['joules_per_1000']):.3f}"])
+    faster = {size: [run["before"]["latency_ms"][size]["p50"] / run["after"]["latency_ms"][size]["p50"]
+                     for run in runs] for size in ("1", "64")}
+    drop = [100 * (run["before"]["test_accuracy"] - run["after"]["test_accuracy"]) for run in runs]
+    worst = max(run["equivalence"]["max_abs_difference"] for run in runs)
+    return [
+        *table(["", "test accuracy, %", "parameters", "MACs", "file, bytes", "ms, batch 1", "ms, batch 64",
+                "J for 1,000"], rows), "",
+        f"Points lost: {spread(drop)}. Faster: {spread(faster['1'])} times at batch 1, {spread(faster['64'])} times at",
+        f"batch 64. Shrunk and masked model differ by at most {worst:.1e}.",
+    ]
+
+
 ROWS = [
     Row("distillation", "Distillation on MNIST",
         {"teacher": TEACHER, "784-400-10": student(400), "784-500-10": student(500)}, distillation),
+    Row("magnitude_300_100", "LeNet-300-100 without 92 % of its weights, MNIST",
+        magnitude("lenet_300_100", 20, 0.1, {"fc1": 0.08, "fc2": 0.09, "fc3": 0.26}, train(20, 0.05)),
+        pruning("1.64 % dense, 1.59 % pruned (Han et al. 2015).")),
+    Row("magnitude_lenet5", "LeNet-5-Caffe without 92 % of its weights, MNIST",
+        magnitude("lenet5_caffe", 12, 0.05, {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19},
+                  train(12, 0.02)),
+        pruning("0.80 % dense, 0.77 % pruned (Han et al. 2015).")),
+    Row("snip_300_100", "LeNet-300-100 by SNIP at 98 %, MNIST", snip("lenet_300_100", 60, 0.1, 0.98),
+        at_start("2.4 % (Lee et al. 2019), 1.7 % dense.")),
+    Row("snip_lenet5", "LeNet-5-Caffe by SNIP at 98 %, MNIST", snip("lenet5_caffe", 20, 0.05, 0.98),
+        at_start("0.8 % (Lee et al. 2019), 0.9 % dense.")),
+    Row("channels_lenet5", "LeNet-5-Caffe at half the MACs by channels, Fashion-MNIST",
+        channels("lenet5_caffe", 10, 0.05, 8, 0.02), halved),
+    Row("channels_separable5", "The depthwise-separable net at half the MACs by channels, Fashion-MNIST",
+        channels("separable5", 2, 0.05, 1, 0.02), halved),
 ]
