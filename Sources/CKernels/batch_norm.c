@@ -208,12 +208,20 @@ CK_INLINE void add_part_gradients(
     }
 }
 
+/// gradient_in = factor * (g - mean of g - normalised input * mean of (g * normalised input))
+CK_INLINE void set_slope(
+    const ck_batch_norm_backward_arguments *a, size_t c, float factor, float *slope, float *level) {
+    const float residue = a->saved[a->channels + c], deviation = a->saved[2 * a->channels + c];
+    const float mean_factor = factor * (1 / (float)a->rows);
+    *slope = -mean_factor * deviation * a->scale_gradient[c];
+    *level = -mean_factor * a->shift_gradient[c] - residue * *slope;
+}
+
 CK_INLINE void differentiate_part(
     const ck_batch_norm_backward_arguments *a, size_t part, const ck_mask mask,
     const ck_activation activation, const ck_element type) {
     const size_t channels = a->channels;
     const size_t begin = part_begin(a->rows, part, a->parts), end = part_begin(a->rows, part + 1, a->parts);
-    const float inverse = 1 / (float)a->rows;
     ck_differentiating d = {
         .input = a->input,
         .gradient_out = a->residual_gradient ? a->residual_gradient : a->gradient_out,
@@ -222,14 +230,8 @@ CK_INLINE void differentiate_part(
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(begin * channels, end - begin, channels, first);
         set_strip(&d, a, &strip, first);
-        // gradient_in = factor * (g - mean of g - normalised input * mean of (g * normalised input))
-        for (size_t c = 0; c < strip.channels; c++) {
-            const float residue = a->saved[channels + first + c];
-            const float deviation = a->saved[2 * channels + first + c];
-            const float mean_factor = d.factor[c] * inverse;
-            d.slope[c] = -mean_factor * deviation * a->scale_gradient[first + c];
-            d.level[c] = -mean_factor * a->shift_gradient[first + c] - residue * d.slope[c];
-        }
+        for (size_t c = 0; c < strip.channels; c++)
+            set_slope(a, first + c, d.factor[c], &d.slope[c], &d.level[c]);
         ck_spread(d.slope, &strip);
         ck_spread(d.level, &strip);
         ck_differentiate(&d, &strip, mask, activation, type);
@@ -275,7 +277,7 @@ CK_CLONES
 static void finish_gradients(const ck_batch_norm_backward_arguments *a) {
     const size_t channels = a->channels;
     double *sums = a->scratch, *products = sums + channels;
-    for (size_t part = 1; part < a->parts; part++) {
+    for (size_t part = 1; part < a->sum_parts; part++) {
         const double *more = a->scratch + part * 2 * channels;
         for (size_t i = 0; i < 2 * channels; i++) sums[i] += more[i];
     }
@@ -292,4 +294,28 @@ void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *a) {
     ck_for_parts(gradients_part, a, a->parts, elements);
     finish_gradients(a);
     ck_for_parts_backwards(gradient_in_part, a, a->parts, elements);
+}
+
+CK_CLONES
+static void write_backward_coefficients(const ck_batch_norm_backward_arguments *a) {
+    const size_t channels = a->channels;
+    const float *means = a->saved, *residues = means + channels, *deviations = residues + channels;
+    float *factors = a->coefficients + channels, *offsets = factors + channels;
+    float *slopes = offsets + channels, *levels = slopes + channels;
+    for (size_t c = 0; c < channels; c++) {
+        a->coefficients[c] = means[c];
+        set_coefficients(factors, offsets, c, a->scale[c], a->shift[c], deviations[c], residues[c]);
+        set_slope(a, c, factors[c], &slopes[c], &levels[c]);
+    }
+}
+
+void ck_batch_norm_backward_sums(const ck_batch_norm_backward_arguments *a) {
+    ck_for_parts(gradients_part, a, a->parts, a->rows * a->channels);
+    finish_gradients(a);
+    write_backward_coefficients(a);
+}
+
+void ck_batch_norm_backward_input(const ck_batch_norm_backward_arguments *a) {
+    finish_gradients(a);
+    ck_for_parts(gradient_in_part, a, a->parts, a->rows * a->channels);
 }

@@ -42,7 +42,8 @@ CK_INLINE ck_strip ck_make_strip(size_t start, size_t rows, size_t channels, siz
 
 /// Repeats the first `channels` values over a span.
 CK_INLINE void ck_spread(float *values, const ck_strip *strip) {
-    for (size_t i = strip->channels; i < strip->length; i++) values[i] = values[i - strip->channels];
+    for (size_t i = strip->channels; i < strip->length; i += strip->channels)
+        __builtin_memcpy(values + i, values, strip->channels * sizeof *values);
 }
 
 /// Adds a span's float sums to the channels' and clears them.

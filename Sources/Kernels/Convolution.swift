@@ -180,6 +180,26 @@ public enum Convolution {
         }
     }
 
+    /// Both gradients of a convolution that `normalizes` covers and that stands between two batch
+    /// normalisations, the second pass of the one behind (after `FusedBatchNorm.backwardSums`) and the sums
+    /// of the one in front (for `FusedBatchNorm.backwardInput` in `backwardSumParts`), all in one sweep.
+    ///
+    /// Operands: `input, coefficients of the one in front, weights, output, gradient behind the one behind,
+    /// its coefficients, input gradient, weight gradient, [bias gradient], sums, scratchpad`.
+    public static func backwardBetweenNorms(
+        _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
+        front: FusedBatchNorm.Activation, behind: FusedBatchNorm.Activation
+    ) throws(KernelError) -> any LayerKernel {
+        try DepthwiseConvolution.backwardBetweenNorms(
+            shape, element, weights: weights, front: front, behind: behind)
+    }
+
+    /// Parts in which `backwardBetweenNorms` leaves sums, groups of images whatever the number of threads;
+    /// nil where there are too few for the threads to share them evenly.
+    public static func backwardSumParts(_ shape: ConvolutionShape) -> Int? {
+        shape.batch >= 2 * ThreadTeam.count ? DepthwiseConvolution.sumParts(shape) : nil
+    }
+
     /// Makes a pass by the algorithm asked for, or by the one that the shape suggests.
     ///
     /// A suggested algorithm may not be there: for an operation fused behind it, for weights in another

@@ -133,7 +133,7 @@ enum DepthwiseConvolution {
     }
 
     /// The layout of the weights, `[3, 3, channels]` in memory, once it is known that the kernels do.
-    private static func accepted(
+    static func accepted(
         _ weights: TensorLayout?, _ shape: ConvolutionShape, _ fusing: [PostOperation] = []
     ) throws(KernelError) -> TensorLayout {
         guard covers(shape, fusing: fusing) else {
@@ -147,7 +147,7 @@ enum DepthwiseConvolution {
     }
 
     /// The operand of what a batch normalisation left for its reader.
-    private static func coefficients<Arguments>(
+    static func coefficients<Arguments>(
         _ shape: ConvolutionShape, _ set: @escaping (inout Arguments, UnsafePointer<Float>) -> Void
     ) -> (Operand, KernelCall<Arguments>.Binder) {
         (.floats(3 * shape.inChannels, .read), { unsafe set(&$0, $1.constantFloats) })
@@ -159,14 +159,14 @@ enum DepthwiseConvolution {
         return unsafe ck_depthwise_window_count(&kernel)
     }
 
-    private static func kernelNorm(_ activation: FusedBatchNorm.Activation) -> ck_depthwise_norm {
+    static func kernelNorm(_ activation: FusedBatchNorm.Activation) -> ck_depthwise_norm {
         var norm = unsafe ck_depthwise_norm()
         unsafe norm.low = activation == .none ? -.infinity : 0
         unsafe norm.high = activation == .relu6 ? 6 : .infinity
         return unsafe norm
     }
 
-    private static func kernelShape(_ shape: ConvolutionShape, _ element: ElementType) -> ck_depthwise_shape {
+    static func kernelShape(_ shape: ConvolutionShape, _ element: ElementType) -> ck_depthwise_shape {
         ck_depthwise_shape(
             batch: shape.batch, channels: shape.inChannels, height: shape.inHeight, width: shape.inWidth,
             stride: shape.strideHeight, out_height: shape.outHeight, out_width: shape.outWidth,

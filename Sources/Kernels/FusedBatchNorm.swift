@@ -95,49 +95,15 @@ public struct FusedBatchNorm: Hashable, Sendable {
             forwardBindings + bindings)
     }
 
-    /// The gradients of input, scale and shift, and of the residual where `backwardSplitsResidual`.
-    ///
-    /// Operands: `input, saved, scale, shift, gradient_out, gradient_in, scale gradient, shift gradient,
-    /// scratch`, then, where `backwardSplitsResidual`, `output, residual gradient`. Either gradient may be
-    /// `gradient_out`'s slot, not both.
-    public func backward() -> any PreparedKernel {
-        var block = unsafe ck_batch_norm_backward_arguments()
-        unsafe block.rows = rows
-        unsafe block.channels = channels
-        unsafe block.parts = parts
-        unsafe block.activation = kernelActivation
-        unsafe block.type = type.kernelElement
-        let elements = rows * channels
-        var bindings: [(Operand, KernelCall<ck_batch_norm_backward_arguments>.Binder)] = unsafe [
-            (.elements(elements, type, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
-            (.floats(savedCount, .read), { unsafe $0.saved = unsafe $1.constantFloats }),
-            (.floats(channels, .read), { unsafe $0.scale = unsafe $1.constantFloats }),
-            (.floats(channels, .read), { unsafe $0.shift = unsafe $1.constantFloats }),
-            (.elements(elements, type, .read), { unsafe $0.gradient_out = UnsafeRawPointer($1) }),
-            (.elements(elements, type, .write), { unsafe $0.gradient_in = $1 }),
-            (.floats(channels, .write), { unsafe $0.scale_gradient = unsafe $1.floats }),
-            (.floats(channels, .write), { unsafe $0.shift_gradient = unsafe $1.floats }),
-            (scratch, { unsafe $0.scratch = unsafe $1.assumingMemoryBound(to: Double.self) }),
-        ]
-        if backwardSplitsResidual {
-            unsafe bindings.append(
-                (.elements(elements, type, .read), { unsafe $0.output = UnsafeRawPointer($1) }))
-            unsafe bindings.append(
-                (.elements(elements, type, .write), { unsafe $0.residual_gradient = $1 }))
-        }
-        return unsafe KernelCall(
-            "ck_batch_norm_backward", { unsafe ck_batch_norm_backward($0) }, block, bindings)
-    }
-
     private typealias Binder = KernelCall<ck_batch_norm_arguments>.Binder
 
-    private var parts: Int { ck_part_count(rows, channels) }
+    var parts: Int { ck_part_count(rows, channels) }
 
-    private var scratch: Operand {
+    var scratch: Operand {
         Operand(parts * 2 * channels * MemoryLayout<Double>.stride, .write)
     }
 
-    private var kernelActivation: ck_activation {
+    var kernelActivation: ck_activation {
         switch activation {
         case .none: ck_activation(CK_ACTIVATION_NONE)
         case .relu: ck_activation(CK_ACTIVATION_RELU)

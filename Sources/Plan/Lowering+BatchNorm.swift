@@ -172,27 +172,4 @@ extension Lowering {
             return input == addition.residual ? residualGradient : gradient
         }
     }
-
-    mutating func backwardBatchNorm(
-        _ node: Graph.Node, _ gradient: BufferID, _ needsInput: Bool
-    ) throws(PlanError) -> BufferID? {
-        guard let saved = saved[current], let fusion = normFusions[current],
-            let scale = graph.parameter(.scale, of: node), let shift = graph.parameter(.shift, of: node)
-        else { return nil }
-        let result = replacing(gradient, node)
-        let scaleGradient = addBuffer("\(graph[scale].name) gradient")
-        let shiftGradient = addBuffer("\(graph[shift].name) gradient")
-        var operands =
-            [activation(node.inputs[0])] + saved + [
-                parameterBuffer(scale), parameterBuffer(shift), gradient, result, scaleGradient,
-                shiftGradient, addBuffer("\(node.name) backward scratch"),
-            ]
-        if fusion.kernel.backwardSplitsResidual, let residual = fusion.residualGradient {
-            operands += [activation(fusion.output), residual]
-        }
-        emit("\(node.name) backward", fusion.kernel.backward(), operands)
-        try finish(scale, scaleGradient, store[scale].layout)
-        try finish(shift, shiftGradient, store[shift].layout)
-        return needsInput ? result : nil
-    }
 }

@@ -81,6 +81,11 @@ extension Lowering {
         _ node: Graph.Node, _ gradient: BufferID, _ needsInput: Bool
     ) throws(PlanError) -> BufferID? {
         guard let weight = graph.weight(of: node) else { return nil }
+        if case .convolution(let window) = node.operation, let behind = deferredGradients[current],
+            let front = deferredNorms[node.inputs[0]]
+        {
+            return try backwardBetweenNorms(node, window, gradient, behind, front)
+        }
         let bias = graph.parameter(.bias, of: node)
         let isTrained = graph[weight].isTrained || bias.map { graph[$0].isTrained } == true
         if let update = gradientUpdate(node, weight: weight, bias: bias) {
@@ -141,7 +146,7 @@ extension Lowering {
     }
 
     /// The weights in the layout that a primitive takes: the parameter itself, or a reordered copy.
-    private mutating func weights(
+    mutating func weights(
         _ id: Graph.ParameterID, as layout: TensorLayout, for label: String
     ) throws(PlanError) -> BufferID {
         let parameter = parameterBuffer(id)
@@ -162,7 +167,7 @@ extension Lowering {
 
     /// Makes a primitive over the layout of the parameter, or of its bfloat16 copy unless it takes weights
     /// `asFloats` in any case; over any layout where these have only plain loops.
-    private func preferringStored(
+    func preferringStored(
         _ id: Graph.ParameterID, asFloats: Bool = false,
         _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
     ) throws(PlanError) -> any LayerKernel {

@@ -34,6 +34,10 @@ struct Lowering {
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
     /// Normalised values that are never stored: their reader makes them from what lies in their buffer.
     var deferredNorms: [Graph.ValueID: DeferredNorm] = [:]
+    /// Depthwise convolutions that make the gradient of their output from that behind the normalisation, and
+    /// the sums that they leave for the one whose output they read.
+    var deferredGradients: [Graph.NodeID: DeferredGradient] = [:]
+    var gradientSums: [Graph.ValueID: GradientSums] = [:]
     /// Outputs of batch normalisations that are made again in the backward pass.
     var repeatedNorms: [Graph.ValueID: Graph.NodeID] = [:]
     /// The node being lowered.

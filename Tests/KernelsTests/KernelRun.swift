@@ -57,6 +57,7 @@ struct KernelRun {
     }
 
     func floats(_ operand: Int) -> [Float] { arena.read(slots[operand], as: Float.self) }
+    func doubles(_ operand: Int) -> [Double] { arena.read(slots[operand], as: Double.self) }
     func bytes(_ operand: Int) -> [UInt8] { arena.read(slots[operand], as: UInt8.self) }
     func integers(_ operand: Int) -> [Int32] { arena.read(slots[operand], as: Int32.self) }
     func loss(_ operand: Int) -> LossResult { LossResult.load(from: slots[operand], in: arena) }

@@ -19,7 +19,7 @@ void ck_adaptive_average(const ck_adaptive_average_arguments *arguments);
 /// Reads `output`, writes `input`.
 void ck_adaptive_average_backward(const ck_adaptive_average_arguments *arguments);
 
-// ---- depthwise.c, depthwise_backward.c
+// ---- depthwise.c, depthwise_backward.c, depthwise_between.c
 
 /// A convolution of each channel with its own 3x3 kernel, padding 1, stride 1 or 2; at least 16 channels.
 typedef struct {
@@ -76,6 +76,40 @@ typedef struct {
     float *scratch;
 } ck_depthwise_weights_arguments;
 void ck_depthwise_backward_weights(const ck_depthwise_weights_arguments *arguments);
+
+/// The backward pass of a convolution whose input a batch normalisation in front makes, `norm`, and whose
+/// output another one behind reads: from the gradient behind the latter's activation to what reaches the
+/// former's, whose first pass is made too.
+typedef struct {
+    ck_depthwise_shape shape;
+    /// What the normalisation in front read.
+    const void *input;
+    /// Its windows are not used.
+    ck_depthwise_norm norm;
+    /// [3, 3, channels].
+    const float *weights;
+    /// What the convolution yielded.
+    const void *output;
+    const void *gradient_out;
+    /// [5, channels], of ck_batch_norm_backward_sums for the normalisation behind.
+    const float *behind;
+    /// The limits of its activation, both infinite without.
+    float behind_low, behind_high;
+    void *gradient_in;
+    /// [3, 3, channels].
+    float *gradient_weights;
+    /// [channels], or NULL.
+    float *gradient_bias;
+    /// [parts, 2, channels]: the scratch of ck_batch_norm_backward_input for the normalisation in front.
+    double *moments;
+    /// ck_depthwise_between_scratch(shape, threads) floats: [parts, 10, channels] sums, then the threads'
+    /// windows.
+    float *totals, *windows;
+} ck_depthwise_between_arguments;
+void ck_depthwise_between(const ck_depthwise_between_arguments *arguments);
+/// Groups of images whose sums are made apart, whatever the number of threads.
+size_t ck_depthwise_between_parts(const ck_depthwise_shape *shape);
+size_t ck_depthwise_between_scratch(const ck_depthwise_shape *shape, size_t threads);
 
 // ---- Dense convolutions, on processors with AVX-512.
 

@@ -132,12 +132,22 @@ typedef struct {
     void *residual_gradient;
     float *scale_gradient;
     float *shift_gradient;
-    /// [parts, 2, channels]
+    /// [sum_parts, 2, channels]
     double *scratch;
+    /// `parts`, unless another kernel has made the sums.
+    size_t sum_parts;
+    /// [5, channels], of ck_batch_norm_backward_sums: mean, factor, offset, slope, level; gradient_in =
+    /// factor * g + ((input - mean) * slope + level), where g is gradient_out behind the activation of
+    /// (input - mean) * factor + offset.
+    float *coefficients;
     ck_activation activation;
     ck_element type;
 } ck_batch_norm_backward_arguments;
 void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *arguments);
+/// The first pass alone, for a reader that makes gradient_in from the coefficients; without a residual.
+void ck_batch_norm_backward_sums(const ck_batch_norm_backward_arguments *arguments);
+/// The second pass alone, from the sums in `scratch`; without a residual.
+void ck_batch_norm_backward_input(const ck_batch_norm_backward_arguments *arguments);
 
 // ---- fold_norm.c
 
