@@ -127,6 +127,9 @@ def document(rows, nets, arguments):
     methods = sorted({report["energy_method"] for row in rows for report in row.reports})
     length = f"the first {arguments.steps} steps" if arguments.steps else f"{arguments.epochs} epochs"
     seeds = ", ".join(map(str, arguments.seeds))
+    which = f"Seeds {seeds}, the same for both nets; means, and of accuracy the range."
+    if len(arguments.seeds) == 1:
+        which = f"One seed, {seeds}, for both nets: accuracies differ by some tenths of a per cent from seed to seed."
     facts = machine.describe() + [("Date", datetime.date.today().isoformat())]
     meaning = {
         "model": "a model (0.74 W for a held thread, 3.5 W for a busy one: no counters could be read)",
@@ -139,7 +142,7 @@ depthwise-separable blocks, `standard5` 3x3 convolutions of the same extents. `B
 wrote this file.
 
 - {length[0].upper()}{length[1:]} of batches of 64; SGD with momentum 0.9, weight decay 5e-4, learning rate 0.05 along a
-  half cosine; no augmentation. Seeds {seeds}, the same for both nets; means, and of accuracy the range.
+  half cosine; no augmentation. {which}
 - A step is forward, loss, backward and update, the median of three runs of `vintner bench-step`, in which the nets took
   turns. Seconds, CPU seconds and joules are those of whole jobs, evaluations included.
 - Energy by {' and '.join(meaning.get(method, method) for method in methods)}.
