@@ -61,7 +61,8 @@ CK_INLINE void prefetch(const ck_linear_gradient_arguments *a, size_t first, siz
 /// Updates part `part` of the waiting tile's sixteen; `kind` is a constant.
 CK_INLINE void update_waiting(const waiting_tile *t, size_t part, const int kind) {
     if (kind == NO_UPDATE) return;
-    ck_update_some(&t->values, &t->place, t->gradient, part * CK_LANES, CK_LANES, (ck_rule_kind)kind, 0);
+    ck_update_some(
+        &t->values, &t->place, t->gradient, part * CK_LANES, CK_LANES, (ck_rule_kind)kind, 0, 0);
 }
 
 /// Lets a tile of gradients wait, at element `place` of the weights.
@@ -126,7 +127,7 @@ static void gather_left(const ck_linear_gradient_arguments *a, workspace *w, siz
 /// Whether tiles are updated one by one: where an update takes long, and sums leave it room.
 static int updates_tiles(const ck_linear_gradient_arguments *a) {
     return a->weight.segments && (a->weight.rule == CK_ADAM || a->weight.rule == CK_ADAMW)
-        && a->block == 64 && !a->pairs && !a->weight.average;
+        && a->block == 64 && !a->pairs && !a->weight.average && !a->weight.mask;
 }
 
 CK_CLONES

@@ -4,17 +4,20 @@
 /// Updates elements `begin` to `end` from a place on, of gradients that begin there too.
 CK_INLINE void update_lanes(
     const ck_rule_values *r, const ck_update_place *p, const float *gradient, size_t begin, size_t end,
-    const ck_rule_kind kind, const int averages) {
+    const ck_rule_kind kind, const int averages, const int isMasked) {
     size_t i = begin;
-    for (; i + CK_LANES <= end; i += CK_LANES) ck_update_some(r, p, gradient, i, CK_LANES, kind, averages);
-    if (i < end) ck_update_some(r, p, gradient, i, end - i, kind, averages);
+    for (; i + CK_LANES <= end; i += CK_LANES)
+        ck_update_some(r, p, gradient, i, CK_LANES, kind, averages, isMasked);
+    if (i < end) ck_update_some(r, p, gradient, i, end - i, kind, averages, isMasked);
 }
 
 CK_INLINE void update_kind(
     const ck_rule_values *r, const ck_update_place *p, const float *gradient, size_t begin, size_t end,
     const ck_rule_kind kind) {
-    if (p->average) update_lanes(r, p, gradient, begin, end, kind, 1);
-    else update_lanes(r, p, gradient, begin, end, kind, 0);
+    if (p->average && p->mask) update_lanes(r, p, gradient, begin, end, kind, 1, 1);
+    else if (p->average) update_lanes(r, p, gradient, begin, end, kind, 1, 0);
+    else if (p->mask) update_lanes(r, p, gradient, begin, end, kind, 0, 1);
+    else update_lanes(r, p, gradient, begin, end, kind, 0, 0);
 }
 
 CK_INLINE void update(

@@ -2,6 +2,7 @@
 #pragma once
 #include "CKernelsOptimizer.h"
 #include "lane_values.h"
+#include "masks.h"
 
 /// What the formulas take in one step for one parameter.
 typedef struct {
@@ -96,21 +97,23 @@ typedef struct {
     float *first;
     float *second;
     float *average;
+    const uint8_t *mask;
 } ck_update_place;
 
 CK_INLINE ck_update_place ck_place_of_update(const ck_update_arguments *a, size_t offset) {
     return (ck_update_place){
         a->weight + offset, a->first ? a->first + offset : NULL, a->second ? a->second + offset : NULL,
-        a->average ? a->average + offset : NULL};
+        a->average ? a->average + offset : NULL, a->mask ? a->mask + offset : NULL};
 }
 
-/// Updates `count` of at most 16 elements; `kind` and `averages` are constants.
+/// Updates `count` of at most 16 elements; `kind`, `averages` and `isMasked` are constants.
 CK_INLINE void ck_update_some(
     const ck_rule_values *r, const ck_update_place *p, const float *gradient, size_t i, size_t count,
-    const ck_rule_kind kind, const int averages) {
+    const ck_rule_kind kind, const int averages, const int isMasked) {
     const int hasFirst = kind != CK_BY_GRADIENT;
     const int hasSecond = kind == CK_BY_MOMENTS || kind == CK_BY_ROOT_VELOCITY;
-    const ck_lanes g = ck_read_some(gradient, i, count, CK_FLOAT32);
+    ck_lanes g = ck_read_some(gradient, i, count, CK_FLOAT32);
+    if (isMasked) g = ck_keep_masked(g, p->mask + i, count);
     ck_lanes w = ck_read_some(p->weight, i, count, CK_FLOAT32), first = 0, second = 0;
     if (hasFirst) first = ck_read_some(p->first, i, count, CK_FLOAT32);
     if (hasSecond) second = ck_read_some(p->second, i, count, CK_FLOAT32);

@@ -40,6 +40,7 @@ internal import Tensor
 extension UnsafeMutableRawPointer {
     var floats: UnsafeMutablePointer<Float> { unsafe assumingMemoryBound(to: Float.self) }
     var constantFloats: UnsafePointer<Float> { unsafe UnsafePointer(floats) }
+    var mask: UnsafePointer<UInt8> { unsafe UnsafePointer(assumingMemoryBound(to: UInt8.self)) }
     var integers: UnsafeMutablePointer<Int32> { unsafe assumingMemoryBound(to: Int32.self) }
 }
 

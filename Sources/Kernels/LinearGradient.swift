@@ -48,23 +48,27 @@ public enum LinearGradient {
         public var averagingDecay: Double?
         /// Whether the updated weights are written as bfloat16 too.
         public var copies: Bool
+        /// Whether weights and bias have masks.
+        public var isMasked: Bool
 
         public init(
             _ rule: OptimizerUpdates.Rule, weightDecay: Float, biasDecay: Float?, averagingDecay: Double?,
-            copies: Bool
+            copies: Bool, isMasked: Bool = false
         ) {
             self.rule = rule
             self.weightDecay = weightDecay
             self.biasDecay = biasDecay
             self.averagingDecay = averagingDecay
             self.copies = copies
+            self.isMasked = isMasked
         }
     }
 
     /// Gradient and update in one call; nil where `weights` are no blocks.
     ///
     /// Operands: `state, input, outputGradient`, then `weight`, its states in the order of the rule's
-    /// `stateNames` and its average if there is one, the same of the bias if it is updated, then the copy.
+    /// `stateNames`, its average if there is one, its mask if there is one, the same of the bias if it is
+    /// updated, then the copy.
     public static func update(
         _ shape: InnerProductShape, _ element: ElementType, weights: TensorLayout, by update: Update
     ) -> (any PreparedKernel)? {
@@ -154,6 +158,10 @@ public enum LinearGradient {
         }
         if update.averagingDecay != nil {
             unsafe regions.append((region, { unsafe $0[keyPath: arguments].average = unsafe $1.floats }))
+        }
+        if update.isMasked {
+            unsafe regions.append(
+                (Operand(count, .read), { unsafe $0[keyPath: arguments].mask = unsafe $1.mask }))
         }
         return unsafe regions
     }

@@ -58,10 +58,13 @@ public enum OptimizerUpdates {
     /// Updates the parameters of all `segments`, exactly as PyTorch does.
     ///
     /// Operands: `state, weights, gradients`, then the rule's states in the order of its `stateNames`, then
-    /// the averages if there is a `decay`, then a `GradientNorm` if the gradients are `clipped` by its scale.
-    /// Averages become decay · average + (1 - decay) · weight behind each update (Polyak averaging).
+    /// the averages if there is a `decay`, then a byte for each weight if they are `masked`, then a
+    /// `GradientNorm` if the gradients are `clipped` by its scale. Averages become
+    /// decay · average + (1 - decay) · weight behind each update (Polyak averaging). Where a mask is 0 the
+    /// gradient counts as 0, so that what is all 0 stays so.
     public static func update(
-        _ rule: Rule, segments: [Segment], averagingDecay decay: Double? = nil, clipped: Bool = false
+        _ rule: Rule, segments: [Segment], averagingDecay decay: Double? = nil, masked: Bool = false,
+        clipped: Bool = false
     ) -> any PreparedKernel {
         let list = SegmentList(segments)
         let block = unsafe ck_update_arguments(rule, list, averagingDecay: decay)
@@ -76,6 +79,7 @@ public enum OptimizerUpdates {
         if states > 0 { unsafe bindings.append((region, { unsafe $0.first = unsafe $1.floats })) }
         if states > 1 { unsafe bindings.append((region, { unsafe $0.second = unsafe $1.floats })) }
         if decay != nil { unsafe bindings.append((region, { unsafe $0.average = unsafe $1.floats })) }
+        if masked { unsafe bindings.append((Operand(list.end, .read), { unsafe $0.mask = unsafe $1.mask })) }
         if clipped {
             unsafe bindings.append(
                 (

@@ -16,6 +16,8 @@ public struct StepState: BitwiseCopyable, Sendable {
     public var microBatch: UInt32 = 0
     /// What a distillation's soft loss is multiplied by: rises to 1 in a warm-up.
     public var softWeight: Float = 1
+    /// 1 where the scores of weights are gathered, else 0.
+    public var gathersScores: UInt32 = 0
 
     public init(seed: UInt64, step: UInt64, learningRate: Float, inverseCount: Float) {
         self.seed = seed

@@ -64,15 +64,22 @@ extension Lowering {
     private mutating func update(
         _ id: Graph.ParameterID, _ gradient: BufferID, _ optimizer: OptimizerOptions
     ) {
-        let segment = optimizer.segment(0, store[id].layout.paddedCount, of: graph[id])
+        let count = store[id].layout.paddedCount
+        if let slot = store.slot(id, .score) {
+            let score = persistent(slot, "\(graph[id].name) score")
+            emit(
+                "\(graph[id].name) score", Masking.score(count: count),
+                [state, parameterBuffer(id), gradient, score], pass: .update)
+        }
         let kernel = OptimizerUpdates.update(
-            optimizer.rule, segments: [segment], averagingDecay: optimizer.averageDecay)
+            optimizer.rule, segments: [optimizer.segment(0, count, of: graph[id])],
+            averagingDecay: optimizer.averageDecay, masked: optimizer.isMasked)
         var operands = [state, parameterBuffer(id), gradient]
         operands += kept(id, optimizer)
         emit("\(graph[id].name) update", kernel, operands, pass: .update)
     }
 
-    /// What an update of a parameter changes beside its value: the rule's states, and the average.
+    /// What an update of a parameter looks at beside its value: the rule's states, the average, the mask.
     private mutating func kept(_ id: Graph.ParameterID, _ optimizer: OptimizerOptions) -> [BufferID] {
         var kept: [BufferID] = []
         for (index, name) in optimizer.rule.stateNames.enumerated() {
@@ -82,6 +89,7 @@ extension Lowering {
         if let slot = store.slot(id, .average) {
             kept.append(persistent(slot, "\(graph[id].name) average"))
         }
+        if let slot = store.maskSlot(id) { kept.append(persistent(slot, "\(graph[id].name) mask")) }
         return kept
     }
 
@@ -91,7 +99,7 @@ extension Lowering {
         _ node: Graph.Node, weight: Graph.ParameterID, bias: Graph.ParameterID?
     ) -> (any PreparedKernel)? {
         guard options.fuses, case .linear(let hasBias) = node.operation,
-            case .training(_, let optimizer) = mode, !optimizer.keepsGradients,
+            case .training(_, let optimizer) = mode, !optimizer.keepsGradients, !optimizer.gathersScores,
             isOnlyGradient(of: weight), bias.map({ isOnlyGradient(of: $0) || !graph[$0].isTrained }) ?? true
         else { return nil }
         let trainedBias = bias.flatMap { graph[$0].isTrained ? $0 : nil }
@@ -100,7 +108,8 @@ extension Lowering {
             by: .init(
                 optimizer.rule, weightDecay: optimizer.decay(of: graph[weight]),
                 biasDecay: trainedBias.map { optimizer.decay(of: graph[$0]) },
-                averagingDecay: optimizer.averageDecay, copies: store[weight].copy != nil))
+                averagingDecay: optimizer.averageDecay, copies: store[weight].copy != nil,
+                isMasked: optimizer.isMasked))
     }
 
     /// Runs what `gradientUpdate` found; to be called once nothing needs the weights any more.
@@ -164,11 +173,23 @@ extension Lowering {
                 store[id].offset / MemoryLayout<Float>.stride, store[id].layout.paddedCount, of: graph[id])
         }
         let gradient = persistent(gradients, "gradients")
+        let count = store.values.byteCount / MemoryLayout<Float>.stride
         var operands = [state, persistent(store.values, "parameters"), gradient]
+        if let slot = store.scores {
+            emit("scores", Masking.score(count: count), operands + [persistent(slot, "scores")])
+        }
         for (slot, name) in zip(store.states, optimizer.rule.stateNames) {
             operands.append(persistent(slot, name))
         }
         if let slot = store.averages { operands.append(persistent(slot, "averages")) }
+        if let slot = store.masks {
+            let masks = persistent(slot, "masks")
+            operands.append(masks)
+            // What is held at zero counts for nothing in the norm.
+            if optimizer.clipNorm != nil {
+                emit("masked gradients", Masking.apply(count: count), [gradient, masks])
+            }
+        }
         if optimizer.clipNorm != nil {
             let norm = persistent(store.norm, "gradient norm")
             let kernel = OptimizerUpdates.gradientNorm(segments: segments, normMax: optimizer.clipNorm)
@@ -177,7 +198,7 @@ extension Lowering {
         }
         let kernel = OptimizerUpdates.update(
             optimizer.rule, segments: segments, averagingDecay: optimizer.averageDecay,
-            clipped: optimizer.clipNorm != nil)
+            masked: optimizer.isMasked, clipped: optimizer.clipNorm != nil)
         emit("update", kernel, operands)
         for id in graph.parameterIDs where graph[id].isTrained { try refreshCopy(of: id) }
     }

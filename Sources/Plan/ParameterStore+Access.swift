@@ -34,7 +34,15 @@ extension ParameterStore {
             values.count == graph[id].shape.elementCount,
             "\(values.count) elements for \(graph[id].name) of \(graph[id].shape)")
         guard let slot = slot(id, part) else { return }
-        let stored = try kernels { () throws(KernelError) in
+        arena.write(try stored(values, of: id, on: engine), to: slot)
+        if part == .value { refreshCopy(of: id, in: arena) }
+    }
+
+    /// Brings elements in PyTorch's order into the parameter's layout, with padding.
+    private func stored(
+        _ values: [Float], of id: Graph.ParameterID, on engine: DNNEngine
+    ) throws(PlanError) -> [Float] {
+        try kernels { () throws(KernelError) in
             var plain = values
             if let image = self[id].flattened {
                 let rows = graph[id].shape[0]
@@ -43,8 +51,49 @@ extension ParameterStore {
             }
             return try Reorder.convert(plain, from: self[id].plain, to: self[id].layout, on: engine)
         }
-        arena.write(stored, to: slot)
-        if part == .value { refreshCopy(of: id, in: arena) }
+    }
+
+    /// The mask of a parameter in PyTorch's order; nil where none is kept.
+    func readMask(_ id: Graph.ParameterID, from arena: Arena, on engine: DNNEngine) throws(PlanError)
+        -> [UInt8]?
+    {
+        guard let slot = maskSlot(id) else { return nil }
+        let kept = arena.read(slot, as: UInt8.self).map { Float($0) }
+        return try canonical(kept, of: id, in: self[id].layout, on: engine).map { $0 == 0 ? 0 : 1 }
+    }
+
+    /// Gives a parameter a mask, in PyTorch's order, and puts zeros where it is 0: in the value, in the
+    /// optimiser's states and in the average.
+    func writeMask(
+        _ mask: [UInt8], of id: Graph.ParameterID, in arena: Arena, on engine: DNNEngine
+    ) throws(PlanError) {
+        precondition(
+            mask.count == graph[id].shape.elementCount,
+            "a mask of \(mask.count) for \(graph[id].name) of \(graph[id].shape)")
+        guard let slot = maskSlot(id) else { preconditionFailure("no masks are kept of \(graph[id].name)") }
+        let layout = try stored(mask.map { Float($0) }, of: id, on: engine)
+        arena.write(layout.map { UInt8($0) }, to: slot)
+        try applyMask(of: id, in: arena)
+    }
+
+    /// Puts zeros where a parameter's mask is 0.
+    func applyMask(of id: Graph.ParameterID, in arena: Arena) throws(PlanError) {
+        guard let mask = maskSlot(id) else { return }
+        for place in parts.compactMap({ slot(id, $0) }) {
+            try kernels { () throws(KernelError) in
+                let kernel = Masking.apply(count: self[id].layout.paddedCount)
+                try kernel.bind(0, to: place, in: arena)
+                try kernel.bind(1, to: mask, in: arena)
+                try kernel.run()
+            }
+        }
+        refreshCopy(of: id, in: arena)
+    }
+
+    /// Lets every parameter keep all of its numbers.
+    func clearMasks(in arena: Arena) {
+        guard let masks else { return }
+        arena.write([UInt8](repeating: 1, count: masks.byteCount), to: masks)
     }
 
     /// Lets the bfloat16 copy of a parameter, if there is one, follow a change of its value.

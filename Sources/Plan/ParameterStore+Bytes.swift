@@ -2,8 +2,11 @@ internal import Tensor
 
 /// What the front of the arena is made of.
 extension ParameterStore {
-    /// Bytes of the optimiser's tensors and of the averages.
-    var stateByteCount: Int { (states + [averages].compactMap(\.self)).reduce(0) { $0 + $1.byteCount } }
+    /// What an update keeps beside the parameters.
+    private var beside: [Slot] { states + [averages, scores, masks].compactMap(\.self) }
+
+    /// Bytes of the optimiser's tensors, the averages, scores and masks.
+    var stateByteCount: Int { beside.reduce(0) { $0 + $1.byteCount } }
 
     /// Bytes of the gradients that outlive their step's calls.
     var gradientByteCount: Int { gradients?.byteCount ?? 0 }
@@ -18,7 +21,7 @@ extension ParameterStore {
         case .external: return .batch
         case .persistent(let slot):
             if let gradients, gradients.contains(slot) { return .gradient }
-            let isState = (states + [averages].compactMap(\.self)).contains { $0.contains(slot) }
+            let isState = beside.contains { $0.contains(slot) }
             return isState ? .optimizerState : .parameter
         case .transient:
             if let lifetime = buffer.lifetime, lifetime.count == 1, !buffer.isKept { return .scratch }

@@ -16,6 +16,8 @@ public struct ParameterStore {
         case state(Int)
         /// The exponential moving average.
         case average
+        /// What gradient times weight sum up to.
+        case score
     }
 
     /// One parameter's place.
@@ -39,6 +41,8 @@ public struct ParameterStore {
         var stateCount = 0
         var keepsGradients = false
         var hasAverage = false
+        var hasMasks = false
+        var hasScores = false
 
         init() {}
 
@@ -46,6 +50,7 @@ public struct ParameterStore {
             stateCount = optimizer.rule.stateNames.count
             keepsGradients = optimizer.keepsGradients
             hasAverage = optimizer.averageDecay != nil
+            (hasMasks, hasScores) = (optimizer.isMasked, optimizer.gathersScores)
         }
     }
 
@@ -62,6 +67,9 @@ public struct ParameterStore {
     let states: [Slot]
     let gradients: Slot?
     let averages: Slot?
+    let scores: Slot?
+    /// One byte for each trained number: 1 for what stays, 0 for what is held at zero.
+    let masks: Slot?
     /// Bytes at the front of the arena.
     public private(set) var byteCount: Int
 
@@ -106,6 +114,8 @@ public struct ParameterStore {
         gradients = needs.keepsGradients ? try region(trained) : nil
         // Running statistics are averaged too.
         averages = needs.hasAverage ? try region(end) : nil
+        scores = needs.hasScores ? try region(trained) : nil
+        masks = needs.hasMasks ? try region(trained / MemoryLayout<Float>.stride) : nil
         byteCount = behind
     }
 
@@ -120,6 +130,7 @@ public struct ParameterStore {
     /// Everything that is kept of a parameter, or of some.
     public var parts: [Part] {
         [.value] + states.indices.map { .state($0) } + (averages == nil ? [] : [.average])
+            + (scores == nil ? [] : [.score])
     }
 
     /// Where a part of a parameter lies; nil when it is not kept.
@@ -127,6 +138,7 @@ public struct ParameterStore {
         switch part {
         case .value: return self[id].value
         case .average: return averages.map { place(id, in: $0) }
+        case .score: return graph[id].isTrained ? scores.map { place(id, in: $0) } : nil
         case .state(let index):
             guard graph[id].isTrained, states.indices.contains(index) else { return nil }
             return place(id, in: states[index])
@@ -136,6 +148,14 @@ public struct ParameterStore {
     /// Where the summed gradient of a parameter lies; nil when gradients are not kept.
     func gradientSlot(_ id: Graph.ParameterID) -> Slot? {
         graph[id].isTrained ? gradients.map { place(id, in: $0) } : nil
+    }
+
+    /// Where the mask of a parameter lies, in the parameter's own layout; nil when there is none.
+    func maskSlot(_ id: Graph.ParameterID) -> Slot? {
+        guard let masks, graph[id].isTrained else { return nil }
+        let width = MemoryLayout<Float>.stride
+        return Slot(
+            offset: masks.offset + self[id].offset / width, byteCount: self[id].layout.byteCount / width)
     }
 
     private func place(_ id: Graph.ParameterID, in region: Slot) -> Slot {

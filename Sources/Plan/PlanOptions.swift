@@ -90,11 +90,15 @@ public struct OptimizerOptions: Hashable, Sendable {
     public var averageDecay: Double?
     /// Whether gradients are summed over several batches before an update.
     public var accumulates: Bool
+    /// Whether parameters have masks, which hold some of their numbers at zero.
+    public var isMasked: Bool
+    /// Whether gradient times weight is summed up, in the steps that say so.
+    public var gathersScores: Bool
 
     public init(
         _ rule: Rule = .sgd(momentum: 0, nesterov: false), weightDecay: Float = 0,
         decaysBiasAndNorm: Bool = false, clipNorm: Double? = nil, averageDecay: Double? = nil,
-        accumulates: Bool = false
+        accumulates: Bool = false, isMasked: Bool = false, gathersScores: Bool = false
     ) {
         self.rule = rule
         self.weightDecay = weightDecay
@@ -102,6 +106,8 @@ public struct OptimizerOptions: Hashable, Sendable {
         self.clipNorm = clipNorm
         self.averageDecay = averageDecay
         self.accumulates = accumulates
+        self.isMasked = isMasked
+        self.gathersScores = gathersScores
     }
 
     /// Stochastic gradient descent.

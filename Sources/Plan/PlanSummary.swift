@@ -67,7 +67,7 @@ public struct PlanSummary: Sendable, Equatable {
     public struct Regions: Sendable, Equatable {
         /// Parameters, running statistics, and what a step reads and reports.
         public var parameters: Int
-        /// The optimiser's tensors and the averages.
+        /// The optimiser's tensors, the averages, scores and masks.
         public var optimizerState: Int
         /// Gradients that are kept until all are there.
         public var gradients: Int

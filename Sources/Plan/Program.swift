@@ -18,6 +18,8 @@ public final class Program {
         /// Batch sizes to train with; the first decides the weights' layouts.
         public var trainingBatches: [Int]
         public var evaluationBatches: [Int]
+        /// Whether there are plans that leave the gradients of a training batch readable.
+        public var readsGradients = false
         public var lowering: LoweringOptions
 
         public init(
@@ -42,6 +44,7 @@ public final class Program {
     private let accumulation: [Int: ExecutionPlan]
     private let update: ExecutionPlan?
     private let evaluation: [Int: ExecutionPlan]
+    private let gradients: [Int: ExecutionPlan]
     private let isClipping: Bool
     private let tenancy = ArenaTenancy()
     public private(set) var arena: Arena?
@@ -80,12 +83,14 @@ public final class Program {
             training = try plans(options.trainingBatches, .training(options.loss, options.optimizer))
             (accumulation, update) = ([:], nil)
         }
+        gradients =
+            options.readsGradients ? try plans(options.trainingBatches, .gradients(options.loss)) : [:]
         byteCount = store.byteCount
         byteCount = allPlans.map(\.end).max() ?? store.byteCount
     }
 
     private var allPlans: [ExecutionPlan] {
-        let groups = [training, accumulation, evaluation].flatMap(\.values)
+        let groups = [training, accumulation, evaluation, gradients].flatMap(\.values)
         return groups + (update.map { [$0] } ?? [])
     }
 
@@ -94,6 +99,7 @@ public final class Program {
         let arena: Arena
         do { arena = try Arena(byteCount: byteCount) } catch { throw .noMemory(byteCount: byteCount) }
         for plan in allPlans { try plan.bind(to: arena) }
+        store.clearMasks(in: arena)
         self.arena = arena
     }
 
@@ -122,6 +128,9 @@ public final class Program {
     public func stepPlans(_ parts: [Int]) -> [ExecutionPlan] {
         parts.compactMap { training[$0] ?? accumulation[$0] } + [update].compactMap(\.self)
     }
+
+    /// The plan that leaves the gradients of a batch of this size readable; nil unless that was asked for.
+    public func gradientPlan(batch: Int) -> ExecutionPlan? { gradients[batch] }
 
     /// The plan that evaluates a batch of this size.
     public func evaluationPlan(batch: Int) -> ExecutionPlan? { evaluation[batch] }

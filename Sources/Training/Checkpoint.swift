@@ -53,7 +53,11 @@ extension Trainer {
         defer { program.swapAverages() }
         let graph = program.graph
         let own = graph.parameterIDs.filter { !graph.isAdapter($0) }
-        return try write(path, own.map { ($0, .value) }, metadata: metadata, mergesAdapters: true)
+        let masks = try storedMasks()
+        if !masks.isEmpty { metadata[StoredMask.key] = StoredMask.list(masks) }
+        return try write(
+            path, own.map { ($0, .value) }, masks.filter { !$0.followsFromValues }, metadata: metadata,
+            mergesAdapters: true)
     }
 
     /// Stores what was trained alone: the adapters, and what was trained beside them.
@@ -84,28 +88,32 @@ extension Trainer {
             let kept = program.graph.parameterIDs.filter { program.store.slot($0, part) != nil }
             stored += kept.map { ($0, part) }
         }
-        return try write(path, stored, metadata: metadata)
+        return try write(path, stored, try storedMasks(), metadata: metadata)
     }
 
     private typealias Stored = (id: Graph.ParameterID, part: ParameterStore.Part)
 
     private func write(
-        _ path: String, _ stored: [Stored], metadata: [String: String], mergesAdapters: Bool = false,
-        prefix: String = ""
+        _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], metadata: [String: String],
+        mergesAdapters: Bool = false, prefix: String = ""
     ) throws(TrainingError) -> AtomicFile.Receipt {
         let graph = program.graph
-        let tensors = stored.map { id, part in
-            (
-                name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
-                shape: graph[id].shape.dimensions
-            )
-        }
+        let tensors =
+            stored.map { id, part in
+                (
+                    name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
+                    shape: graph[id].shape.dimensions
+                )
+            } + masks.map(\.tensor)
         let writer = try formatting { () throws(FormatError) in
             try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
         }
         for (id, part) in stored {
             let values = try mergesAdapters ? merged(id) : read(id, part)
             try formatting { () throws(FormatError) in try writer.append(values.span) }
+        }
+        for mask in masks {
+            try formatting { () throws(FormatError) in try writer.append(mask.elements.span) }
         }
         return try formatting { () throws(FormatError) in try writer.commit() }
     }
@@ -128,6 +136,7 @@ extension Trainer {
             throw .badCheckpoint(path: path, reason: "its state cannot be read")
         }
         try load(reader, program.store.parts)
+        try loadMasks(reader)
         state = restored
     }
 
@@ -137,6 +146,7 @@ extension Trainer {
         try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
         try load(reader, program.store.parts.filter { $0 == .value || $0 == .average })
+        try loadMasks(reader)
     }
 
     private func verify(_ path: String, _ sha256: String?) throws(TrainingError) {
@@ -170,6 +180,7 @@ extension ParameterStore.Part {
         case .value: ""
         case .state(let index): "state\(index)."
         case .average: "average."
+        case .score: "score."
         }
     }
 }

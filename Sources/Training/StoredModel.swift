@@ -27,6 +27,8 @@ public struct StoredModel: Sendable {
     public let classNames: [String]
     /// What it is for.
     public let use: Use
+    /// Whether zeros of its weights are held: training it further leaves them zero.
+    public let isMasked: Bool
 
     /// Reads a file's description.
     ///
@@ -56,6 +58,7 @@ public struct StoredModel: Sendable {
             throw .badModel(path: path, reason: InvalidInput(log.violations).description)
         }
         self.model = model
+        isMasked = member("masks")?.arrayValue?.isEmpty == false
         classNames = member("classes")?.arrayValue?.compactMap(\.stringValue) ?? []
         func numbers(_ key: String) -> [Double] {
             member(key)?.arrayValue?.compactMap(\.doubleValue) ?? []

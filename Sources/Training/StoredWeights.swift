@@ -10,8 +10,12 @@ public struct StoredWeights: Sendable, Hashable {
     public let path: String
     /// The hash that the file must have.
     public let sha256: String
+    /// Whether zeros that the file says are held stay so.
+    public let isMasked: Bool
 
-    public init(path: String, sha256: String) { (self.path, self.sha256) = (path, sha256) }
+    public init(path: String, sha256: String, isMasked: Bool = false) {
+        (self.path, self.sha256, self.isMasked) = (path, sha256, isMasked)
+    }
 }
 
 extension Trainer {
@@ -37,6 +41,7 @@ extension Trainer {
                 try planning { () throws(PlanError) in try program.write(values, to: id, part) }
             }
         }
+        if let stored, program.isMasked { try holdMasks(of: stored) }
     }
 
     private func open(_ start: StoredWeights) throws(TrainingError) -> SafetensorsReader {

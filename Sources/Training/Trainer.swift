@@ -39,7 +39,8 @@ public final class Trainer {
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
         let options = TrainingTask.programOptions(
-            task.dataset.info, task.model, task.options, distillation: task.distillation?.options)
+            task.dataset.info, task.model, task.options, distillation: task.distillation?.options,
+            isMasked: task.start?.isMasked ?? false)
         let graph: Graph
         do throws(InvalidInput) { graph = try TrainingTask.graph(of: task.model, task.options) } catch {
             throw .badAdapters(reason: error.description)

@@ -79,7 +79,7 @@ public struct TrainingTask: Sendable {
     /// A student of `distillation` is trained by its loss, and evaluated by its own.
     public static func programOptions(
         _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions,
-        distillation: DistillOptions? = nil
+        distillation: DistillOptions? = nil, isMasked: Bool = false
     ) -> Program.Options {
         let sizes = info.batchSizes(reading(model, options))
         // Only images are mixed.
@@ -88,6 +88,7 @@ public struct TrainingTask: Sendable {
             loss: isMixed ? options.loss.againstValues : options.loss, optimizer: options.plannedOptimizer,
             trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
             evaluationBatches: sizes.evaluation, lowering: options.lowering)
+        planned.optimizer.isMasked = isMasked
         planned.evaluationLoss = options.loss.withoutSmoothing
         if let distillation {
             let smoothing =

@@ -68,10 +68,12 @@ final class Toy {
     }
 
     func trainer(
-        _ options: TrainOptions = options, seed: UInt64 = 1, model: ModelSpec? = nil
+        _ options: TrainOptions = options, seed: UInt64 = 1, model: ModelSpec? = nil,
+        start: StoredWeights? = nil
     ) throws -> Trainer {
         try Trainer(
-            TrainingTask(model: model ?? self.model(), options: options, dataset: dataset, seed: seed))
+            TrainingTask(
+                model: model ?? self.model(), options: options, dataset: dataset, seed: seed, start: start))
     }
 }
 

@@ -52,6 +52,8 @@ typedef struct {
     uint32_t micro_batch;
     /// What a distillation's soft loss is multiplied by: rises from 0 to 1 in a warm-up.
     float soft_weight;
+    /// Whether the scores of weights are gathered.
+    uint32_t gathers_scores;
 } ck_step_state;
 
 // ---- elementwise.c

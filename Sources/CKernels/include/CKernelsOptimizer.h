@@ -52,6 +52,26 @@ typedef struct {
 } ck_average_arguments;
 void ck_average(const ck_average_arguments *arguments);
 
+// ---- masks.c
+
+/// values[i] = mask[i] ? values[i] : 0, also where it was no number.
+typedef struct {
+    size_t count;
+    float *values;
+    const uint8_t *mask;
+} ck_hold_zeros_arguments;
+void ck_hold_zeros(const ck_hold_zeros_arguments *arguments);
+
+/// score += gradient * weight, in steps that gather (state->gathers_scores).
+typedef struct {
+    size_t count;
+    const float *weight;
+    const float *gradient;
+    float *score;
+    const ck_step_state *state;
+} ck_score_arguments;
+void ck_score(const ck_score_arguments *arguments);
+
 // ---- optimizer.c
 
 typedef int32_t ck_update_rule;
@@ -66,6 +86,8 @@ enum { CK_SGD = 0, CK_ADAM = 1, CK_ADAMW = 2, CK_LION = 3, CK_RMSPROP = 4 };
 /// - Lion: w *= 1 - lr * decay; w -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g.
 /// - RMSprop: g += decay * w; v = beta2 * v + (1 - beta2) * g^2; b = momentum * b + g / (sqrt(v) + epsilon);
 ///   w -= lr * b.
+///
+/// Where a mask is 0 the gradient counts as 0: a weight whose value, states and average are 0 keeps them so.
 typedef struct {
     const ck_segment *segments;
     size_t segment_count;
@@ -78,6 +100,8 @@ typedef struct {
     float *second;
     /// Takes average += average_rate * (w - average) behind the update; NULL without averaging.
     float *average;
+    /// 1 for each weight that stays, 0 for the others; NULL where all do.
+    const uint8_t *mask;
     float average_rate;
     /// What gradients are multiplied by; NULL for 1.
     const ck_gradient_norm_result *clip;

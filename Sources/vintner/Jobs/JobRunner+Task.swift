@@ -27,17 +27,18 @@ extension JobRunner {
                 pointer: "/model/job")
         }
         let path = folder.absolute(base.path)
-        let normalization = try translate { () throws(TrainingError) in
+        let stored = try translate { () throws(TrainingError) in
             let stored: StoredModel
             do throws(TrainingError) { stored = try StoredModel(path) } catch {
                 throw .badStart(reason: error.description)
             }
             try stored.check(fits: dataset.info, vocabulary: dataset.vocabulary, asks: .sameCount)
-            return stored.normalization
+            return stored
         }
         return TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: training.seed,
-            start: StoredWeights(path: path, sha256: base.sha256), normalization: normalization,
+            start: StoredWeights(path: path, sha256: base.sha256, isMasked: stored.isMasked),
+            normalization: stored.normalization,
             distillation: distillation)
     }
 
