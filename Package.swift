@@ -55,7 +55,9 @@ let package = Package(
         floor("Data", ["Tensor", "JSON", "Files", "CData"]),
         floor("Formats", ["JSON", "Files"]),
         floor("Compression", ["Graph", "Tensor", "JSON"]),
-        floor("Training", ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
+        floor(
+            "Training",
+            ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
         floor("Jobs", ["JSON"]),
@@ -66,7 +68,8 @@ let package = Package(
         .executableTarget(
             name: "vintner",
             dependencies: [
-                "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Data", "Formats", "Plan", "Graph",
+                "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats",
+                "Plan", "Graph",
                 "Tensor",
                 "Kernels", "Host", "Files", "JSON", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
@@ -86,13 +89,17 @@ let package = Package(
         tests(of: "Data", ["Tensor", "JSON", "Files"]),
         tests(of: "Formats", ["JSON", "Files"]),
         tests(of: "Compression", ["Graph", "Tensor", "JSON"]),
-        tests(of: "Training", ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
+        tests(
+            of: "Training",
+            ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         tests(of: "Jobs", ["JSON"]),
         tests(of: "Store", ["Jobs", "JSON", grdb]),
         tests(of: "HTTP", ["JSON"]),
         tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
-        tests(of: "vintner", ["Jobs", "Training", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
+        tests(
+            of: "vintner",
+            ["Jobs", "Training", "Compression", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],

@@ -14,6 +14,7 @@ public struct ConstraintSearch: Sendable {
     private let selection: ChannelSelection
     private let model: ModelSpec
     private let rankings: [Ranking]
+    private let previous: ChannelChoice?
 
     /// Ranks the channels once, for every size that is tried.
     ///
@@ -21,12 +22,14 @@ public struct ConstraintSearch: Sendable {
     ///   - selection: Its options hold the constraints.
     ///   - model: The model before.
     ///   - numbers: What the criterion looks at.
+    ///   - previous: What is gone already.
     /// - Throws: `CompressionError` when numbers are missing.
     public init(
-        _ selection: ChannelSelection, of model: ModelSpec, numbers: [Graph.ParameterID: [Float]]
+        _ selection: ChannelSelection, of model: ModelSpec, numbers: [Graph.ParameterID: [Float]],
+        previous: ChannelChoice? = nil
     ) throws(CompressionError) {
-        (self.selection, self.model) = (selection, model)
-        rankings = try selection.rank(numbers)
+        (self.selection, self.model, self.previous) = (selection, model, previous)
+        rankings = try selection.rank(numbers, previous: previous)
     }
 
     /// The least pruned model that meets every constraint; one channel more would be too many.
@@ -67,7 +70,7 @@ public struct ConstraintSearch: Sendable {
     }
 
     private func attempt(_ ratio: Double) throws(CompressionError) -> Result {
-        let choice = try selection.choose(rankings, previous: nil, sparsity: { $0 }, target: ratio)
+        let choice = try selection.choose(rankings, previous: previous, sparsity: { $0 }, target: ratio)
         return Result(choice: choice, shrinking: try Shrinking(choice, of: model), ratio: ratio)
     }
 

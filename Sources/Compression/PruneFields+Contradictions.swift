@@ -3,7 +3,9 @@ internal import JSON
 // What is wrong with fields that are right on their own.
 extension PruneOptions {
     /// Fields that only some structures, criteria or schedules have.
-    func complainOfIdleFields(_ reader: ObjectReader) {
+    ///
+    /// Where they are not sent they are no part of the resolved object either.
+    func complainOfIdleFields(_ reader: inout ObjectReader) {
         let isGradual: Bool
         let isCubic: Bool
         switch curve {
@@ -28,10 +30,14 @@ extension PruneOptions {
             ("frequency", isGradual, "the schedule linear, cubic or exp"),
             ("power", isCubic, "the schedule cubic"),
             ("rounds", curve == .iterative, "the schedule iterative"),
-            ("end_step", curve != .oneshot, "a schedule that is not oneshot"),
+            ("begin_step", curve != .iterative, "another schedule than iterative, which is behind train"),
+            ("end_step", isGradual, "the schedule linear, cubic or exp"),
+            ("rewind", !isGradual || rewind == .none, "the schedule oneshot or iterative"),
+            ("finetune", rewind == .none, "the rewind none: else train comes again"),
             ("initial_sparsity", curve != .oneshot, "a schedule that is not oneshot"),
         ]
         for rule in rules where !rule.isUsed {
+            reader.forget(rule.field)
             guard let value = reader.raw(rule.field), !value.isNull else { continue }
             reader.log.add(
                 reader.pointer(to: rule.field), "invalid_value", "\(rule.field) needs \(rule.needs)")
@@ -49,13 +55,13 @@ extension PruneOptions {
         if criterion == .bnScale, structure != .channel {
             add("criterion", "bn_scale ranks channels; the structure must be channel")
         }
-        if criterion == .movement, beginStep == 0 {
-            add("begin_step", "movement is gathered in training; begin_step must be at least 1")
+        if criterion.isGathered, beginStep == 0 {
+            add("begin_step", "\(criterion.rawValue) is gathered in training; begin_step must be at least 1")
         }
-        if criterion == .taylor, beginStep == 0 {
-            add("begin_step", "taylor is gathered in training; begin_step must be at least 1")
+        if rewind != .none, beginStep != nil {
+            add("begin_step", "with rewind, pruning stands behind train; leave begin_step out")
         }
-        if let endStep, endStep < beginStep {
+        if let endStep, let beginStep, endStep < beginStep {
             add("end_step", "end_step \(endStep) is before begin_step \(beginStep)")
         }
         if minPerLayer > maxPerLayer {

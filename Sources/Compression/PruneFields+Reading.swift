@@ -23,14 +23,20 @@ extension PruneOptions {
         options.minChannels = reader.read(PruneFields.minChannels)
         options.shrinks = reader.read(PruneFields.shrinks)
         options.includesBias = reader.read(PruneFields.includesBias)
-        _ = reader.readObject(PruneFields.fineTuning, assumesEmpty: true) { nested in
-            options.fineTuning.epochs = nested.read(PruneFields.epochs)
-            options.fineTuning.rateFactor = nested.read(PruneFields.rateFactor)
-        }
+        options.readFineTuning(&reader)
         options.readTarget(&reader)
-        options.complainOfIdleFields(reader)
+        options.complainOfIdleFields(&reader)
         options.complainOfContradictions(reader)
         return options
+    }
+
+    /// With `rewind`, training itself is what follows a pruning.
+    private mutating func readFineTuning(_ reader: inout ObjectReader) {
+        let isRewound = rewind != .none
+        _ = reader.readObject(PruneFields.fineTuning, assumesEmpty: !isRewound) { nested in
+            fineTuning.epochs = nested.read(PruneFields.epochs)
+            fineTuning.rateFactor = nested.read(PruneFields.rateFactor)
+        }
     }
 
     private mutating func readSchedule(_ reader: inout ObjectReader) {
@@ -71,7 +77,7 @@ extension PruneOptions {
                 reader.pointer(to: "target_sparsity"), "invalid_value",
                 "the constraint decides how much goes; leave target_sparsity out")
         }
-        reader.resolve("target_sparsity", as: .null)
+        reader.forget("target_sparsity")
     }
 
     private static func readConstraints(_ reader: inout ObjectReader) -> [Constraint] {

@@ -30,22 +30,27 @@ public enum PruneFields {
             + "with training between them.")
     static let initial = Field.number(
         "initial_sparsity", default: 0, in: 0...1, exclusiveMaximum: true, "Sparsity at begin_step.")
-    static let beginStep = Field.integer(
-        "begin_step", default: 0, in: 0...100_000_000, "Step of the first pruning.")
+    static let beginStep = Field.optionalInteger(
+        "begin_step", in: 0...100_000_000,
+        "Step of the first pruning. null is 0 for linear, cubic and exp, for snip, and for a stored model; "
+            + "for oneshot on a new one it is behind its training; what is gathered in training begins at "
+            + "frequency.")
     static let endStep = Field.optionalInteger(
-        "end_step", in: 0...100_000_000, "Step of the last pruning; null is the end of training.")
+        "end_step", in: 0...100_000_000, "Step of the last pruning; null is the end of train.")
     static let frequency = Field.integer(
         "frequency", default: 100, in: 1...100_000_000, "Steps between two prunings.")
     static let power = Field.number(
         "power", default: 3, in: 0...16, exclusiveMinimum: true, "Exponent of the cubic schedule.")
     static let rounds = Field.integer(
         "rounds", default: 5, in: 1...1000,
-        "Rounds of the iterative schedule, each of which takes the same part of what is left.")
+        "Rounds of the iterative schedule, each of which takes the same part of what is left; they stand "
+            + "behind train.")
     static let rewind = Field.raw(
         "rewind", default: "none",
         schema: ["type": "string", "pattern": "^(none|init|lr|step:[0-9]{1,9})$"],
         "What becomes of the weights that stay, after each pruning: nothing; back to their first values, or "
-            + "to those of a step (\"step:500\"); or the learning rate's schedule starts again (lr).")
+            + "to those of a step (\"step:500\"), and train again from there; or they stay, and train starts "
+            + "again (lr).")
     static let perLayer = Field.raw(
         "per_layer", default: [:],
         schema: [
@@ -80,13 +85,15 @@ public enum PruneFields {
         "constraint", constraintSchema, "What the model must be brought below, in place of target_sparsity.")
 
     static let epochs = Field.integer(
-        "epochs", default: 3, in: 0...100_000, "Epochs of training behind each pruning.")
+        "epochs", default: 3, in: 0...100_000,
+        "Epochs behind train, or behind each round of the iterative schedule.")
     static let rateFactor = Field.number(
         "lr_factor", default: 0.1, in: 0...1000, exclusiveMinimum: true,
         "What the learning rate is multiplied by.")
     static let fineTuningSchema = ObjectSchema(
-        "finetune", "Training behind each pruning.", fields: [epochs, rateFactor])
-    static let fineTuning = Field.object("finetune", fineTuningSchema, "Training behind each pruning.")
+        "finetune", "Training behind pruning, at a learning rate of its own.", fields: [epochs, rateFactor])
+    static let fineTuning = Field.object(
+        "finetune", fineTuningSchema, "Training behind pruning, at a learning rate of its own.")
 
     /// The whole object.
     public static let schema = ObjectSchema(

@@ -28,7 +28,10 @@ public struct PruneOptions: Sendable, Hashable {
         case movement
 
         /// Whether it is made of gradients.
-        public var readsGradients: Bool { self == .snip || self == .taylor || self == .movement }
+        public var readsGradients: Bool { self == .snip || isGathered }
+
+        /// Whether it is made of many steps' gradients, so that some must have been before.
+        public var isGathered: Bool { self == .taylor || self == .movement }
     }
 
     /// How several weights' sizes become one.
@@ -66,7 +69,8 @@ public struct PruneOptions: Sendable, Hashable {
         }
     }
 
-    /// What happens to the weights that stay, after each pruning.
+    /// What happens to the weights that stay, after each pruning; unless it is nothing, training starts again
+    /// from there.
     public enum Rewind: Sendable, Hashable {
         case none
         /// Back to their first values (Frankle and Carbin, 2019).
@@ -75,6 +79,15 @@ public struct PruneOptions: Sendable, Hashable {
         case step(Int)
         /// They stay, and the learning rate's schedule starts again (Renda et al., 2020).
         case learningRate
+
+        /// The step of training that is gone back to; nil for none.
+        public var step: Int? {
+            switch self {
+            case .none: nil
+            case .initial, .learningRate: 0
+            case .step(let step): step
+            }
+        }
     }
 
     /// Training behind each pruning.
@@ -102,7 +115,8 @@ public struct PruneOptions: Sendable, Hashable {
     public var constraints: [Constraint] = []
     public var curve = SparsitySchedule.Curve.oneshot
     public var initialSparsity = 0.0
-    public var beginStep = 0
+    /// nil for where the schedule and the criterion have it; see `PruneTimeline`.
+    public var beginStep: Int?
     /// nil for the last step of training.
     public var endStep: Int?
     /// Steps between two updates of the masks.
@@ -129,11 +143,4 @@ public struct PruneOptions: Sendable, Hashable {
 
     /// The name in `exclude` that stands for the layer that makes the output.
     public static let outputName = "output"
-
-    /// The schedule towards a target, for a training of so many steps.
-    public func schedule(to target: Double, totalSteps: Int) -> SparsitySchedule {
-        SparsitySchedule(
-            curve, from: initialSparsity, to: target, beginStep: beginStep,
-            endStep: endStep ?? totalSteps, frequency: frequency, rounds: rounds)
-    }
 }

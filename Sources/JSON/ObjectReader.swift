@@ -91,6 +91,9 @@ public struct ObjectReader {
     /// Puts another value into `resolved`, for what is decided after reading.
     public mutating func resolve(_ name: String, as value: JSONValue) { resolved[name] = value }
 
+    /// Takes a member out of `resolved`: one that means nothing beside the others, and would be refused.
+    public mutating func forget(_ name: String) { resolved[name] = nil }
+
     /// Logs the members that the schema does not know.
     public mutating func finish() {
         let known = schema.fields.map(\.name)

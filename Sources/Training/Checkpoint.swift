@@ -8,7 +8,7 @@ internal import Tensor
 
 /// Writing and reading a run's state and its model, as safetensors.
 extension Trainer {
-    private enum Key {
+    fileprivate enum Key {
         static let state = "vintner.state"
         static let task = "vintner.task"
         static let model = "vintner.model"
@@ -25,6 +25,10 @@ extension Trainer {
         if let distillation = task.distillation {
             parts.append(.string(String(describing: distillation.options)))
             parts += distillation.teachers.map { .string($0.sha256) }
+        }
+        if let pruning = task.pruning { parts.append(.string(String(describing: pruning.options))) }
+        if let shrunk = task.shrunk {
+            parts += [shrunk.original.json, .array(shrunk.removed.map { JSONValue($0) })]
         }
         return SHA256.digest(of: Array(JSONValue.array(parts).encoded().utf8)).hex
     }
@@ -88,34 +92,79 @@ extension Trainer {
             let kept = program.graph.parameterIDs.filter { program.store.slot($0, part) != nil }
             stored += kept.map { ($0, part) }
         }
-        return try write(path, stored, try storedMasks(), metadata: metadata)
+        return try write(
+            path, stored, try storedMasks(), rewindPoint: true, metadata: metadata)
     }
 
     private typealias Stored = (id: Graph.ParameterID, part: ParameterStore.Part)
 
     private func write(
-        _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], metadata: [String: String],
-        mergesAdapters: Bool = false, prefix: String = ""
+        _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], rewindPoint: Bool = false,
+        metadata: [String: String], mergesAdapters: Bool = false, prefix: String = ""
     ) throws(TrainingError) -> AtomicFile.Receipt {
         let graph = program.graph
-        let tensors =
-            stored.map { id, part in
-                (
-                    name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
-                    shape: graph[id].shape.dimensions
-                )
-            } + masks.map(\.tensor)
+        let kept = rewindPoint ? keptTensors : []
+        let tensors = stored.map { id, part in
+            (
+                name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
+                shape: graph[id].shape.dimensions
+            )
+        }
         let writer = try formatting { () throws(FormatError) in
-            try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
+            try SafetensorsWriter(
+                path, tensors: tensors + kept.map(\.tensor) + masks.map(\.tensor), metadata: metadata)
         }
         for (id, part) in stored {
             let values = try mergesAdapters ? merged(id) : read(id, part)
             try formatting { () throws(FormatError) in try writer.append(values.span) }
         }
-        for mask in masks {
-            try formatting { () throws(FormatError) in try writer.append(mask.elements.span) }
+        return try formatting { () throws(FormatError) in
+            for tensor in kept { try writer.append(tensor.values.span) }
+            for mask in masks { try writer.append(mask.elements.span) }
+            return try writer.commit()
         }
-        return try formatting { () throws(FormatError) in try writer.commit() }
+    }
+
+    private typealias Kept = (
+        tensor: (name: String, element: StoredElement, shape: [Int]), values: [Float]
+    )
+
+    /// What a run that prunes will go back to.
+    private var keptTensors: [Kept] {
+        program.store.parts.flatMap { part in
+            program.graph.parameterIDs.compactMap { id in
+                guard let values = rewindPoint[part]?[id.index], !values.isEmpty else { return nil }
+                let parameter = program.graph[id]
+                return (
+                    (Self.rewindPrefix + part.prefix + parameter.name, .float32, parameter.shape.dimensions),
+                    values
+                )
+            }
+        }
+    }
+
+    private static let rewindPrefix = "rewind."
+
+    private func loadKept(_ reader: SafetensorsReader) throws(TrainingError) {
+        rewindPoint = [:]
+        guard reader.entries.contains(where: { $0.name.hasPrefix(Self.rewindPrefix) }) else { return }
+        for part in program.store.parts where part != .score {
+            var values: [[Float]] = []
+            for id in program.graph.parameterIDs {
+                guard program.store.slot(id, part) != nil else {
+                    values.append([])
+                    continue
+                }
+                let parameter = program.graph[id]
+                values.append(
+                    try formatting { () throws(FormatError) in
+                        try reader.floats(
+                            Self.rewindPrefix + part.prefix + parameter.name,
+                            shape: parameter.shape.dimensions)
+                    })
+            }
+            rewindPoint[part] = values
+        }
     }
 
     /// Takes over what `save` stored.
@@ -131,12 +180,12 @@ extension Trainer {
         guard reader.metadata[Key.task] == fingerprint else {
             throw .badCheckpoint(path: path, reason: "it belongs to a run with other settings")
         }
-        let text = Array((reader.metadata[Key.state] ?? "").utf8)
-        guard let json = try? JSONValue(parsing: text), let restored = TrainingState(json) else {
+        guard let restored = TrainingState(of: reader) else {
             throw .badCheckpoint(path: path, reason: "its state cannot be read")
         }
         try load(reader, program.store.parts)
         try loadMasks(reader)
+        try loadKept(reader)
         state = restored
     }
 
@@ -170,6 +219,15 @@ extension Trainer {
                 try planning { () throws(PlanError) in try program.write(values, to: id, part) }
             }
         }
+    }
+}
+
+extension TrainingState {
+    /// What a checkpoint says; nil where it cannot be read.
+    init?(of reader: SafetensorsReader) {
+        let text = Array((reader.metadata[Trainer.Key.state] ?? "").utf8)
+        guard let json = try? JSONValue(parsing: text) else { return nil }
+        self.init(json)
     }
 }
 

@@ -68,6 +68,18 @@ public enum LatencyMeasurement {
     }
 }
 
+extension LatencyMeasurement {
+    /// The median time of one sample in a model of random weights, in milliseconds.
+    static func milliseconds(of model: ModelSpec, now: () -> UInt64) throws(TrainingError) -> Double {
+        let graph = model.graph
+        let compiled = try InferenceModel(graph, batches: [1]) { id throws(TrainingError) in
+            Initializer.values(of: graph[id], index: id.index, rule: model.initialization, seed: 0)
+        }
+        let found = try measure([compiled], batches: [1], now: now)
+        return (found?.first?[1]?.median ?? 0) * 1000
+    }
+}
+
 extension InferenceModel {
     /// Puts a batch of random numbers or tokens in place: the standard normal distribution, or every token
     /// equally likely.

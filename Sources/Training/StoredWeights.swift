@@ -22,7 +22,10 @@ extension Trainer {
     /// Gives every parameter the value that training starts from: a stored one, or a drawn one.
     ///
     /// Adapters are drawn as PyTorch's peft does, by no other rule: A uniform in ±1/sqrt(in), B zero.
+    ///
+    /// What is left of a shrunk model comes from the whole one; see `ShrunkRun`.
     func initialize() throws(TrainingError) {
+        guard task.shrunk == nil else { return }
         let graph = program.graph
         let stored = try task.start.map { start throws(TrainingError) in try open(start) }
         for (index, id) in graph.parameterIDs.enumerated() {

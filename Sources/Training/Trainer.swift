@@ -1,3 +1,4 @@
+internal import Compression
 internal import Data
 internal import Graph
 internal import JSON
@@ -24,6 +25,10 @@ public final class Trainer {
     private let feed: BatchFeed
     /// What the teachers say, where there are any.
     let lesson: Lesson?
+    /// What prunes the model, where something does.
+    let pruner: Pruner?
+    /// The parameters, states and averages that are gone back to after a pruning.
+    var rewindPoint: [ParameterStore.Part: [[Float]]] = [:]
     private var rates: LearningRateSchedule
 
     /// Points of one curve at the most.
@@ -35,11 +40,13 @@ public final class Trainer {
         do { try task.dataset.info.check(task.reading) } catch { throw .data(error) }
         feed = task.dataset.trainingFeed(task.reading)
         stepsPerEpoch = feed.batcher.batchCount
-        steps = task.options.totalSteps(stepsPerEpoch: stepsPerEpoch)
+        pruner = try Pruner(task, stepsPerEpoch: stepsPerEpoch)
+        steps = pruner?.timeline.totalSteps ?? task.options.totalSteps(stepsPerEpoch: stepsPerEpoch)
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
         let options = TrainingTask.programOptions(
             task.dataset.info, task.model, task.options, distillation: task.distillation?.options,
+            pruning: task.shrunk == nil ? task.pruning?.options : nil,
             isMasked: task.start?.isMasked ?? false)
         let graph: Graph
         do throws(InvalidInput) { graph = try TrainingTask.graph(of: task.model, task.options) } catch {
@@ -81,9 +88,18 @@ public final class Trainer {
             if state.foundRate == nil, try !findLearningRate(observer) { return try stop(observer) }
             rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch, base: state.foundRate)
         }
-        let prefetcher = try prefetch(from: state.position)
+        try preparePruning()
+        var prefetcher = try prefetch(from: state.position)
         var pending = Pending()
         while isUnfinished {
+            if isPruningDue {
+                try prune(observer)
+                if isReadyToShrink { return nil }
+                if observer.stopReason != nil { return try stop(observer) }
+                prefetcher = try prefetch(from: state.position)
+                pending.waited = 0
+                continue
+            }
             if !isEvaluationDue {
                 guard let batch = prefetcher.next() else { break }
                 try train(on: batch, &pending)
@@ -105,10 +121,12 @@ public final class Trainer {
         profiler = nil
     }
 
-    private var isUnfinished: Bool { isEvaluationDue || (state.step < steps && !hasStoppedEarly) }
+    private var isUnfinished: Bool {
+        isPruningDue || isEvaluationDue || (state.step < steps && !hasStoppedEarly)
+    }
 
     /// Whether the state is to be evaluated before the next step.
-    private var isEvaluationDue: Bool {
+    var isEvaluationDue: Bool {
         guard state.step > state.evaluatedStep else { return false }
         return state.step == steps || state.step % (task.options.evaluationSteps ?? stepsPerEpoch) == 0
     }
@@ -133,7 +151,8 @@ public final class Trainer {
         // A short last batch would only blur the picture.
         let isWhole = count == task.options.batchSize || stepsPerEpoch == 1
         if isWhole { profiler?.begin() }
-        let (result, macs) = try step(batch, number: state.step, rate: rates.rate(at: state.step))
+        try keepRewindPoint()
+        let (result, macs) = try step(batch, number: number(of: state.step), rate: rate(at: state.step))
         if isWhole { profiler?.end() }
         state.step += 1
         let loss = result.lossSum / Double(max(result.counted, 1))
@@ -148,6 +167,12 @@ public final class Trainer {
         state.epoch.add(result)
         pending.samples += count
         pending.macs += macs
+    }
+
+    /// The learning rate of a step, counted from 0.
+    private func rate(at step: Int) -> Double {
+        guard let pruner else { return rates.rate(at: step) }
+        return pruner.rate(at: step, training: rates)
     }
 
     /// Updates the parameters once by a batch, in parts where it does not run as a whole.
@@ -165,6 +190,7 @@ public final class Trainer {
             seed: task.seed, step: 0, learningRate: Float(rate),
             inverseCount: 1 / Float(max(batch.targetCount, 1)))
         step.correctBias(of: task.options.optimizer.rule, update: number + 1)
+        step.gathersScores = pruner?.gathersScores(at: state) == true ? 1 : 0
         step.softWeight = task.distillation?.options.softWeight(epoch: batch.position.epoch) ?? 1
         let parts = task.options.parts(of: batch.count)
         let partsMax = task.options.parts(of: task.options.batchSize).count
@@ -209,7 +235,7 @@ public final class Trainer {
             StepReport(
                 step: state.step, steps: steps, epoch: (state.step - 1) / stepsPerEpoch,
                 epochs: (steps + stepsPerEpoch - 1) / stepsPerEpoch, loss: state.window.loss,
-                learningRate: rates.rate(at: state.step - 1), gradientNorm: program.gradientNorm?.norm,
+                learningRate: rate(at: state.step - 1), gradientNorm: program.gradientNorm?.norm,
                 samples: pending.samples, macs: pending.macs, waitNanoseconds: waited - pending.waited,
                 distillation: lesson == nil
                     ? nil

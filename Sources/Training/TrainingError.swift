@@ -1,3 +1,4 @@
+public import Compression
 public import Data
 public import Files
 public import Formats
@@ -25,6 +26,10 @@ public enum TrainingError: Error, CustomStringConvertible {
     case badAdapters(reason: String)
     /// A teacher that the student cannot learn from.
     case badTeacher(path: String, reason: String)
+    /// What cannot be pruned as asked.
+    case pruning(CompressionError)
+    /// A shrunk model that does not compute what the masked one does.
+    case notEquivalent(difference: Double, tolerance: Double)
 
     public var description: String {
         switch self {
@@ -43,6 +48,9 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .misfit(let reason): "This cannot go together: \(reason)."
         case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
         case .badTeacher(let path, let reason): "The teacher \(path) cannot be used: \(reason)."
+        case .pruning(let error): error.description
+        case .notEquivalent(let difference, let tolerance):
+            "The shrunk model's outputs differ from the masked one's by \(difference), beyond \(tolerance)."
         }
     }
 }
@@ -55,4 +63,9 @@ func planning<R>(_ body: () throws(PlanError) -> R) throws(TrainingError) -> R {
 /// Runs `body` and wraps what it throws.
 func formatting<R>(_ body: () throws(FormatError) -> R) throws(TrainingError) -> R {
     do { return try body() } catch { throw .format(error) }
+}
+
+/// Runs `body` and wraps what it throws.
+func compressing<R>(_ body: () throws(CompressionError) -> R) throws(TrainingError) -> R {
+    do { return try body() } catch { throw .pruning(error) }
 }

@@ -51,6 +51,16 @@ public struct LearningRateReport: Sendable {
     public let rate: Double
 }
 
+/// A change of the masks.
+public struct PruneReport: Sendable, Equatable {
+    /// Steps done before it.
+    public let step: Int
+    /// Part of the original's prunable weights or channels that is gone now.
+    public let sparsity: Double
+    /// Whether it was the last one.
+    public let isLast: Bool
+}
+
 /// The end of an epoch, or of the steps between two evaluations.
 public struct EpochReport: Sendable {
     /// Counted from 0.
@@ -76,6 +86,10 @@ public protocol TrainingObserver: AnyObject {
     func didProfile(_ profile: StepProfile)
     /// Told before training starts, at every attempt.
     func didNote(_ note: TrainingNote)
+    /// The model is about to be pruned for the first time.
+    func willPrune(_ trainer: Trainer) throws(TrainingError)
+    /// The masks have changed.
+    func didPrune(_ report: PruneReport)
     /// An evaluation begins.
     func willEvaluate(step: Int)
     func didFinishEpoch(_ report: EpochReport)
@@ -86,4 +100,6 @@ public protocol TrainingObserver: AnyObject {
 extension TrainingObserver {
     public func didProfile(_ profile: StepProfile) {}
     public func didNote(_ note: TrainingNote) {}
+    public func willPrune(_ trainer: Trainer) throws(TrainingError) {}
+    public func didPrune(_ report: PruneReport) {}
 }

@@ -22,6 +22,8 @@ public struct TrainingState: Sendable, Equatable {
     public var evaluationsSinceBest = 0
     /// The learning rate that a sweep found.
     public var foundRate: Double?
+    /// What has been pruned; nil where nothing is.
+    public var pruning: PruningState?
 
     public init() {}
 
@@ -58,7 +60,7 @@ public struct TrainingState: Sendable, Equatable {
 
     /// Exact: doubles are written with all the digits they need.
     var json: JSONValue {
-        [
+        var json: JSONObject = [
             "step": JSONValue(step), "epoch": JSONValue(position.epoch), "batch": JSONValue(position.batch),
             "window": window.json, "epoch_tally": self.epoch.json,
             "best_accuracy": bestAccuracy.map { .number($0) } ?? .null, "best_step": JSONValue(bestStep),
@@ -66,6 +68,8 @@ public struct TrainingState: Sendable, Equatable {
             "evaluations_since_best": JSONValue(evaluationsSinceBest),
             "found_rate": foundRate.map { .number($0) } ?? .null,
         ]
+        if let pruning { json["pruning"] = pruning.json }
+        return .object(json)
     }
 
     init?(_ json: JSONValue) {
@@ -81,6 +85,10 @@ public struct TrainingState: Sendable, Equatable {
         bestAccuracy = json["best_accuracy"]?.doubleValue
         best = json["best"]?.doubleValue
         foundRate = json["found_rate"]?.doubleValue
+        if let pruned = json["pruning"] {
+            guard let found = PruningState(pruned) else { return nil }
+            pruning = found
+        }
     }
 }
 

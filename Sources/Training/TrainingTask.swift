@@ -1,3 +1,4 @@
+public import Compression
 public import Data
 public import Graph
 public import JSON
@@ -16,6 +17,10 @@ public struct TrainingTask: Sendable {
     public let normalization: PixelNormalization?
     /// Whom it learns from besides the labels; nil for nobody.
     public let distillation: Distillation?
+    /// How it is pruned; nil for not at all.
+    public let pruning: Pruning?
+    /// Set once channels of the task's own model have been removed: `model` is what is left of it.
+    let shrunk: ShrunkModel?
 
     /// Samples of one evaluation batch: four training batches fill the cores, and take about as much memory
     /// as one that is trained on; never less than 16 nor more than 256.
@@ -26,7 +31,7 @@ public struct TrainingTask: Sendable {
     public init(
         model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64,
         start: StoredWeights? = nil, normalization: PixelNormalization? = nil,
-        distillation: Distillation? = nil
+        distillation: Distillation? = nil, pruning: Pruning? = nil
     ) {
         self.model = model
         self.options = options
@@ -35,6 +40,15 @@ public struct TrainingTask: Sendable {
         self.start = start
         self.normalization = normalization
         self.distillation = distillation
+        self.pruning = pruning
+        shrunk = nil
+    }
+
+    /// The task for what is left of its model.
+    init(_ task: TrainingTask, shrunk: ShrunkModel) {
+        (model, options, dataset, seed) = (shrunk.model, task.options, task.dataset, task.seed)
+        (start, normalization, distillation) = (task.start, task.normalization, task.distillation)
+        (pruning, self.shrunk) = (task.pruning, shrunk)
     }
 
     /// What has to be kept with the model to use it.
@@ -79,7 +93,7 @@ public struct TrainingTask: Sendable {
     /// A student of `distillation` is trained by its loss, and evaluated by its own.
     public static func programOptions(
         _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions,
-        distillation: DistillOptions? = nil, isMasked: Bool = false
+        distillation: DistillOptions? = nil, pruning: PruneOptions? = nil, isMasked: Bool = false
     ) -> Program.Options {
         let sizes = info.batchSizes(reading(model, options))
         // Only images are mixed.
@@ -88,7 +102,9 @@ public struct TrainingTask: Sendable {
             loss: isMixed ? options.loss.againstValues : options.loss, optimizer: options.plannedOptimizer,
             trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
             evaluationBatches: sizes.evaluation, lowering: options.lowering)
-        planned.optimizer.isMasked = isMasked
+        planned.optimizer.isMasked = isMasked || pruning != nil
+        planned.optimizer.gathersScores = pruning?.criterion.isGathered ?? false
+        planned.readsGradients = pruning?.criterion == .snip
         planned.evaluationLoss = options.loss.withoutSmoothing
         if let distillation {
             let smoothing =

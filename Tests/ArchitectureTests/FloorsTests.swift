@@ -10,11 +10,14 @@ import Testing
         "Plan": ["Graph", "Kernels", "Tensor", "JSON"],
         "Data": ["Tensor", "Files", "JSON", "CData"], "Formats": ["JSON", "Files"],
         "Compression": ["Graph", "Tensor", "JSON"],
-        "Training": ["Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"],
+        "Training": [
+            "Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files",
+        ],
         "Assets": ["CAssets"], "Jobs": ["JSON"], "Store": ["Jobs", "JSON", "Assets", "Files", "GRDB"],
         "HTTP": ["CMicrohttpd", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
         "vintner": [
-            "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Data", "Formats", "Plan", "Graph",
+            "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats", "Plan",
+            "Graph",
             "Tensor",
             "Kernels", "Host", "Files", "JSON", "Logging", "ArgumentParser",
         ],

@@ -19,7 +19,7 @@ import Testing
             """
             {"structure": "channel", "criterion": "magnitude", "norm": "l2", "scope": "layer",
              "constraint": {"macs": "50%", "bytes": 1000}, "schedule": "cubic", "initial_sparsity": 0.1,
-             "begin_step": 5, "end_step": 105, "frequency": 10, "power": 2, "rewind": "step:500",
+             "begin_step": 5, "end_step": 105, "frequency": 10, "power": 2, "rewind": "none",
              "per_layer": {"fc1": 0.25}, "exclude": ["conv*"], "min_per_layer": 0.1, "max_per_layer": 0.9,
              "round_to": 8, "min_channels": 4, "shrink": false, "finetune": {"epochs": 7, "lr_factor": 1}}
             """)
@@ -27,11 +27,12 @@ import Testing
         #expect(options.structure == .channel && options.norm == .l2 && options.scope == .layer)
         #expect(
             options.constraints == [.init(.macs, .fraction(0.5)), .init(.bytes, .absolute(1000))])
-        #expect(options.curve == .cubic(power: 2) && options.rewind == .step(500))
+        #expect(options.curve == .cubic(power: 2) && options.rewind == PruneOptions.Rewind.none)
         #expect(options.perLayer == ["fc1": 0.25] && options.exclude == ["conv*"])
         #expect(options.roundTo == 8 && options.minChannels == 4 && !options.shrinks)
         #expect(options.fineTuning.epochs == 7 && options.endStep == 105)
-        let schedule = options.schedule(to: 0.9, totalSteps: 50)
+        let timeline = PruneTimeline(options, trainSteps: 200, stepsPerEpoch: 10, isStored: false)
+        let schedule = timeline.schedule(to: 0.9)
         #expect(schedule.sparsity(at: 105) == 0.9 && schedule.sparsity(at: 5) == 0.1)
     }
 
@@ -65,7 +66,12 @@ import Testing
             "/prune/target_sparsity", "invalid_value"
         ),
         (#"{"criterion": "bn_scale"}"#, "/prune/criterion", "invalid_value"),
-        (#"{"criterion": "movement"}"#, "/prune/begin_step", "invalid_value"),
+        (#"{"criterion": "movement", "begin_step": 0}"#, "/prune/begin_step", "invalid_value"),
+        (#"{"schedule": "iterative", "begin_step": 5}"#, "/prune/begin_step", "invalid_value"),
+        (#"{"schedule": "iterative", "end_step": 5}"#, "/prune/end_step", "invalid_value"),
+        (#"{"schedule": "linear", "rewind": "init"}"#, "/prune/rewind", "invalid_value"),
+        (#"{"rewind": "lr", "begin_step": 5}"#, "/prune/begin_step", "invalid_value"),
+        (#"{"rewind": "lr", "finetune": {"epochs": 2}}"#, "/prune/finetune", "invalid_value"),
         (#"{"criterion": "random", "norm": "l2"}"#, "/prune/norm", "invalid_value"),
         (#"{"rounds": 3}"#, "/prune/rounds", "invalid_value"),
         (#"{"rewind": "step:x"}"#, "/prune/rewind", "invalid_value"),

@@ -97,8 +97,13 @@ final class Follower: TrainingObserver {
     var last: String { "\(folder)/last.safetensors" }
     var best: String { "\(folder)/best.safetensors" }
 
+    /// Stops at the first poll behind a change of the masks.
+    var stopsAtPruning = false
+    private(set) var prunings: [PruneReport] = []
+
     var stopReason: StopReason? {
         polls += 1
+        if stopsAtPruning, !prunings.isEmpty { return reason }
         guard let stopsAtPoll, polls >= stopsAtPoll else { return nil }
         return reason
     }
@@ -108,6 +113,7 @@ final class Follower: TrainingObserver {
     private(set) var finding: LearningRateReport?
 
     func didFindLearningRate(_ report: LearningRateReport) { finding = report }
+    func didPrune(_ report: PruneReport) { prunings.append(report) }
     func didStep(_ report: StepReport) { steps.append(report) }
     func willEvaluate(step: Int) {}
 

@@ -1,3 +1,4 @@
+import Compression
 import Data
 import Files
 import Graph
@@ -260,6 +261,14 @@ final class JobRunner: JobExecutor {
             case .badTeacher:
                 throw JobFailure(
                     code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
+            case .pruning(.constraintOutOfReach):
+                throw JobFailure(
+                    code: "constraint_unsatisfiable", message: error.description, pointer: "/prune/constraint"
+                )
+            case .pruning:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/prune")
+            case .notEquivalent:
+                throw JobFailure(code: "not_equivalent", message: error.description, pointer: "/prune")
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
