@@ -67,6 +67,8 @@ public struct JobType: RawRepresentable, Hashable, Sendable, CustomStringConvert
 
     /// Trains a network from scratch or from a stored model.
     public static let train = JobType(rawValue: "train")
+    /// Prunes a network, and trains what is left.
+    public static let prune = JobType(rawValue: "prune")
     /// Trains a network beside one or more stored ones that it learns from.
     public static let distill = JobType(rawValue: "distill")
     /// Measures a stored model on a dataset.

@@ -10,6 +10,11 @@ public struct EvaluationResult: Sendable, Equatable {
     /// Part of the samples whose largest output is their label's.
     public let accuracy: Double
     public let samples: Int
+
+    /// What was found over some samples.
+    public init(loss: Double, accuracy: Double, samples: Int) {
+        (self.loss, self.accuracy, self.samples) = (loss, accuracy, samples)
+    }
 }
 
 extension Trainer {

@@ -109,6 +109,9 @@ extension Trainer {
 }
 
 extension TrainingTask {
+    /// Whether channels of its model have been removed.
+    public var isShrunk: Bool { shrunk != nil }
+
     /// The task that a checkpoint belongs to: that of a shrunk model where its channels were gone.
     public func resumed(from path: String) throws(TrainingError) -> TrainingTask {
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }

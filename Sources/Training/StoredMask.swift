@@ -15,6 +15,11 @@ struct StoredMask {
     /// Whether all that stays is not zero.
     let followsFromValues: Bool
 
+    init(parameter: Graph.Parameter, elements: [UInt8], beside values: [Float]) {
+        (self.parameter, self.elements) = (parameter, elements)
+        followsFromValues = !zip(elements, values).contains { $0 == 1 && $1 == 0 }
+    }
+
     /// The member of a model file's metadata that names the parameters which have masks.
     static let key = "vintner.masks"
 
@@ -38,10 +43,8 @@ extension Trainer {
         for id in program.graph.parameterIDs {
             let mask = try planning { () throws(PlanError) in try program.mask(of: id) }
             guard let mask, mask.contains(0) else { continue }
-            let values = try read(id)
-            let follows = !zip(mask, values).contains { $0 == 1 && $1 == 0 }
             masks.append(
-                StoredMask(parameter: program.graph[id], elements: mask, followsFromValues: follows))
+                StoredMask(parameter: program.graph[id], elements: mask, beside: try read(id)))
         }
         return masks
     }

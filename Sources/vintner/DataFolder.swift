@@ -29,6 +29,11 @@ struct DataFolder: Sendable {
 
     private static let ledgerName = "trainings.json"
 
+    /// Where a job keeps the model as it was before it was pruned, relative.
+    static func dense(of job: JobID) -> String { "\(folder(of: job))/\(denseName)" }
+
+    private static let denseName = "dense.safetensors"
+
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
 
@@ -85,7 +90,7 @@ struct DataFolder: Sendable {
 
     private func cleanJob(_ folder: String, keeping named: Set<String>) throws(FileError) {
         for file in try Folder.names(in: absolute(folder))
-        where file != Self.ledgerName && !named.contains("\(folder)/\(file)") {
+        where file != Self.ledgerName && file != Self.denseName && !named.contains("\(folder)/\(file)") {
             try Folder.removeFile(absolute("\(folder)/\(file)"))
         }
     }

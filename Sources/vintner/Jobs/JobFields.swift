@@ -5,7 +5,7 @@ import Training
 /// The JSON fields of jobs, and those of a `train` job.
 enum JobFields {
     /// What may be asked for now.
-    enum Kind: String, CaseIterable, Sendable { case train, distill, evaluate }
+    enum Kind: String, CaseIterable, Sendable { case train, prune, distill, evaluate }
 
     static let type = Field.choice("type", of: Kind.self, "What kind of work it is.")
     static let name = Field.string("name", default: "", lengthMax: 200, "What people call the job.")
@@ -43,8 +43,8 @@ enum JobFields {
     /// What a condition can be about: the series, then the report's figures.
     static let gateMetrics = [
         "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "hard_loss", "soft_loss",
-        "agreement", "test_accuracy",
-        "test_loss", "best_val_accuracy", "seconds", "cpu_seconds", "joules", "peak_memory_bytes",
+        "agreement", "sparsity", "test_accuracy", "test_loss", "best_val_accuracy", "seconds", "cpu_seconds",
+        "joules", "peak_memory_bytes",
         "parameters", "macs_per_sample", "file_bytes", "accuracy", "loss", "macro_f1",
         "calibration_error",
     ]
@@ -71,6 +71,13 @@ enum JobFields {
         fields: [
             type, name, labels, priority, threads, seed, dataset, model, DistillRequest.object, train, limits,
             maxAttempts, dependsOn, gate,
+        ])
+
+    static let pruneSchema = ObjectSchema(
+        "prune job", "Prunes a model, trains what is left of it, and measures what that brought.",
+        fields: [
+            type, name, labels, priority, threads, seed, dataset, model, PruneRequest.object, train, limits,
+            maxAttempts, dependsOn, PruneRequest.gate,
         ])
 
     /// The JSON Schemas of what names a model.

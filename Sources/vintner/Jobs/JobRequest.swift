@@ -1,3 +1,4 @@
+import Compression
 import Data
 import Graph
 import JSON
@@ -15,6 +16,8 @@ import Training
     let origin: ModelLookup.Reference?
     /// What the model learns from besides the labels.
     let distill: DistillRequest?
+    /// How the model is pruned.
+    let prune: PruneRequest?
     /// What is trained: the model's graph, with the adapters that are asked for.
     let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
@@ -29,9 +32,8 @@ import Training
         jobs: (any JobSource)? = nil, cores: Int
     ) throws(InvalidInput) -> JobRequest {
         let log = ViolationLog()
-        let isDistilling = body["type"] == .string(JobFields.Kind.distill.rawValue)
-        let schema = isDistilling ? JobFields.distillSchema : JobFields.schema
-        var reader = ObjectReader(body, as: schema, at: "", log: log)
+        let kind = body["type"]?.stringValue.flatMap(JobFields.Kind.init) ?? .train
+        var reader = ObjectReader(body, as: kind.trainingSchema, at: "", log: log)
         _ = reader.read(JobFields.type)
         let datasetName = reader.read(JobFields.dataset)
         let dataset =
@@ -41,7 +43,10 @@ import Training
         let (model, origin) = readModel(&reader, dataset, lookup, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
-        let distill = isDistilling ? DistillRequest.read(&reader, dataset, lookup, log) : nil
+        let distill = kind == .distill ? DistillRequest.read(&reader, dataset, lookup, log) : nil
+        let prune =
+            kind == .prune
+            ? PruneRequest.read(&reader, &settings, isStored: origin != nil, log) : nil
         reader.finish()
         if let model { distill?.check(model, settings.options, log) }
         let graph = model.flatMap { adapted($0, settings.options, log) }
@@ -53,6 +58,10 @@ import Training
                 log.add("/dataset", "too_short", error.description)
             }
         }
+        if let model {
+            let steps = dataset.map { $0.stepCount(TrainingTask.reading(model, settings.options)) }
+            prune?.check(model, settings.options, stepsPerEpoch: steps, seed: settings.seed, log)
+        }
         try log.throwIfAny()
         guard let dataset, let model, let graph else {
             throw InvalidInput(pointer: "", code: "invalid_value", detail: "the job cannot be understood")
@@ -62,7 +71,7 @@ import Training
         for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
         return JobRequest(
             settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
-            graph: graph,
+            prune: prune, graph: graph,
             resolved: reader.resolved)
     }
 
@@ -73,6 +82,15 @@ import Training
     var parts: [Int] {
         let samples = dataset.sampleCount(TrainingTask.reading(model, settings.options))
         return settings.options.parts(of: min(settings.options.batchSize, max(samples, 1)))
+    }
+
+    var type: JobType { prune != nil ? .prune : distill != nil ? .distill : .train }
+
+    /// Steps of one of the job's trainings.
+    var stepCount: Int {
+        let perEpoch = dataset.stepCount(TrainingTask.reading(model, settings.options))
+        return prune?.timeline(settings.options, stepsPerEpoch: perEpoch).totalSteps
+            ?? settings.options.totalSteps(stepsPerEpoch: perEpoch)
     }
 
     subscript<Value>(dynamicMember member: WritableKeyPath<JobSettings, Value>) -> Value {
@@ -140,7 +158,23 @@ extension JobSettings {
     }
 }
 
+extension JobFields.Kind {
+    /// The members of a job that trains.
+    fileprivate var trainingSchema: ObjectSchema {
+        switch self {
+        case .prune: JobFields.pruneSchema
+        case .distill: JobFields.distillSchema
+        case .train, .evaluate: JobFields.schema
+        }
+    }
+}
+
 extension DatasetInfo {
+    /// Steps of an epoch.
+    func stepCount(_ reading: ReadingOptions) -> Int {
+        (sampleCount(reading) + reading.batchSize - 1) / reading.batchSize
+    }
+
     /// What a model has to know of the dataset.
     var modelData: DataShape {
         switch kind {

@@ -157,6 +157,22 @@ final class JobRun: TrainingObserver {
         sink.totals(sampler.totals)
     }
 
+    /// Keeps the model as it is: what the pruned one is measured against.
+    func willPrune(_ trainer: Trainer) throws(TrainingError) {
+        _ = try trainer.saveModel(
+            to: folder.absolute(DataFolder.dense(of: claim.job.id)),
+            description: trainer.task.modelDescription)
+    }
+
+    func didPrune(_ report: PruneReport) {
+        points.append(
+            MetricPoint(series: "sparsity", step: report.step, value: report.sparsity, at: time.now()))
+        flush()
+        sink.event(
+            .info, "pruned", "\(percent(report.sparsity)) are gone at step \(report.step).",
+            ["step": JSONValue(report.step), "sparsity": .number(report.sparsity)])
+    }
+
     func willEvaluate(step: Int) { takeSample(step) }
 
     func didFinishEpoch(_ report: EpochReport) {

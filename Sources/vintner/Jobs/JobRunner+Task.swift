@@ -1,11 +1,8 @@
 import Data
 import Files
 import Graph
-import Host
 import JSON
 import Jobs
-import Plan
-import Tensor
 import Training
 
 extension JobRunner {
@@ -16,10 +13,13 @@ extension JobRunner {
         _ request: JobRequest, _ training: JobTraining, _ dataset: Dataset, _ job: JobID
     ) throws(JobFailure) -> TrainingTask {
         let distillation = training.isControl ? nil : try self.distillation(request, job)
+        let pruning = request.prune.map { prune in
+            Pruning(prune.options, isStored: prune.isStored) { [time] in time.monotonicNanoseconds() }
+        }
         guard request.origin != nil else {
             return TrainingTask(
                 model: request.model, options: request.options, dataset: dataset, seed: training.seed,
-                distillation: distillation)
+                distillation: distillation, pruning: pruning)
         }
         guard let base = request.base else {
             throw JobFailure(
@@ -38,8 +38,7 @@ extension JobRunner {
         return TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: training.seed,
             start: StoredWeights(path: path, sha256: base.sha256, isMasked: stored.isMasked),
-            normalization: stored.normalization,
-            distillation: distillation)
+            normalization: stored.normalization, distillation: distillation, pruning: pruning)
     }
 
     /// The teachers of a distill job; nil for any other.
@@ -78,78 +77,22 @@ extension JobRunner {
     func measure(
         _ distill: DistillRequest, studentPath: String, _ trainer: Trainer, _ run: JobRun
     ) throws(JobFailure) -> JSONObject? {
-        try translate { () throws(TrainingError) in
-            let dataset = trainer.task.dataset
-            var subjects: [(stored: StoredModel, record: ModelRecord?)] = []
-            for teacher in trainer.task.distillation?.teachers ?? [] {
-                let record = distill.teachers.first { $0.record?.sha256 == teacher.sha256 }?.record
-                subjects.append((teacher.stored, record))
-            }
-            subjects.append((try StoredModel(studentPath), nil))
-            var models: [InferenceModel] = []
-            for subject in subjects {
-                models.append(
-                    try InferenceModel(subject.stored, batches: EvaluateRequest.latencyBatches))
-            }
-            let latencies = try LatencyMeasurement.measure(
-                models, batches: EvaluateRequest.latencyBatches, now: { time.monotonicNanoseconds() },
-                isStopped: { run.stopReason != nil })
-            guard let latencies else { return nil }
-            var blocks: [JSONValue] = []
-            for (index, subject) in subjects.enumerated() {
-                let evaluator = try Evaluator(subject.stored, on: dataset, split: .test)
-                guard let tally = try evaluator.run(isStopped: { _ in run.stopReason != nil }) else {
-                    return nil
-                }
-                let block = MeasureBlock(
-                    model: models[index], path: subject.stored.path, accuracy: tally.accuracy,
-                    latencies: latencies[index], threads: run.threads)
-                var json = try block.json()
-                if let record = subject.record { json["model"] = .string(record.id.rawValue) }
-                blocks.append(.object(json))
-            }
-            let teachers = blocks.dropLast()
-            return [
-                "teacher": teachers.count == 1 ? teachers[0] : .array(Array(teachers)),
-                "student": blocks.last ?? .null,
-            ]
+        let dataset = trainer.task.dataset
+        var subjects = trainer.task.distillation?.teachers.map(\.stored) ?? []
+        let student = try translate { () throws(TrainingError) in try StoredModel(studentPath) }
+        subjects.append(student)
+        let found = try translate { () throws(TrainingError) in try measure(subjects, on: dataset, run) }
+        guard let found else { return nil }
+        var blocks = found.map(\.block)
+        for (index, teacher) in (trainer.task.distillation?.teachers ?? []).enumerated() {
+            guard let record = distill.teachers.first(where: { $0.record?.sha256 == teacher.sha256 })?.record
+            else { continue }
+            blocks[index]["model"] = .string(record.id.rawValue)
         }
-    }
-}
-
-/// What a report tells of one model.
-struct MeasureBlock {
-    let model: InferenceModel
-    /// Its file.
-    let path: String
-    let accuracy: Double
-    let latencies: [Int: LatencyMeasurement.Figures]
-    let threads: Int
-
-    /// The block; joules are those that the energy model gives for the largest measured batch, with all
-    /// threads busy.
-    func json() throws(TrainingError) -> JSONObject {
-        let cost = CostModel(of: model.program.graph)
-        var nonzero = 0
-        for id in model.program.graph.parameterIDs where model.program.graph[id].role.isLearned {
-            do { nonzero += try model.program.read(id).reduce(0) { $0 + ($1 == 0 ? 0 : 1) } } catch {
-                throw .plan(error)
-            }
-        }
-        var json: JSONObject = [
-            "parameters": JSONValue(cost.parameters), "nonzero_parameters": JSONValue(nonzero),
-            "macs": JSONValue(cost.macsPerSample),
-            "file_bytes": JSONValue(Folder.status(of: path)?.byteCount),
-            "latency_ms": .object(JSONObject(latencies: latencies)), "threads": JSONValue(threads),
-            "peak_memory_bytes": JSONValue(model.byteCount), "test_accuracy": .number(accuracy),
+        let teachers = blocks.dropLast().map { JSONValue.object($0) }
+        return [
+            "teacher": teachers.count == 1 ? teachers[0] : .array(teachers),
+            "student": blocks.last.map { .object($0) } ?? .null,
         ]
-        if let (batch, figures) = latencies.max(by: { $0.key < $1.key }) {
-            let seconds = figures.median / Double(batch) * 1000
-            let joules = EnergyModel(threads: threads)
-                .joules(busySeconds: Double(threads) * seconds, seconds: seconds)
-            json["joules_per_1000"] = .number(joules)
-            json["joules_method"] = "model"
-        }
-        return json
     }
 }

@@ -43,9 +43,21 @@ extension JobRunner {
             let task = try self.task(request, part.training, dataset, claim.job.id)
             // What decoding or an earlier training took must not add to what the arena takes.
             Heap.trim()
-            let trainer = try prepare(task, part, claim, sink)
-            run.begin(part, trainer, peak: peak)
-            if let ending = try train(trainer, part, request, sink, run) { return outcome(of: ending) }
+            var held: Trainer? = try prepare(task, part, claim, sink)
+            while true {
+                if let trainer = held {
+                    run.begin(part, trainer, peak: peak)
+                    if let ending = try train(trainer, part, request, sink, run) {
+                        return outcome(of: ending)
+                    }
+                }
+                guard held?.isReadyToShrink == true else { break }
+                try shrink(&held, sink, run)
+            }
+            if let prune = request.prune {
+                return try concludePruning(&held, prune, request, claim, sink, run)
+            }
+            guard let trainer = held else { preconditionFailure("a training without a trainer") }
             if index + 1 == trainings.count {
                 return try conclude(trainer, request, claim, ledger, sink, run)
             }
@@ -103,7 +115,7 @@ extension JobRunner {
     ) throws(JobFailure) -> Trainer {
         var tried: Set<Int> = []
         while true {
-            let trainer = try translate { () throws(TrainingError) in try Trainer(task) }
+            var trainer = try translate { () throws(TrainingError) in try Trainer(task) }
             let first = part.firstCheckpoint(steps: trainer.steps)
             let steps = first...first + trainer.steps
             let newest = claim.checkpoints.filter { steps.contains($0.step) && !tried.contains($0.step) }
@@ -115,7 +127,10 @@ extension JobRunner {
             tried.insert(newest.step)
             let step = newest.step - first
             do throws(TrainingError) {
-                try trainer.restore(from: folder.absolute(newest.path), sha256: newest.sha256)
+                let path = folder.absolute(newest.path)
+                let own = try task.resumed(from: path)
+                if own.isShrunk { trainer = try Trainer(own) }
+                try trainer.restore(from: path, sha256: newest.sha256)
             } catch {
                 sink.event(
                     .warning, "checkpoint_corrupt",

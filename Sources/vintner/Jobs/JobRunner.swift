@@ -1,4 +1,3 @@
-import Compression
 import Data
 import Files
 import Graph
@@ -19,7 +18,7 @@ final class JobRunner: JobExecutor {
     let folder: DataFolder
     let cores: Int
     let time: any TimeSource
-    private let identifiers: IdentifierGenerator
+    let identifiers: IdentifierGenerator
     private let limits: MachineLimits
     /// FLOP/s of a large product, by number of threads: the best that any job measured.
     private let peaks = Mutex<[[Int]: Double]>([:])
@@ -117,7 +116,7 @@ final class JobRunner: JobExecutor {
         let adapters = try storeAdapters(trainer, request, of: id)
         run.finish(step: trainer.state.step)
         let cost = CostModel(of: request.model.graph)
-        var report = self.report(trainer, test, cost, run.totals, receipt)
+        var report = self.report(trainer.state, test, cost, run.totals, receipt)
         if let distill = request.distill {
             let measured = try measure(distill, studentPath: folder.absolute(path), trainer, run)
             guard let measured else {
@@ -139,13 +138,13 @@ final class JobRunner: JobExecutor {
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
             metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
-            lineage: lineage(claim, request, adapters))
+            lineage: .object(lineage(claim, request, adapters)))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }
 
-    private func lineage(
+    func lineage(
         _ claim: ClaimedJob, _ request: JobRequest, _ adapters: AtomicFile.Receipt?
-    ) -> JSONValue {
+    ) -> JSONObject {
         var lineage: JSONObject = [
             "job": .string(claim.job.id.rawValue), "dataset": .string(request.dataset.name),
             "dataset_sha256": .string(request.dataset.sha256), "seed": .string(String(request.seed)),
@@ -159,7 +158,7 @@ final class JobRunner: JobExecutor {
             lineage["teachers_sha256"] = .array(distill.teachers.map { JSONValue($0.record?.sha256) })
         }
         lineage["adapters"] = adapters.flatMap { request.adapterLineage($0) }
-        return .object(lineage)
+        return lineage
     }
 
     /// Stores the weights, and beside them what is needed to use them: architecture, classes, normalisation.
@@ -167,8 +166,18 @@ final class JobRunner: JobExecutor {
         _ trainer: Trainer, _ request: JobRequest, in folder: String, at path: String
     ) throws(JobFailure) -> AtomicFile.Receipt {
         let description = trainer.task.modelDescription
+        try describe(request.model, request, description, in: folder)
+        return try translate { () throws(TrainingError) in
+            try trainer.saveModel(to: self.folder.absolute(path), description: description)
+        }
+    }
+
+    /// Writes what is needed to use a model beside its weights.
+    func describe(
+        _ model: ModelSpec, _ request: JobRequest, _ description: JSONObject, in folder: String
+    ) throws(JobFailure) {
         var beside = description
-        beside["model"] = request.model.json
+        beside["model"] = model.json
         beside["spec"] = .object(request.resolved)
         do throws(FileError) {
             try Folder.make(self.folder.absolute(folder))
@@ -176,9 +185,6 @@ final class JobRunner: JobExecutor {
             _ = try AtomicFile.write(Array(text.utf8), to: self.folder.absolute("\(folder)/model.json"))
         } catch {
             throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
-        }
-        return try translate { () throws(TrainingError) in
-            try trainer.saveModel(to: self.folder.absolute(path), description: description)
         }
     }
 
@@ -210,15 +216,15 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    private func report(
-        _ trainer: Trainer, _ test: EvaluationResult, _ cost: CostModel, _ used: JobResources,
+    func report(
+        _ state: TrainingState, _ test: EvaluationResult, _ cost: CostModel, _ used: JobResources,
         _ receipt: AtomicFile.Receipt
     ) -> JSONObject {
         [
             "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
             "test_samples": JSONValue(test.samples),
-            "best_val_accuracy": trainer.state.bestAccuracy.map { .number($0) } ?? .null,
-            "best_step": JSONValue(trainer.state.bestStep), "steps": JSONValue(trainer.state.step),
+            "best_val_accuracy": state.bestAccuracy.map { .number($0) } ?? .null,
+            "best_step": JSONValue(state.bestStep), "steps": JSONValue(state.step),
             "seconds": .number(used.wallSeconds), "cpu_seconds": .number(used.cpuSeconds),
             "joules": .number(used.joules), "energy_method": .string(used.energyMethod),
             "peak_memory_bytes": .integer(used.peakMemoryBytes),
@@ -238,41 +244,5 @@ final class JobRunner: JobExecutor {
                 return best
             }
         } catch { throw .plan(error) }
-    }
-
-    /// What a client is told of an error, and whether another attempt may help.
-    func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
-        do throws(TrainingError) { return try body() } catch {
-            switch error {
-            case .nonFiniteLoss(let step, _, _):
-                throw JobFailure(code: "non_finite_loss", message: error.description, step: step)
-            case .plan(.noMemory):
-                throw JobFailure(code: "insufficient_memory", message: error.description)
-            case .plan: throw JobFailure(code: "engine", message: error.description)
-            case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
-            case .badStart:
-                throw JobFailure(
-                    code: "model_unusable", message: "The stored model's weights are missing or damaged.",
-                    pointer: "/model/id")
-            case .misfit:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/model")
-            case .badAdapters:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
-            case .badTeacher:
-                throw JobFailure(
-                    code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
-            case .pruning(.constraintOutOfReach):
-                throw JobFailure(
-                    code: "constraint_unsatisfiable", message: error.description, pointer: "/prune/constraint"
-                )
-            case .pruning:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/prune")
-            case .notEquivalent:
-                throw JobFailure(code: "not_equivalent", message: error.description, pointer: "/prune")
-            case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
-                throw JobFailure(
-                    code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
-            }
-        }
     }
 }

@@ -21,7 +21,7 @@ struct SpecResolver: JobSpecResolver {
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
         case .evaluate: try resolveEvaluation(body)
-        case .train, .distill, nil: try resolveTraining(body)
+        case .train, .prune, .distill, nil: try resolveTraining(body)
         }
     }
 
@@ -61,7 +61,7 @@ struct SpecResolver: JobSpecResolver {
             estimate["trained_parameters"] = JSONValue(trained.reduce(0) { $0 + $1.shape.elementCount })
         }
         return ResolvedJob(
-            type: request.distill == nil ? .train : .distill, name: request.name, labels: request.labels,
+            type: request.type, name: request.name, labels: request.labels,
             priority: request.priority,
             maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
             memoryBytes: needed, dependencies: request.dependencies,
@@ -96,6 +96,7 @@ struct SpecResolver: JobSpecResolver {
     func schema(for type: JobType) -> JSONValue? {
         switch type {
         case .train: JobFields.jsonSchema(of: JobFields.schema)
+        case .prune: JobFields.jsonSchema(of: JobFields.pruneSchema)
         case .distill: JobFields.jsonSchema(of: JobFields.distillSchema)
         case .evaluate: EvaluateRequest.schema.jsonSchema()
         default: nil
@@ -113,9 +114,7 @@ struct SpecResolver: JobSpecResolver {
         guard !plans.isEmpty,
             let roof = try? limits.rooflineElsewhere(threads: request.threads, element)
         else { return nil }
-        let reading = TrainingTask.reading(request.model, request.options)
-        let batches = (request.dataset.sampleCount(reading) + reading.batchSize - 1) / reading.batchSize
-        let steps = request.options.totalSteps(stepsPerEpoch: batches) * request.trainings.count
+        let steps = request.stepCount * request.trainings.count
         let seconds = Double(steps) * plans.reduce(0) { $0 + TimedPlan($1, under: roof).total }
         let busy = Double(request.threads) * seconds
         return (seconds, EnergyModel(threads: request.threads).joules(busySeconds: busy, seconds: seconds))
@@ -128,7 +127,8 @@ struct SpecResolver: JobSpecResolver {
     /// The dataset is decoded before the arena is mapped: what that takes counts where it is more.
     private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let options = TrainingTask.programOptions(
-            request.dataset, request.model, request.options, distillation: request.distill?.options)
+            request.dataset, request.model, request.options, distillation: request.distill?.options,
+            pruning: request.prune?.options, isMasked: request.origin != nil)
         let (arena, plans): (Int, [PlanSummary])
         do throws(PlanError) {
             (arena, plans) = try plan(request, options)

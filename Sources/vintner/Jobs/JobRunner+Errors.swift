@@ -1,0 +1,42 @@
+import Compression
+import Jobs
+import Plan
+import Training
+
+extension JobRunner {
+    /// What a client is told of an error, and whether another attempt may help.
+    func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
+        do throws(TrainingError) { return try body() } catch {
+            switch error {
+            case .nonFiniteLoss(let step, _, _):
+                throw JobFailure(code: "non_finite_loss", message: error.description, step: step)
+            case .plan(.noMemory):
+                throw JobFailure(code: "insufficient_memory", message: error.description)
+            case .plan: throw JobFailure(code: "engine", message: error.description)
+            case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
+            case .badStart:
+                throw JobFailure(
+                    code: "model_unusable", message: "The stored model's weights are missing or damaged.",
+                    pointer: "/model/id")
+            case .misfit:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/model")
+            case .badAdapters:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
+            case .badTeacher:
+                throw JobFailure(
+                    code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
+            case .pruning(.constraintOutOfReach):
+                throw JobFailure(
+                    code: "constraint_unsatisfiable", message: error.description, pointer: "/prune/constraint"
+                )
+            case .pruning:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/prune")
+            case .notEquivalent:
+                throw JobFailure(code: "not_equivalent", message: error.description, pointer: "/prune")
+            case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
+                throw JobFailure(
+                    code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+import Compression
+import Data
+import Files
+import Graph
+import JSON
+import Jobs
+import Plan
+import Tensor
+import Training
+
+/// Ending prune jobs: storing what is left, and measuring what that brought.
+extension JobRunner {
+    /// Goes on with what is left once the channels that go are final.
+    func shrink(_ trainer: inout Trainer?, _ sink: any JobSink, _ run: JobRun) throws(JobFailure) {
+        let before = trainer.map { CostModel(of: $0.program.graph).parameters } ?? 0
+        let cut = try translate { () throws(TrainingError) in try trainer?.shrunk() }
+        // The whole run is let go before the smaller one is made.
+        trainer = nil
+        let smaller = try translate { () throws(TrainingError) in try cut?.trainer() }
+        trainer = smaller
+        guard let smaller, let proof = smaller.state.pruning?.equivalence else { return }
+        let after = CostModel(of: smaller.program.graph).parameters
+        sink.event(
+            .info, "shrunk",
+            "\(after) of \(before) parameters are left; outputs differ by at most \(proof.maxAbsDifference).",
+            ["parameters": JSONValue(after), "equivalence": proof.json])
+        // From here on the checkpoints before are those of another model.
+        try translate { () throws(TrainingError) in try run.storeCheckpoint(of: smaller, isBest: false) }
+        if let failure = run.failure { throw failure }
+    }
+
+    /// What was stored of a run that is over.
+    private struct Remains {
+        let model: ModelSpec
+        let description: JSONObject
+        let receipt: AtomicFile.Receipt
+        let state: TrainingState
+        let equivalence: Equivalence?
+        let test: EvaluationResult
+        let dataset: Dataset
+    }
+
+    /// Measures what is left against what was, and keeps one of them.
+    func concludePruning(
+        _ trainer: inout Trainer?, _ prune: PruneRequest, _ request: JobRequest, _ claim: ClaimedJob,
+        _ sink: any JobSink, _ run: JobRun
+    ) throws(JobFailure) -> JobOutcome {
+        let id: ModelID = identifiers.next(at: time.now())
+        let place = DataFolder.folder(of: id)
+        let path = "\(place)/model.safetensors"
+        guard let remains = try store(trainer, prune, request, in: place, at: path, sink, run) else {
+            return outcome(of: run.stopReason ?? .cancel)
+        }
+        // Nothing is trained any more; what is measured needs memory of its own.
+        trainer = nil
+        let (dense, pruned) = (DataFolder.dense(of: claim.job.id), path)
+        let found = try translate { () throws(TrainingError) in
+            var models: [StoredModel] = []
+            for path in [dense, pruned] { models.append(try StoredModel(folder.absolute(path))) }
+            return try measure(models, on: remains.dataset, run)
+        }
+        if let failure = run.failure { throw failure }
+        guard let found else { return outcome(of: run.stopReason ?? .cancel) }
+        let comparison = PruneComparison(before: found[0], after: found[1])
+        let gate = try judge(comparison, prune)
+        let kept = gate?.keepsDense == true ? request.model : remains.model
+        var receipt = remains.receipt
+        if gate?.keepsDense == true {
+            receipt = try keepDense(dense, in: place, at: path, remains.description, request)
+            sink.event(.warning, "kept_dense", "The model is kept as it was before the pruning.", .null)
+        }
+        run.finish(step: remains.state.step)
+        let cost = CostModel(of: kept.graph)
+        let test = gate?.keepsDense == true ? found[0].tally : found[1].tally
+        var report = self.report(
+            remains.state, EvaluationResult(tally: test), cost, run.totals, receipt)
+        for (key, value) in comparison.report(remains.state, remains.equivalence).members {
+            report[key] = value
+        }
+        if let gate { report["gate"] = gate.json }
+        var lineage = self.lineage(claim, request, nil)
+        lineage["pruning"] = [
+            "structure": .string(prune.options.structure.rawValue),
+            "criterion": .string(prune.options.criterion.rawValue),
+            "sparsity": JSONValue(remains.state.pruning?.sparsity),
+            "kept": .string(gate?.keepsDense == true ? "dense" : "pruned"),
+        ]
+        let model = ModelRecord(
+            id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
+            jobID: claim.job.id, createdAt: time.now(), architecture: kept.json,
+            parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: path,
+            byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
+            metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
+            lineage: .object(lineage))
+        forgetDense(claim.job.id, sink)
+        return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
+    }
+
+    /// Measures the test split and stores what is left, without channels that masks have emptied; nil where
+    /// it was stopped half way.
+    private func store(
+        _ trainer: Trainer?, _ prune: PruneRequest, _ request: JobRequest, in place: String, at path: String,
+        _ sink: any JobSink, _ run: JobRun
+    ) throws(JobFailure) -> Remains? {
+        guard let trainer, let test = try test(trainer, request, sink, run) else { return nil }
+        // Stopped while it is measured, the run leads back here.
+        try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+        if let failure = run.failure { throw failure }
+        let (state, description) = (trainer.state, trainer.task.modelDescription)
+        let compact = try translate { () throws(TrainingError) in
+            prune.options.shrinks && prune.options.structure != .channel
+                ? try trainer.withoutEmptyChannels() : nil
+        }
+        let model = compact?.model ?? trainer.task.model
+        try describe(model, request, description, in: place)
+        let receipt = try translate { () throws(TrainingError) in
+            if let compact {
+                return try compact.save(to: folder.absolute(path), description: description)
+            }
+            return try trainer.saveModel(to: folder.absolute(path), description: description)
+        }
+        return Remains(
+            model: model, description: description, receipt: receipt, state: state,
+            equivalence: compact?.equivalence ?? state.pruning?.equivalence, test: test,
+            dataset: trainer.task.dataset)
+    }
+
+    /// Whether the drop is allowed; throws where it ends the job.
+    private func judge(
+        _ comparison: PruneComparison, _ prune: PruneRequest
+    ) throws(JobFailure) -> PruneComparison.Verdict? {
+        guard let gate = prune.gate else { return nil }
+        let verdict = comparison.verdict(maxDrop: gate.maxDrop)
+        guard !verdict.passed, gate.onFail == .fail else { return verdict }
+        throw JobFailure(
+            code: "gate_failed",
+            message: "The accuracy fell by \(percent(verdict.drop)) from "
+                + "\(percent(comparison.before.tally.accuracy)); \(percent(gate.maxDrop)) were allowed.",
+            pointer: "/gate/max_drop")
+    }
+
+    /// Puts the model as it was in the place of the pruned one.
+    private func keepDense(
+        _ dense: String, in place: String, at path: String, _ description: JSONObject, _ request: JobRequest
+    ) throws(JobFailure) -> AtomicFile.Receipt {
+        try describe(request.model, request, description, in: place)
+        do throws(FileError) {
+            return try AtomicFile.copy(folder.absolute(dense), to: folder.absolute(path))
+        } catch {
+            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+        }
+    }
+
+    private func forgetDense(_ job: JobID, _ sink: any JobSink) {
+        do throws(FileError) { try Folder.removeFile(folder.absolute(DataFolder.dense(of: job))) } catch {
+            sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
+        }
+    }
+}
+
+extension EvaluationResult {
+    /// What an evaluator counted.
+    init(tally: ClassificationTally) {
+        self.init(loss: tally.loss, accuracy: tally.accuracy, samples: tally.count)
+    }
+}

@@ -1,0 +1,103 @@
+import Data
+import Files
+import Graph
+import Host
+import JSON
+import Jobs
+import Plan
+import Tensor
+import Training
+
+/// A stored model with what was measured of it, as reports have it.
+struct MeasuredModel {
+    /// The weight of a layer.
+    struct Weight {
+        let layer: String
+        let shape: [Int]
+        let nonzeros: Int
+        /// What computes the layer at the largest measured batch.
+        let kernel: String?
+    }
+
+    let stored: StoredModel
+    let tally: ClassificationTally
+    let latencies: [Int: LatencyMeasurement.Figures]
+    let threads: Int
+    let parameters: Int
+    let nonzeroParameters: Int
+    let macs: Int
+    let fileBytes: Int
+    /// Planned memory of an inference.
+    let byteCount: Int
+    let weights: [Weight]
+
+    init(
+        _ stored: StoredModel, _ model: InferenceModel, _ tally: ClassificationTally,
+        _ latencies: [Int: LatencyMeasurement.Figures], threads: Int
+    ) throws(TrainingError) {
+        (self.stored, self.tally, self.latencies, self.threads) = (stored, tally, latencies, threads)
+        let (program, graph) = (model.program, model.program.graph)
+        let cost = CostModel(of: graph)
+        (parameters, macs) = (cost.parameters, cost.macsPerSample)
+        (fileBytes, byteCount) = (Folder.status(of: stored.path)?.byteCount ?? 0, model.byteCount)
+        var nonzeros: [Graph.ParameterID: Int] = [:]
+        for id in graph.parameterIDs where graph[id].role.isLearned {
+            do { nonzeros[id] = try program.read(id).reduce(0) { $0 + ($1 == 0 ? 0 : 1) } } catch {
+                throw .plan(error)
+            }
+        }
+        nonzeroParameters = nonzeros.values.reduce(0, +)
+        let plan = latencies.keys.max().flatMap { program.evaluationPlan(batch: $0)?.overview }
+        weights = graph.nodes.compactMap { node in
+            guard let weight = graph.parameter(.weight, of: node) else { return nil }
+            return Weight(
+                layer: node.name, shape: graph[weight].shape.dimensions, nonzeros: nonzeros[weight] ?? 0,
+                kernel: plan?.steps.first { $0.layer == node.name && $0.macs > 0 }?.kernel)
+        }
+    }
+
+    /// The block; joules are those that the energy model gives for the largest measured batch, with all
+    /// threads busy.
+    var block: JSONObject {
+        var json: JSONObject = [
+            "parameters": JSONValue(parameters), "nonzero_parameters": JSONValue(nonzeroParameters),
+            "macs": JSONValue(macs), "file_bytes": JSONValue(fileBytes),
+            "latency_ms": .object(JSONObject(latencies: latencies)), "threads": JSONValue(threads),
+            "peak_memory_bytes": JSONValue(byteCount), "test_accuracy": .number(tally.accuracy),
+        ]
+        if let (batch, figures) = latencies.max(by: { $0.key < $1.key }) {
+            let seconds = figures.median / Double(batch) * 1000
+            let joules = EnergyModel(threads: threads)
+                .joules(busySeconds: Double(threads) * seconds, seconds: seconds)
+            json["joules_per_1000"] = .number(joules)
+            json["joules_method"] = "model"
+        }
+        return json
+    }
+}
+
+extension JobRunner {
+    /// Measures models on the test split, and how long they take to answer: they take turns.
+    ///
+    /// - Returns: nil when the run has to stop before.
+    func measure(
+        _ subjects: [StoredModel], on dataset: Dataset, _ run: JobRun
+    ) throws(TrainingError) -> [MeasuredModel]? {
+        var models: [InferenceModel] = []
+        for subject in subjects {
+            models.append(try InferenceModel(subject, batches: EvaluateRequest.latencyBatches))
+        }
+        let latencies = try LatencyMeasurement.measure(
+            models, batches: EvaluateRequest.latencyBatches, now: { time.monotonicNanoseconds() },
+            isStopped: { run.stopReason != nil })
+        guard let latencies else { return nil }
+        var measured: [MeasuredModel] = []
+        for (index, subject) in subjects.enumerated() {
+            let evaluator = try Evaluator(subject, on: dataset, split: .test)
+            guard let tally = try evaluator.run(isStopped: { _ in run.stopReason != nil }) else { return nil }
+            measured.append(
+                try MeasuredModel(subject, models[index], tally, latencies[index], threads: run.threads))
+        }
+        return measured
+    }
+}

@@ -1,0 +1,85 @@
+import Graph
+import JSON
+import Training
+
+/// A model before and after its pruning, as measured.
+struct PruneComparison {
+    /// A time that is at most this part of the other is faster; between that and its inverse nothing is said.
+    static let fasterRatio = 0.95
+
+    let before: MeasuredModel
+    let after: MeasuredModel
+
+    /// What becomes of a limit on the drop of the accuracy.
+    struct Verdict {
+        let maxDrop: Double
+        let drop: Double
+
+        // The difference of two counts over as many samples may lie above a decimal that it equals.
+        var passed: Bool { drop <= maxDrop + 1e-9 }
+        var keepsDense: Bool { !passed }
+
+        var json: JSONValue {
+            [
+                "max_drop": .number(maxDrop), "drop": .number(drop), "passed": .bool(passed),
+                "kept": keepsDense ? "dense" : "pruned",
+            ]
+        }
+    }
+
+    func verdict(maxDrop: Double) -> Verdict {
+        Verdict(maxDrop: maxDrop, drop: before.tally.accuracy - after.tally.accuracy)
+    }
+
+    /// The members of the job's report.
+    func report(_ state: TrainingState, _ equivalence: Equivalence?) -> JSONObject {
+        [
+            "before": .object(before.block), "after": .object(after.block),
+            "sparsity": JSONValue(state.pruning?.sparsity), "equivalence": equivalence?.json ?? .null,
+            "layers": .array(layers), "verdict": .array(words.map { .string($0) }),
+        ]
+    }
+
+    /// What pruning brought, in words; nothing is faster that was not measured so.
+    var words: [String] {
+        var words: [String] = []
+        let (old, new) = (before.fileBytes, after.fileBytes)
+        words.append(Double(new) <= Double(old) * 0.99 ? "smaller" : "not smaller: zeros are stored")
+        let ratios = before.latencies.keys.sorted().compactMap { batch -> (batch: Int, ratio: Double)? in
+            guard let old = before.latencies[batch], let new = after.latencies[batch], old.median > 0 else {
+                return nil
+            }
+            return (batch, new.median / old.median)
+        }
+        let faster = ratios.filter { $0.ratio <= Self.fasterRatio }
+        let slower = ratios.filter { $0.ratio >= 1 / Self.fasterRatio }
+        if !ratios.isEmpty, faster.count == ratios.count {
+            words.append("faster")
+        } else {
+            words += faster.map { "faster at batch \($0.batch)" }
+            words += slower.map { "slower at batch \($0.batch)" }
+        }
+        if faster.isEmpty {
+            let hasZeros = after.nonzeroParameters < before.nonzeroParameters
+            let isSmaller = after.parameters < before.parameters
+            words.append(
+                hasZeros && !isSmaller ? "no speed-up: dense kernels run on zeros" : "no speed-up")
+        }
+        return words
+    }
+
+    /// What is left of each layer that has weights.
+    private var layers: [JSONValue] {
+        before.weights.map { weight in
+            let left = after.weights.first { $0.layer == weight.layer }
+            let whole = weight.shape.reduce(1, *)
+            return [
+                "name": .string(weight.layer),
+                "kept_fraction": .number(Double(left?.nonzeros ?? 0) / Double(max(whole, 1))),
+                "shape_before": .array(weight.shape.map { JSONValue($0) }),
+                "shape_after": left.map { .array($0.shape.map { JSONValue($0) }) } ?? .null,
+                "kernel": JSONValue(left?.kernel),
+            ]
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""Prune jobs: a model is pruned, trained further, shrunk, and measured against what it was."""
+
+import json
+import struct
+
+from service import Service
+
+DENSE = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "lenet5_caffe"},
+         "train": {"steps": 600, "optimizer": {"lr": 0.05, "momentum": 0.9}}}
+TRAIN = {"eval_every_steps": 400, "optimizer": {"lr": 0.05, "momentum": 0.9}}
+
+
+def tensors(service, model):
+    """Names, shapes and floats of a model's file, and its metadata."""
+    body = service.get(f"/v1/models/{model}/download").body
+    length = struct.unpack("<Q", body[:8])[0]
+    header = json.loads(body[8:8 + length])
+    metadata, found = header.pop("__metadata__"), {}
+    for name, entry in header.items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        found[name] = entry["shape"], struct.unpack(f"<{(end - begin) // 4}f", body[begin:end])
+    return found, metadata
+
+
+def test_the_articles_case(binary, kept):
+    """L1 on both convolutions of the 1-20-50 net, of a model that another job trains."""
+    with Service(binary) as service:
+        dense = service.submit(DENSE)["id"]
+        job = service.submit({"type": "prune", "dataset": "fashion-mnist", "model": {"job": dense},
+                              "prune": {"target_sparsity": 0.6, "exclude": ["fc*"], "finetune": {"epochs": 1}},
+                              "train": TRAIN, "gate": {"max_drop": 0.02}})
+        job = service.wait(job["id"], seconds=300)
+        assert job["state"] == "succeeded" and job["type"] == "prune", job
+        report = job["result"]["report"]
+        whole = service.wait(dense)["result"]
+        before, after = report["before"], report["after"]
+        assert before["test_accuracy"] == whole["report"]["test_accuracy"], (before, whole)
+        assert before["file_bytes"] == whole["report"]["file_bytes"], (before, whole)
+        assert report["gate"]["passed"] and report["gate"]["kept"] == "pruned", report["gate"]
+        assert report["gate"]["drop"] == before["test_accuracy"] - after["test_accuracy"], report
+        assert report["sparsity"] == 0.6, report
+        # 25,500 weights of both convolutions, of which 15,300 are gone.
+        assert before["nonzero_parameters"] - after["nonzero_parameters"] >= 15_300 - 10, report
+        assert "not smaller: zeros are stored" in report["verdict"], report["verdict"]
+        layers = {layer["name"]: layer for layer in report["layers"]}
+        assert set(layers) == {"conv1", "conv2", "fc1", "fc2"}, layers
+        kept_weights = 500 * layers["conv1"]["kept_fraction"] + 25_000 * layers["conv2"]["kept_fraction"]
+        assert round(kept_weights) == 10_200 and layers["fc1"]["kept_fraction"] == 1, layers
+        assert layers["conv2"]["kernel"], layers
+
+        found, metadata = tensors(service, job["result"]["model_id"])
+        zeros = sum(value == 0 for name in ("conv1.weight", "conv2.weight") for value in found[name][1])
+        assert zeros == 15_300 and json.loads(metadata["vintner.masks"]) == ["conv1.weight", "conv2.weight"]
+        lineage = service.get(f"/v1/models/{job['result']['model_id']}").json["lineage"]
+        assert lineage["parent"] == whole["model_id"] and lineage["pruning"]["sparsity"] == 0.6, lineage
+        curve = service.get(f"/v1/jobs/{job['id']}/metrics?series=sparsity").json["series"]["sparsity"]
+        assert curve["values"] == [0.6], curve
+
+        # Trained further, what was pruned stays so.
+        again = service.wait(service.submit(
+            {"type": "train", "dataset": "fashion-mnist", "model": {"id": job["result"]["model_id"]},
+             "train": {"steps": 100, "optimizer": {"name": "adamw"}}})["id"])
+        further, _ = tensors(service, again["result"]["model_id"])
+        pairs = zip(found["conv2.weight"][1], further["conv2.weight"][1])
+        assert all((one == 0) == (other == 0) for one, other in pairs), "a zero has moved"
+
+
+def test_channels_are_removed_until_a_constraint_holds(binary, kept):
+    with Service(binary) as service:
+        dense = service.submit(DENSE)["id"]
+        body = {"type": "prune", "dataset": "fashion-mnist", "model": {"job": dense}, "train": TRAIN,
+                "prune": {"structure": "channel", "constraint": {"macs": "50%"}, "finetune": {"epochs": 1}}}
+        job = service.wait(service.submit(body)["id"], seconds=300)
+        assert job["state"] == "succeeded", job
+        report = job["result"]["report"]
+        before, after = report["before"], report["after"]
+        assert 0.4 < after["macs"] / before["macs"] <= 0.5, (before, after)
+        assert after["file_bytes"] < before["file_bytes"] and report["verdict"][0] == "smaller", report["verdict"]
+        proof = report["equivalence"]
+        assert proof["max_abs_difference"] <= proof["tolerance"] < 1e-3 and proof["samples"] >= 256, proof
+        for batch in ("1", "64"):
+            assert after["latency_ms"][batch]["p50"] < before["latency_ms"][batch]["p50"], (before, after)
+        assert after["test_accuracy"] > before["test_accuracy"] - 0.02, (before, after)
+        layers = {layer["name"]: layer for layer in report["layers"]}
+        channels = layers["conv2"]["shape_after"]
+        assert channels[0] < 50 and channels[1] == layers["conv1"]["shape_after"][0] < 20, layers
+        model = service.get(f"/v1/models/{job['result']['model_id']}").json
+        assert model["parameters"] == after["parameters"] < before["parameters"] == 431_080, model
+
+        # What is left is a model like any other.
+        measured = service.wait(service.submit(
+            {"type": "evaluate", "dataset": "fashion-mnist", "model": {"id": job["result"]["model_id"]}})["id"])
+        assert measured["result"]["report"]["accuracy"] == after["test_accuracy"], (measured, after)
+
+        bad = service.post("/v1/jobs", {**body, "prune": {"structure": "channel", "constraint": {"macs": 1000}}})
+        assert bad.status == 422 and bad.json["errors"][0]["pointer"] == "/prune/constraint/macs", bad
+        assert bad.json["errors"][0]["code"] == "constraint_unsatisfiable", bad
+
+
+def test_killed_while_pruning_and_while_what_is_left_is_trained(binary, kept):
+    """The same model and curves as a run that nobody disturbs, twice killed."""
+    body = {"type": "prune", "dataset": "fashion-mnist", "model": {"preset": "lenet5_caffe"}, "seed": 3,
+            "prune": {"structure": "channel", "schedule": "cubic", "frequency": 100, "target_sparsity": 0.6,
+                      "end_step": 1200, "finetune": {"epochs": 1}},
+            "train": {"steps": 1500, "eval_every_steps": 300, "checkpoint_every_seconds": 1,
+                      "optimizer": {"lr": 0.05, "momentum": 0.9}}}
+    with Service(binary) as service:
+        calm = service.wait(service.submit(body)["id"], seconds=300)
+        assert calm["state"] == "succeeded", calm
+        job = service.submit(body)["id"]
+        for part in (0.25, 0.6):
+            service.wait(job, lambda one: part < (one["progress"]["fraction"] or 0) < 0.95)
+            service.kill()
+            service.start()
+        done = service.wait(job, seconds=300)
+        assert done["state"] == "succeeded" and done["attempt"] == 3, done
+        reports = [one["result"]["report"] for one in (calm, done)]
+        for key in ("model_sha256", "test_accuracy", "sparsity", "equivalence", "layers"):
+            assert reports[0][key] == reports[1][key], (key, reports)
+        curves = [service.get(f"/v1/jobs/{one}/metrics?max_points=10000").json["series"] for one in (calm["id"], job)]
+        for name in ("sparsity", "train_loss", "val_accuracy"):
+            assert curves[0][name]["steps"] == curves[1][name]["steps"], name
+            assert curves[0][name]["values"] == curves[1][name]["values"], name
+        assert curves[0]["sparsity"]["steps"] == list(range(0, 1201, 100)), curves[0]["sparsity"]
+
+
+def test_a_model_that_loses_too_much_is_not_kept(binary, kept):
+    with Service(binary) as service:
+        dense = service.submit(DENSE)["id"]
+        body = {"type": "prune", "dataset": "fashion-mnist", "model": {"job": dense}, "train": TRAIN,
+                "prune": {"target_sparsity": 0.98, "finetune": {"epochs": 0}}}
+        kept_dense = service.wait(service.submit({**body, "gate": {"max_drop": 0.01}})["id"])
+        assert kept_dense["state"] == "succeeded", kept_dense
+        report, whole = kept_dense["result"]["report"], service.wait(dense)["result"]
+        assert report["gate"]["kept"] == "dense" and not report["gate"]["passed"], report["gate"]
+        weights = [tensors(service, one)[0] for one in (kept_dense["result"]["model_id"], whole["model_id"])]
+        assert weights[0] == weights[1] and report["test_accuracy"] == whole["report"]["test_accuracy"]
+
+        failed = service.submit({**body, "gate": {"max_drop": 0.01, "on_fail": "fail"}})["id"]
+        job = service.wait(failed)
+        assert job["state"] == "failed" and job["error"]["code"] == "gate_failed", job
+        verdict = service.get(f"/v1/jobs/{failed}/verdict")
+        assert verdict.status == 409 and verdict.json["code"] == "gate_failed", verdict
+
+        for prune, pointer in (
+                ({"per_layer": {"fc2": 0.5}}, "/prune/per_layer/fc2"),
+                ({"target_sparsity": 0.9999, "max_per_layer": 1, "scope": "layer"}, "/prune/target_sparsity"),
+                ({"criterion": "taylor"}, "/prune/criterion"), ({"rewind": "init"}, "/prune/rewind"),
+                ({"sparsity": 0.5}, "/prune/sparsity")):
+            bad = service.post("/v1/jobs", {**body, "prune": prune})
+            assert bad.status == 422, (prune, bad)
+            assert [error["pointer"] for error in bad.json["errors"]] == [pointer], (prune, bad)
