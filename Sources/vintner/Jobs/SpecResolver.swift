@@ -167,7 +167,10 @@ struct SpecResolver: JobSpecResolver {
             max(copies, program.conversionByteCount) + program.constantByteCount + program.codeByteCount)
         let (total, overflowed) = sum.addingReportingOverflow(try teaching(request, on: engine))
         guard !overflow, !overflowed else { throw .tooLarge }
-        return (total, program.stepPlans(request.parts).map(\.overview))
+        return (
+            try pruning(request, training: total, program, on: engine),
+            program.stepPlans(request.parts).map(\.overview)
+        )
     }
 
     /// Bytes of the teachers and what they say.

@@ -1,0 +1,56 @@
+import Compression
+import Graph
+import Kernels
+import Plan
+import Tensor
+import Training
+
+extension SpecResolver {
+    /// Bytes for each parameter while the masks change: what is ranked with its order (12), two copies of the
+    /// numbers it is ranked by (8), masks as they were and as they are, in both orders (6), one conversion.
+    private static let bytesPerRankedNumber = 32
+
+    /// Bytes that a job holds which prunes.
+    ///
+    /// While it trains, what it goes back to and what it ranks lie beside its program. When that has been let
+    /// go, the model before and what is left of it are run side by side, from copies of all that was kept.
+    ///
+    /// - Parameters:
+    ///   - request: The job.
+    ///   - training: Bytes of its training.
+    ///   - program: What it trains.
+    ///   - engine: Its thread team decides the plans.
+    /// - Returns: The most that is held at once.
+    /// - Throws: `PlanError.tooLarge` where it cannot be counted.
+    func pruning(
+        _ request: JobRequest, training: Int, _ program: Program, on engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        guard let prune = request.prune else { return training }
+        let numbers = request.graph.parameters.reduce(0) { $0 + $1.shape.elementCount }
+        let goesBack = prune.options.rewind == .initial || (prune.options.rewind.step ?? 0) > 0
+        let beside = Self.bytesPerRankedNumber * numbers + (goesBack ? program.store.byteCount : 0)
+        var measuring = 2 * program.store.byteCount
+        for batches in [EvaluateRequest.latencyBatches, EvaluateRequest.latencyBatches, [Evaluator.batchMax]]
+        {
+            measuring = try Self.sum(measuring, try inference(request.model.graph, batches, on: engine))
+        }
+        return max(try Self.sum(training, beside), measuring)
+    }
+
+    /// Bytes of a model that only answers.
+    private func inference(
+        _ graph: Graph, _ batches: [Int], on engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        let options = Program.Options(
+            loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
+            evaluationBatches: batches)
+        let program = try Program(graph, options, on: engine)
+        return try Self.sum(program.byteCount, program.conversionByteCount + program.constantByteCount)
+    }
+
+    private static func sum(_ left: Int, _ right: Int) throws(PlanError) -> Int {
+        let (sum, overflow) = left.addingReportingOverflow(right)
+        guard !overflow else { throw .tooLarge }
+        return sum
+    }
+}
