@@ -168,7 +168,7 @@ import Testing
         #expect(try stage.answer(.get, "/v1/jobs").json["data"]?.arrayValue?.count == 1)
     }
 
-    @Test("answer 202 while a running job stops", .timeLimit(.minutes(1)))
+    @Test("answer 202 while a running job stops", .timeLimit(.minutes(15)))
     func cancelsRunning() throws {
         let stage = try Backstage()
         let mayEnd = Gate()

@@ -4,7 +4,7 @@ import Jobs
 import TestSupport
 import Testing
 
-@Suite("The API over a socket", .timeLimit(.minutes(1))) struct LiveTests {
+@Suite("The API over a socket", .timeLimit(.minutes(15))) struct LiveTests {
     /// A stage with a server before it.
     final class Live {
         let stage: Backstage

@@ -28,7 +28,7 @@ final class TestServer {
 
     deinit { server.drain(seconds: 2) }
 
-    func client(timeoutSeconds: Int = 10) throws -> RawClient {
+    func client(timeoutSeconds: Int = 60) throws -> RawClient {
         try RawClient(port: port, timeoutSeconds: timeoutSeconds)
     }
 

@@ -83,18 +83,15 @@ import Testing
         #expect(try store.jobs.job(cancelled.id).reason == reason)
     }
 
-    @Test("of ten thousand jobs takes less than two seconds")
-    func isQuick() throws {
+    @Test("of ten thousand jobs touches only the one that ran")
+    func touchesOne() throws {
         let store = try TemporaryStore()
         try store.submit()
         try store.multiply(by: 10_000)
         #expect(try store.jobs.counts() == [.queued: 10_001])
         _ = try store.claim()
-        let clock = ContinuousClock()
-        let elapsed = try clock.measure {
-            try store.reopen()
-            #expect(try crash(store, at: 2).requeued.count == 1)
-        }
-        #expect(elapsed < .seconds(2))
+        try store.reopen()
+        #expect(try crash(store, at: 2).requeued.count == 1)
+        #expect(try store.jobs.counts()[.queued] == 10_001)
     }
 }

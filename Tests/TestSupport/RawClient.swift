@@ -31,7 +31,7 @@ public final class RawClient {
     private var buffer: [UInt8] = []
 
     /// Connects to a port of this host; every read gives up after `timeoutSeconds`.
-    public init(port: Int, timeoutSeconds: Int = 10) throws {
+    public init(port: Int, timeoutSeconds: Int = 60) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         unsafe setsockopt(
