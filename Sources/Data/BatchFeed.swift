@@ -178,6 +178,11 @@ extension DatasetInfo {
         }
     }
 
+    /// Steps of an epoch of training.
+    public func stepCount(_ options: ReadingOptions) -> Int {
+        (sampleCount(options) + options.batchSize - 1) / options.batchSize
+    }
+
     /// The batch sizes that occur: the full ones and the short last ones, of training and of evaluation.
     public func batchSizes(_ options: ReadingOptions) -> (training: [Int], evaluation: [Int]) {
         func sizes(_ count: Int, _ size: Int) -> [Int] {

@@ -51,8 +51,7 @@ extension Trainer {
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {
-        var metadata = ["format": "pt", Key.model: task.model.json.encoded()]
-        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        var metadata = Self.metadata(of: task.model, description)
         program.swapAverages()
         defer { program.swapAverages() }
         let graph = program.graph
@@ -71,14 +70,22 @@ extension Trainer {
     public func saveAdapters(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {
-        var metadata = ["format": "pt"]
-        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        let metadata = Self.metadata(of: nil, description)
         program.swapAverages()
         defer { program.swapAverages() }
         let graph = program.graph
         let trained = graph.parameterIDs.filter { graph[$0].isTrained }
         return try write(
             path, trained.map { ($0, .value) }, metadata: metadata, prefix: Self.adapterPrefix)
+    }
+
+    /// The metadata of a file of weights: its architecture, where it is a whole model, and what has to be
+    /// kept with it.
+    static func metadata(of model: ModelSpec?, _ description: JSONObject) -> [String: String] {
+        var metadata = ["format": "pt"]
+        if let model { metadata[Key.model] = model.json.encoded() }
+        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        return metadata
     }
 
     /// What PEFT puts before the names of the model that it adapts.

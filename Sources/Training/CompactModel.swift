@@ -26,12 +26,8 @@ public struct CompactModel: Sendable {
         }
         guard let (shrinking, kept) = cut else { return nil }
         (model, self.values) = (shrinking.model, kept)
-        equivalence = try Equivalence.measure(
+        equivalence = try Equivalence.prove(
             (whole.graph, values), (shrinking.model.graph, kept), seed: seed)
-        guard equivalence.holds else {
-            throw .notEquivalent(
-                difference: equivalence.maxAbsDifference, tolerance: equivalence.tolerance)
-        }
         var sliced: [[UInt8]?] = []
         for (piece, values) in zip(shrinking.cuts, kept) {
             guard let mask = masks[piece.source.index] else {
@@ -47,8 +43,7 @@ public struct CompactModel: Sendable {
 
     /// Stores the model as `Trainer.saveModel` does.
     public func save(to path: String, description: JSONObject) throws(TrainingError) -> AtomicFile.Receipt {
-        var metadata = ["format": "pt", "vintner.model": model.json.encoded()]
-        for (key, value) in description.members { metadata["vintner.\(key)"] = value.encoded() }
+        var metadata = Trainer.metadata(of: model, description)
         let graph = model.graph
         let held = graph.parameterIDs.compactMap { id -> StoredMask? in
             guard let mask = masks[id.index], mask.contains(0) else { return nil }

@@ -7,14 +7,16 @@ extension Equivalence {
     private static let batch = 64
     private static let runs = 4
 
-    /// Runs two models that should compute the same on the same random inputs, by the plans that any
+    /// Proves that two models compute the same, on the same random inputs and by the plans that any
     /// evaluation runs.
     ///
     /// Both sum the same numbers, the one with zeros between them: the difference is rounding. Sums of K
     /// terms round by about u sqrt(K) of the terms' norm (u = 2^-24, errors as a random walk), which later
     /// layers pass on; over all weighted layers of a path these add up to u sqrt(sum K) of the outputs' size.
     /// Both models round, and four times the expected size is allowed.
-    static func measure(
+    ///
+    /// Throws `TrainingError.notEquivalent` where the outputs differ by more than that.
+    static func prove(
         _ masked: (graph: Graph, values: [[Float]]), _ shrunk: (graph: Graph, values: [[Float]]),
         seed: UInt64
     ) throws(TrainingError) -> Equivalence {
@@ -42,9 +44,13 @@ extension Equivalence {
             difference = error.isNaN ? .infinity : max(difference, error)
         }
         let roundoff = Double(Float.ulpOfOne) / 2
-        return Equivalence(
+        let proof = Equivalence(
             maxAbsDifference: difference,
             tolerance: 4 * 2 * roundoff * Double(max(terms, 1)).squareRoot() * max(size, 1),
             samples: batch * runs)
+        guard proof.holds else {
+            throw .notEquivalent(difference: proof.maxAbsDifference, tolerance: proof.tolerance)
+        }
+        return proof
     }
 }

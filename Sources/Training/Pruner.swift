@@ -14,10 +14,16 @@ public struct Pruning: Sendable {
     public init(_ options: PruneOptions, isStored: Bool, now: @escaping @Sendable () -> UInt64) {
         (self.options, self.isStored, self.now) = (options, isStored, now)
     }
+}
 
-    /// What happens when in a run whose `train` has so many steps.
-    public func timeline(trainSteps: Int, stepsPerEpoch: Int) -> PruneTimeline {
-        PruneTimeline(options, trainSteps: trainSteps, stepsPerEpoch: stepsPerEpoch, isStored: isStored)
+extension PruneOptions {
+    /// What happens when in a run that trains as `training` has it.
+    public func timeline(
+        _ training: TrainOptions, stepsPerEpoch: Int, isStored: Bool
+    ) -> PruneTimeline {
+        PruneTimeline(
+            self, trainSteps: training.totalSteps(stepsPerEpoch: stepsPerEpoch),
+            stepsPerEpoch: stepsPerEpoch, isStored: isStored)
     }
 }
 
@@ -36,11 +42,9 @@ struct Pruner {
     let method: Method
 
     /// nil where the task does not prune; throws where the model has nothing that can be pruned as asked.
-    init?(_ task: TrainingTask, stepsPerEpoch: Int) throws(TrainingError) {
-        guard let pruning = task.pruning else { return nil }
-        self.pruning = pruning
-        timeline = pruning.timeline(
-            trainSteps: task.options.totalSteps(stepsPerEpoch: stepsPerEpoch), stepsPerEpoch: stepsPerEpoch)
+    init?(_ task: TrainingTask) throws(TrainingError) {
+        guard let pruning = task.pruning, let timeline = task.pruneTimeline else { return nil }
+        (self.pruning, self.timeline) = (pruning, timeline)
         guard task.shrunk == nil else {
             method = .done
             return

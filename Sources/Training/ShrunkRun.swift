@@ -78,13 +78,8 @@ public struct ShrunkRun {
     /// - Throws: `TrainingError.notEquivalent` where the outputs differ by more than rounding.
     public consuming func trainer() throws(TrainingError) -> Trainer {
         let cut = parts.first { $0.part == .value }?.values ?? []
-        let equivalence = try Equivalence.measure(
-            (whole.graph, values), (task.model.graph, cut), seed: task.seed)
-        guard equivalence.holds else {
-            throw .notEquivalent(
-                difference: equivalence.maxAbsDifference, tolerance: equivalence.tolerance)
-        }
-        state.pruning?.equivalence = equivalence
+        let proof = try Equivalence.prove((whole.graph, values), (task.model.graph, cut), seed: task.seed)
+        state.pruning?.equivalence = proof
         let trainer = try Trainer(task)
         let graph = trainer.program.graph
         for (part, values) in parts {

@@ -34,7 +34,7 @@ extension TrainOptions {
     ) {
         let reading = TrainingTask.reading(model, self)
         let sizes = dataset.batchSizes(reading).training
-        let steps = totalSteps(stepsPerEpoch: (dataset.sampleCount(reading) + batchSize - 1) / batchSize)
+        let steps = totalSteps(stepsPerEpoch: dataset.stepCount(reading))
         if warmupSteps >= steps, warmupSteps > 0 {
             log.add(
                 pointer + "/lr_schedule/warmup_steps", "invalid_value",

@@ -39,9 +39,8 @@ public final class Trainer {
         self.task = task
         do { try task.dataset.info.check(task.reading) } catch { throw .data(error) }
         feed = task.dataset.trainingFeed(task.reading)
-        stepsPerEpoch = feed.batcher.batchCount
-        pruner = try Pruner(task, stepsPerEpoch: stepsPerEpoch)
-        steps = pruner?.timeline.totalSteps ?? task.options.totalSteps(stepsPerEpoch: stepsPerEpoch)
+        (steps, stepsPerEpoch) = (task.steps, task.stepsPerEpoch)
+        pruner = try Pruner(task)
         stepsPerPoint = (steps + Self.pointsMax - 1) / Self.pointsMax
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
         let options = TrainingTask.programOptions(

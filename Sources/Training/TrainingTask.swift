@@ -71,6 +71,21 @@ public struct TrainingTask: Sendable {
         return try model.graph.adapted(by: adapters, at: pointer)
     }
 
+    /// Steps of an epoch.
+    public var stepsPerEpoch: Int { dataset.info.stepCount(reading) }
+
+    /// Steps of the whole run.
+    public var steps: Int {
+        pruneTimeline?.totalSteps ?? options.totalSteps(stepsPerEpoch: stepsPerEpoch)
+    }
+
+    /// What happens when in a run that prunes; nil for one that does not.
+    var pruneTimeline: PruneTimeline? {
+        pruning.map {
+            $0.options.timeline(options, stepsPerEpoch: stepsPerEpoch, isStored: $0.isStored)
+        }
+    }
+
     /// How the run reads its dataset.
     var reading: ReadingOptions {
         var reading = Self.reading(model, options, seed: seed)

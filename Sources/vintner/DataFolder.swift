@@ -22,7 +22,9 @@ struct DataFolder: Sendable {
     static func folder(of job: JobID) -> String { "jobs/\(job)" }
 
     /// Where a job keeps what its teachers say, relative.
-    static func teacherCache(of job: JobID) -> String { "\(folder(of: job))/teacher.cache" }
+    static func teacherCache(of job: JobID) -> String { "\(folder(of: job))/\(teacherCacheName)" }
+
+    private static let teacherCacheName = "teacher.cache"
 
     /// Where a job writes down how its trainings ended, relative.
     static func ledger(of job: JobID) -> String { "\(folder(of: job))/\(ledgerName)" }
@@ -33,6 +35,14 @@ struct DataFolder: Sendable {
     static func dense(of job: JobID) -> String { "\(folder(of: job))/\(denseName)" }
 
     private static let denseName = "dense.safetensors"
+
+    /// What a job keeps for itself until it is over, relative.
+    static func notes(of job: JobID) -> [String] {
+        [teacherCache(of: job), ledger(of: job), dense(of: job)]
+    }
+
+    /// What a job goes on with after the server has been started again; teachers are asked again.
+    private static let keptNames: Set<String> = [ledgerName, denseName]
 
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
@@ -90,7 +100,7 @@ struct DataFolder: Sendable {
 
     private func cleanJob(_ folder: String, keeping named: Set<String>) throws(FileError) {
         for file in try Folder.names(in: absolute(folder))
-        where file != Self.ledgerName && file != Self.denseName && !named.contains("\(folder)/\(file)") {
+        where !Self.keptNames.contains(file) && !named.contains("\(folder)/\(file)") {
             try Folder.removeFile(absolute("\(folder)/\(file)"))
         }
     }

@@ -90,4 +90,13 @@ extension ConvolutionShape {
         (shape.groups, shape.hasBias) = (groups, hasBias)
         return shape
     }
+
+    /// A 3x3 kernel for each channel, padded by 1.
+    static func depthwise(
+        batch: Int, _ channels: Int, _ size: (Int, Int), stride: Int = 1, hasBias: Bool = true
+    ) -> ConvolutionShape {
+        .of(
+            batch: batch, channels, size, to: channels, stride: (stride, stride), padding: (1, 1),
+            groups: channels, hasBias: hasBias)
+    }
 }

@@ -9,20 +9,12 @@ struct DepthwiseBetweenNormsTests {
 
     /// Both strides, odd sides, channels that fill no block, one image and more than there are parts.
     static let shapes: [ConvolutionShape] = [
-        depthwise(batch: 2, 16, (8, 8)), depthwise(batch: 3, 37, (5, 13)),
-        depthwise(batch: 1, 32, (1, 1), hasBias: false), depthwise(batch: 27, 19, (2, 3)),
-        depthwise(batch: 2, 48, (9, 7), stride: 2), depthwise(batch: 1, 21, (6, 18), stride: 2),
-        depthwise(batch: 26, 16, (1, 2), stride: 2, hasBias: false),
-        depthwise(batch: 3, 33, (16, 31), stride: 2),
+        .depthwise(batch: 2, 16, (8, 8)), .depthwise(batch: 3, 37, (5, 13)),
+        .depthwise(batch: 1, 32, (1, 1), hasBias: false), .depthwise(batch: 27, 19, (2, 3)),
+        .depthwise(batch: 2, 48, (9, 7), stride: 2), .depthwise(batch: 1, 21, (6, 18), stride: 2),
+        .depthwise(batch: 26, 16, (1, 2), stride: 2, hasBias: false),
+        .depthwise(batch: 3, 33, (16, 31), stride: 2),
     ]
-
-    private static func depthwise(
-        batch: Int, _ channels: Int, _ size: (Int, Int), stride: Int = 1, hasBias: Bool = true
-    ) -> ConvolutionShape {
-        .of(
-            batch: batch, channels, size, to: channels, stride: (stride, stride), padding: (1, 1),
-            groups: channels, hasBias: hasBias)
-    }
 
     private static func low(_ activation: FusedBatchNorm.Activation) -> Float {
         activation == .none ? -.infinity : 0

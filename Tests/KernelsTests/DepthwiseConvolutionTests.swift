@@ -5,55 +5,12 @@ import Testing
 
 @Suite("Our depthwise convolutions") struct DepthwiseConvolutionTests {
     static let shapes: [ConvolutionShape] = [
-        depthwise(batch: 2, 16, (8, 8)), depthwise(batch: 3, 37, (5, 13)),
-        depthwise(batch: 1, 32, (1, 1), hasBias: false), depthwise(batch: 2, 19, (2, 3)),
-        depthwise(batch: 2, 48, (9, 7), stride: 2), depthwise(batch: 1, 21, (6, 18), stride: 2),
-        depthwise(batch: 3, 16, (1, 2), stride: 2, hasBias: false),
-        depthwise(batch: 2, 33, (16, 31), stride: 2),
+        .depthwise(batch: 2, 16, (8, 8)), .depthwise(batch: 3, 37, (5, 13)),
+        .depthwise(batch: 1, 32, (1, 1), hasBias: false), .depthwise(batch: 2, 19, (2, 3)),
+        .depthwise(batch: 2, 48, (9, 7), stride: 2), .depthwise(batch: 1, 21, (6, 18), stride: 2),
+        .depthwise(batch: 3, 16, (1, 2), stride: 2, hasBias: false),
+        .depthwise(batch: 2, 33, (16, 31), stride: 2),
     ]
-
-    private static func depthwise(
-        batch: Int, _ channels: Int, _ size: (Int, Int), stride: Int = 1, hasBias: Bool = true
-    ) -> ConvolutionShape {
-        .of(
-            batch: batch, channels, size, to: channels, stride: (stride, stride), padding: (1, 1),
-            groups: channels, hasBias: hasBias)
-    }
-
-    /// What one run leaves: output, input gradient, weight gradient in PyTorch's order, bias gradient.
-    private struct Results: Equatable {
-        var output: [Float]
-        var input: [Float]
-        var weight: [Float]
-        var bias: [Float]
-    }
-
-    private static func run(
-        _ shape: ConvolutionShape, _ element: ElementType, _ input: [Float], _ weight: [Float],
-        _ bias: [Float]?, _ gradient: [Float], fusing: [PostOperation] = []
-    ) throws -> Results {
-        let engine = try DNNEngine()
-        let plain = try TensorLayout.rowMajor(shape.weightExtents)
-        let forward = try Convolution.forward(shape, element: element, fusing: fusing, on: engine)
-        #expect(forward.implementation == "ck_depthwise")
-        let packed = Given.floats(
-            try Reorder.convert(weight, from: plain, to: forward.layouts[1], on: engine))
-        let biasGiven = bias.map { [Given.floats($0)] } ?? []
-        let ahead = try KernelRun(forward, [stored(input, as: element), packed] + biasGiven)
-        let back = try KernelRun(
-            Convolution.backwardData(shape, element: element, weights: forward.layouts[1], on: engine),
-            [stored(gradient, as: element), packed])
-        let backwardWeights = try Convolution.backwardWeights(
-            shape, element: element, weights: forward.layouts[1], on: engine)
-        #expect(backwardWeights.implementation == "ck_depthwise_backward_weights")
-        let weights = try KernelRun(
-            backwardWeights, [stored(input, as: element), stored(gradient, as: element)])
-        return Results(
-            output: ahead.values(2 + biasGiven.count, as: element), input: back.values(2, as: element),
-            weight: try Reorder.convert(
-                weights.floats(2), from: forward.layouts[1], to: plain, on: engine),
-            bias: bias == nil ? [] : weights.floats(3))
-    }
 
     @Test(
         "agree with double precision in every pass", arguments: shapes, [ElementType.float32, .bfloat16])
@@ -73,8 +30,10 @@ import Testing
         let biasGradient = reference.biasGradient(gradient)
         for threads in 1...3 {
             ThreadTeam.use(threads)
-            let found = try Self.run(shape, element, input, weight, bias, gradient)
-            #expect(try Self.run(shape, element, input, weight, bias, gradient) == found, "not repeatable")
+            let found = try ConvolutionRun(shape, .depthwise, element, input, weight, bias, gradient)
+            #expect(
+                try ConvolutionRun(shape, .depthwise, element, input, weight, bias, gradient) == found,
+                "not repeatable")
             expectClose(
                 found.output, output.map { Float($0) },
                 within: bounds(output, sums: outputSums, terms: terms.output, as: element), "output")
@@ -157,7 +116,7 @@ import Testing
 
     @Test("normalise rows as large as a thread's share on any number of threads, to the same bits")
     func normalizingThreads() throws {
-        let shape = Self.depthwise(batch: 5, 40, (11, 9))
+        let shape = ConvolutionShape.depthwise(batch: 5, 40, (11, 9))
         let input = randomFloats(5 * 99 * 40, seed: 1), weight = randomFloats(360, seed: 2)
         let coefficients = randomFloats(120, seed: 3), bias = randomFloats(40, seed: 4)
         let outputs = try (1...3).map { threads in
@@ -173,26 +132,27 @@ import Testing
         "cut what they yield where a ReLU is fused", arguments: [PostOperation.relu, .relu6],
         [ElementType.float32, .bfloat16])
     func fused(operation: PostOperation, element: ElementType) throws {
-        let shape = Self.depthwise(batch: 2, 24, (7, 10))
+        let shape = ConvolutionShape.depthwise(batch: 2, 24, (7, 10))
         let reference = ConvolutionReference(shape: shape)
         let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -4, high: 4), to: element)
         let weight = randomFloats(reference.weightCount, seed: 2)
         let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
         let bias = randomFloats(24, seed: 4)
-        let plain = try Self.run(shape, element, input, weight, bias, gradient)
-        let cut = try Self.run(shape, element, input, weight, bias, gradient, fusing: [operation])
+        let plain = try ConvolutionRun(shape, .depthwise, element, input, weight, bias, gradient)
+        let cut = try ConvolutionRun(
+            shape, .depthwise, element, input, weight, bias, gradient, fusing: [operation])
         #expect(cut.output == plain.output.map { operation == .relu ? max($0, 0) : min(max($0, 0), 6) })
         #expect(plain.output.contains { $0 > 6 }, "the limit was never reached")
     }
 
     @Test("pass NaN on through a fused ReLU6, to the pixels around it alone")
     func nan() throws {
-        let shape = Self.depthwise(batch: 1, 16, (5, 5), hasBias: false)
+        let shape = ConvolutionShape.depthwise(batch: 1, 16, (5, 5), hasBias: false)
         var input = [Float](repeating: 1, count: 400)
         input[(2 * 5 + 1) * 16 + 3] = .nan
         let ones = [Float](repeating: 1, count: 400)
-        let output = try Self.run(
-            shape, .float32, input, [Float](repeating: 1, count: 144), nil, ones, fusing: [.relu6]
+        let output = try ConvolutionRun(
+            shape, .depthwise, .float32, input, [Float](repeating: 1, count: 144), nil, ones, fusing: [.relu6]
         ).output
         for (index, value) in output.enumerated() {
             let (c, x, y) = (index % 16, index / 16 % 5, index / 80)
@@ -203,7 +163,7 @@ import Testing
     @Test("leave other shapes and operations to oneDNN")
     func choice() throws {
         let engine = try DNNEngine()
-        let covered = Self.depthwise(batch: 2, 32, (8, 8))
+        let covered = ConvolutionShape.depthwise(batch: 2, 32, (8, 8))
         func isOurs(_ shape: ConvolutionShape, _ fusing: [PostOperation] = []) throws -> Bool {
             try Convolution.forward(shape, fusing: fusing, on: engine).implementation == "ck_depthwise"
         }
@@ -219,7 +179,7 @@ import Testing
             change(&other)
             #expect(try !isOurs(other), "\(other)")
         }
-        #expect(try !isOurs(Self.depthwise(batch: 2, 8, (8, 8))))
+        #expect(try !isOurs(ConvolutionShape.depthwise(batch: 2, 8, (8, 8))))
         let direct = try Convolution.forward(covered, algorithm: .direct, on: engine)
         #expect(direct.implementation != "ck_depthwise")
         #expect(throws: KernelError.self) {

@@ -18,42 +18,6 @@ struct TiledConvolutionTests {
         .of(batch: 2, 16, (3, 2), to: 5, kernel: (5, 5), padding: (4, 7), hasBias: false),
     ]
 
-    /// What one run leaves: output, input gradient, weight gradient in PyTorch's order, bias gradient.
-    private struct Results: Equatable {
-        var output: [Float]
-        var input: [Float]
-        var weight: [Float]
-        var bias: [Float]
-    }
-
-    private static func run(
-        _ shape: ConvolutionShape, _ element: ElementType, _ input: [Float], _ weight: [Float],
-        _ bias: [Float]?, _ gradient: [Float], fusing: [PostOperation] = []
-    ) throws -> Results {
-        let engine = try DNNEngine()
-        let plain = try TensorLayout.rowMajor(shape.weightExtents)
-        let forward = try Convolution.forward(
-            shape, element: element, fusing: fusing, algorithm: .tiled, on: engine)
-        #expect(forward.implementation == "ck_winograd")
-        let packed = Given.floats(
-            try Reorder.convert(weight, from: plain, to: forward.layouts[1], on: engine))
-        let biasGiven = bias.map { [Given.floats($0)] } ?? []
-        let ahead = try KernelRun(forward, [stored(input, as: element), packed] + biasGiven)
-        let back = try KernelRun(
-            Convolution.backwardData(
-                shape, element: element, weights: forward.layouts[1], algorithm: .tiled, on: engine),
-            [stored(gradient, as: element), packed])
-        let weights = try KernelRun(
-            Convolution.backwardWeights(
-                shape, element: element, weights: forward.layouts[1], algorithm: .tiled, on: engine),
-            [stored(input, as: element), stored(gradient, as: element)])
-        return Results(
-            output: ahead.values(2 + biasGiven.count, as: element), input: back.values(2, as: element),
-            weight: try Reorder.convert(
-                weights.floats(2), from: forward.layouts[1], to: plain, on: engine),
-            bias: bias == nil ? [] : weights.floats(3))
-    }
-
     /// The direct bound 4 √K ε Σ|terms|, of the largest sum, and four times that for the transforms.
     ///
     /// A tile mixes its 64 values, so that K is at least that. Measured: with a 5x5 kernel and 20 channels
@@ -87,8 +51,10 @@ struct TiledConvolutionTests {
         let sums = reference.biasGradient(gradient)
         for threads in 1...3 {
             ThreadTeam.use(threads)
-            let found = try Self.run(shape, element, input, weight, bias, gradient)
-            #expect(try Self.run(shape, element, input, weight, bias, gradient) == found, "not repeatable")
+            let found = try ConvolutionRun(shape, .tiled, element, input, weight, bias, gradient)
+            #expect(
+                try ConvolutionRun(shape, .tiled, element, input, weight, bias, gradient) == found,
+                "not repeatable")
             expectClose(found.output, output.map { Float($0) }, within: outputs, "output")
             expectClose(found.input, data.map { Float($0) }, within: datas, "input gradient")
             expectClose(found.weight, taps.map { Float($0) }, within: tapses, "weight gradient")
@@ -107,7 +73,7 @@ struct TiledConvolutionTests {
         let (gradient, bias) = (randomFloats(reference.outputCount, seed: 3), randomFloats(50, seed: 4))
         let found = try (1...3).map { threads in
             ThreadTeam.use(threads)
-            let results = try Self.run(shape, .float32, input, weight, bias, gradient)
+            let results = try ConvolutionRun(shape, .tiled, .float32, input, weight, bias, gradient)
             return bits(results.output) + bits(results.input)
         }
         #expect(found[0] == found[1] && found[0] == found[2])
@@ -123,8 +89,9 @@ struct TiledConvolutionTests {
         let weight = randomFloats(reference.weightCount, seed: 2)
         let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
         let bias = randomFloats(16, seed: 4)
-        let plain = try Self.run(shape, element, input, weight, bias, gradient)
-        let cut = try Self.run(shape, element, input, weight, bias, gradient, fusing: [operation])
+        let plain = try ConvolutionRun(shape, .tiled, element, input, weight, bias, gradient)
+        let cut = try ConvolutionRun(
+            shape, .tiled, element, input, weight, bias, gradient, fusing: [operation])
         #expect(cut.output == plain.output.map { operation == .relu ? max($0, 0) : min(max($0, 0), 6) })
         #expect(plain.output.contains { $0 > 6 }, "the limit was never reached")
     }
@@ -136,8 +103,8 @@ struct TiledConvolutionTests {
         var input = [Float](repeating: 1, count: reference.inputCount)
         input[(1 * 12 + 2) * 16 + 3] = .nan
         let ones = [Float](repeating: 1, count: reference.outputCount)
-        let output = try Self.run(
-            shape, .float32, input, [Float](repeating: 1, count: reference.weightCount), nil, ones,
+        let output = try ConvolutionRun(
+            shape, .tiled, .float32, input, [Float](repeating: 1, count: reference.weightCount), nil, ones,
             fusing: [.relu6]
         ).output
         for (index, value) in output.enumerated() {

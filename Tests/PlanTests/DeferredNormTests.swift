@@ -59,14 +59,7 @@ import Testing
         let fused = try GradientRun(probe, Self.loss, Self.options(fuses: true, precision))
         let apart = try GradientRun(probe, Self.loss, Self.options(fuses: false, precision))
         #expect(apart.plan.overview.buffers.contains { $0.label == "n output" })
-        let largest = apart.gradients.values.joined().map(abs).max() ?? 0
-        let bound = (precision == .float32 ? 16 * Float.ulpOfOne : 5 * 0x1p-8) * largest
-        #expect(largest > 0.01)
-        for (id, gradient) in apart.gradients {
-            let other = try #require(fused.gradients[id])
-            let error = zip(gradient, other).map { abs($0 - $1) }.max() ?? .infinity
-            #expect(error <= bound, "\(probe.graph[id].name) is off by \(error)")
-        }
+        try fused.expectGradients(of: apart, probe.graph, precision)
     }
 
     @Test("is made again with its segment, to the same bits", arguments: [2, 3, 5])

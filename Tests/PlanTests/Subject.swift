@@ -4,6 +4,7 @@ import Kernels
 import Plan
 import Tensor
 import TestSupport
+import Testing
 
 /// A model, a batch of random data, and the same parameters on both sides.
 struct Subject {
@@ -172,5 +173,19 @@ struct GradientRun {
             gradients[id] = try plan.gradient(of: id, on: engine)
         }
         self.gradients = gradients
+    }
+}
+
+extension GradientRun {
+    /// Checks that the gradients are `other`'s, but for what storing them in this precision rounds.
+    func expectGradients(of other: GradientRun, _ graph: Graph, _ precision: ElementType) throws {
+        let largest = other.gradients.values.joined().map(abs).max() ?? 0
+        let bound = (precision == .float32 ? 16 * Float.ulpOfOne : 5 * 0x1p-8) * largest
+        #expect(largest > 0.01)
+        for (id, gradient) in other.gradients {
+            let own = try #require(gradients[id])
+            let error = zip(gradient, own).map { abs($0 - $1) }.max() ?? .infinity
+            #expect(error <= bound, "\(graph[id].name) is off by \(error)")
+        }
     }
 }

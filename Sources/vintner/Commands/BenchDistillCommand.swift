@@ -24,7 +24,7 @@ struct BenchDistillCommand: ParsableCommand {
     @Option(help: "Steps of each kind to time; the kinds take turns.")
     var steps = 300
     @Option(help: "fp32 or bf16.")
-    var precision = BenchPrecision.fp32
+    var precision = TrainOptions.Precision.fp32
     @Option(help: "sgd (with momentum), or adamw (with decay).")
     var optimizer = BenchOptimizer.sgd
 
@@ -89,12 +89,7 @@ struct BenchDistillCommand: ParsableCommand {
         options.evaluatesLoss = false
         options.lowering.precision = precision.element
         let program = try Program(spec.graph, options, on: DNNEngine())
-        try program.allocate()
-        for (index, id) in spec.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(
-                of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
-            try program.write(values, to: id)
-        }
+        try program.allocate(drawing: spec.initialization)
         return program
     }
 }

@@ -5,12 +5,6 @@ import Plan
 import Tensor
 
 /// What the benchmark commands may be asked for.
-enum BenchPrecision: String, ExpressibleByArgument {
-    case fp32, bf16
-
-    var element: ElementType { self == .fp32 ? .float32 : .bfloat16 }
-}
-
 enum BenchOptimizer: String, ExpressibleByArgument {
     case sgd, adamw
 

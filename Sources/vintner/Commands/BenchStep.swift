@@ -4,52 +4,27 @@ import Plan
 import Tensor
 import Training
 
-/// A step of the benchmarks: one batch of random samples, which runs in parts where the planner cuts it.
+/// A step on one batch of random samples, which runs in parts where the planner cuts it.
 struct BenchStep {
     let program: Program
-    let data: BenchBatch
+    /// The calls of a step, in the order in which they run.
+    let plans: [ExecutionPlan]
     /// Samples of each part.
     let parts: [Int]
+    private let data: BenchBatch
     private let state: StepState
 
-    /// Compiles a step for the calling thread's team.
-    ///
-    /// - Parameters:
-    ///   - graph: The model.
-    ///   - batch: Samples of the step.
-    ///   - microBatch: Samples that run at once; nil leaves them to the planner.
-    ///   - loss: What is minimised.
-    ///   - optimizer: What updates the parameters.
-    ///   - lowering: How the graph becomes calls.
-    ///   - evaluates: Whether the step is an evaluation instead.
-    /// - Throws: What compiling or making the samples throws.
-    init(
-        _ graph: Graph, batch: Int, microBatch: Int?, loss: LossKind, optimizer: OptimizerOptions,
-        lowering: LoweringOptions, evaluates: Bool
-    ) throws {
-        var options = TrainOptions()
-        options.batchSize = batch
-        options.microBatchSize =
-            evaluates ? nil : microBatch ?? MicroBatch.size(of: batch, graph, lowering.precision)
-        parts = options.parts(of: batch)
-        var rule = optimizer
-        rule.accumulates = parts.count > 1
-        program = try Program(
-            graph,
-            Program.Options(
-                loss: loss, optimizer: rule, trainingBatches: evaluates ? [] : parts,
-                evaluationBatches: evaluates ? parts : [], lowering: lowering), on: DNNEngine())
-        data = try BenchBatch(graph, batch: batch, loss: loss)
+    /// Makes samples for a compiled step.
+    init(_ program: Program, _ subject: StepSubject) throws {
+        (self.program, parts) = (program, subject.parts)
+        let evaluations = parts.compactMap { program.evaluationPlan(batch: $0) }
+        plans = evaluations.isEmpty ? program.stepPlans(parts) : evaluations
+        let batch = parts.reduce(0, +)
+        data = try BenchBatch(subject.graph, batch: batch, loss: subject.options.loss)
         var state = StepState(
             seed: 0, step: 0, learningRate: 1e-4, inverseCount: 1 / Float(batch * data.rows))
-        state.correctBias(of: optimizer.rule, update: 1)
+        state.correctBias(of: subject.options.optimizer.rule, update: 1)
         self.state = state
-    }
-
-    /// The calls of a step, in the order in which they run.
-    var plans: [ExecutionPlan] {
-        let evaluations = parts.compactMap { program.evaluationPlan(batch: $0) }
-        return evaluations.isEmpty ? program.stepPlans(parts) : evaluations
     }
 
     /// Bytes that a step takes besides its samples.
@@ -59,13 +34,9 @@ struct BenchStep {
     var macs: Int { plans.reduce(0) { $0 + $1.macs } }
 
     /// Maps the arena and draws the parameters.
-    func allocate(_ spec: ModelSpec) throws {
-        try program.allocate()
-        for (index, id) in spec.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(
-                of: spec.graph[id], index: index, rule: spec.initialization, seed: 0)
-            try program.write(values, to: id)
-        }
+    func allocate(_ rule: Initialization = .default) throws {
+        try program.allocate(drawing: rule)
+        if parts.count == 1 { try bind(plans[0], 0..<parts[0]) }
         // What drawing the parameters took is no part of a step.
         Heap.trim()
     }
@@ -79,16 +50,30 @@ struct BenchStep {
     func eachPlan(_ body: (ExecutionPlan, StepState) throws -> Void) throws {
         var (state, first) = (state, 0)
         for (index, plan) in plans.enumerated() {
-            if plan.batch > 0 {
-                let samples = first..<first + plan.batch
-                let batch = parts.reduce(0, +)
-                try plan.bindBatch(
-                    input: data.input.part(samples, of: batch), target: data.target.part(samples, of: batch),
-                    in: data.arena)
+            // Parts of one size share a plan, which reads one after the other.
+            if parts.count > 1, plan.batch > 0 {
+                try bind(plan, first..<first + plan.batch)
                 first += plan.batch
             }
             state.microBatch = UInt32(index)
             try body(plan, state)
+        }
+    }
+
+    private func bind(_ plan: ExecutionPlan, _ samples: Range<Int>) throws {
+        let batch = parts.reduce(0, +)
+        try plan.bindBatch(
+            input: data.input.part(samples, of: batch), target: data.target.part(samples, of: batch),
+            in: data.arena)
+    }
+}
+
+extension Program {
+    /// Maps the arena and draws the parameters by a rule, with seed 0.
+    func allocate(drawing rule: Initialization) throws {
+        try allocate()
+        for id in graph.parameterIDs {
+            try write(Initializer.values(of: graph[id], index: id.index, rule: rule, seed: 0), to: id)
         }
     }
 }

@@ -28,7 +28,7 @@ struct BenchStepCommand: ParsableCommand {
     @Option(help: "Steps before that.")
     var warmup = 50
     @Option(help: "fp32 or bf16.")
-    var precision = BenchPrecision.fp32
+    var precision = TrainOptions.Precision.fp32
     @Option(help: "sgd (with momentum), or adamw (with decay).")
     var optimizer = BenchOptimizer.sgd
     @Option(help: "The largest norm of all gradients together; 0 for any.")
@@ -45,17 +45,15 @@ struct BenchStepCommand: ParsableCommand {
     func run() throws {
         let time = SystemTime()
         let start = ProcessStart.monotonicNanoseconds ?? time.monotonicNanoseconds()
-        ThreadTeam.use(threads)
         let spec = try readModel()
-        var lowering = LoweringOptions()
-        (lowering.precision, lowering.fuses) = (precision.element, !unfused)
         var rule = optimizer.options
         rule.clipNorm = clip > 0 ? clip : nil
-        let step = try BenchStep(
+        let subject = StepSubject(
             spec.graph, batch: batch, microBatch: microBatch, loss: loss.kind, optimizer: rule,
-            lowering: lowering, evaluates: evaluation)
+            precision: precision, threads: threads, fuses: !unfused, evaluates: evaluation)
+        let step = try BenchStep(try subject.compile(), subject)
         let before = ProcessMemory()?.residentBytes ?? 0
-        try step.allocate(spec)
+        try step.allocate(spec.initialization)
         _ = try step.run()
         let firstStep = Double(time.monotonicNanoseconds() - start) * 1e-9
         for _ in 0..<warmup { try step.run() }

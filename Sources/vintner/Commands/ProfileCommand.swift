@@ -28,39 +28,22 @@ struct ProfileCommand: ParsableCommand {
 
     func run() throws {
         let subject = try options.subject()
-        let program = try subject.compile()
+        let step = try BenchStep(try subject.compile(), subject)
         let roof = try MachineLimits().roofline(threads: subject.threads, subject.precision.element)
-        let profile = try measure(program, subject)
+        let profile = try measure(step)
         let document = ProfileDocument(
             profile: profile, roof: roof, threads: subject.threads, precision: subject.precision)
         if options.json { return Terminal.say(document.json.encoded(pretty: true)) }
         for line in document.lines { Terminal.say(line) }
     }
 
-    private func measure(_ program: Program, _ subject: StepSubject) throws -> StepProfile {
-        try program.allocate()
-        for (index, id) in subject.graph.parameterIDs.enumerated() {
-            let values = Initializer.values(of: subject.graph[id], index: index, rule: .default, seed: 0)
-            try program.write(values, to: id)
-        }
-        let samples = subject.parts.reduce(0, +)
-        let data = try BenchBatch(
-            subject.graph, batch: subject.parts.max() ?? 1, loss: subject.options.loss)
-        var state = StepState(
-            seed: 0, step: 0, learningRate: 1e-4, inverseCount: 1 / Float(samples * data.rows))
-        state.correctBias(of: subject.options.optimizer.rule, update: 1)
-        let plans = program.stepPlans(subject.parts)
-        for plan in plans where plan.batch > 0 {
-            try plan.bindBatch(input: data.input, target: data.target, in: data.arena)
-        }
+    private func measure(_ step: BenchStep) throws -> StepProfile {
+        try step.allocate()
         let time = SystemTime()
         let profiler = StepProfiler(warmup: 10, pairs: steps) { time.monotonicNanoseconds() }
         while !profiler.isDone {
             profiler.begin()
-            for (index, plan) in plans.enumerated() {
-                state.microBatch = UInt32(index)
-                _ = try profiler.run(plan, state)
-            }
+            try step.eachPlan { plan, state in _ = try profiler.run(plan, state) }
             profiler.end()
         }
         guard let profile = profiler.profile else { throw Ending.failed.error }

@@ -78,20 +78,10 @@ struct StepOptions: ParsableArguments {
         try log.throwIfAny()
         guard let spec else { throw InvalidInput(log.violations) }
         let (batch, precision) = (batch ?? 64, precision ?? .fp32)
-        var train = TrainOptions()
-        (train.batchSize, train.precision, train.choosesMicroBatch) = (batch, precision, true)
-        train.cutBatch(for: spec.graph)
-        let parts = train.parts(of: batch)
-        var rule = (optimizer ?? .sgd).options
-        rule.accumulates = parts.count > 1
-        var lowering = LoweringOptions()
-        lowering.precision = precision.element
         return StepSubject(
-            graph: spec.graph,
-            options: Program.Options(
-                loss: (loss ?? .crossEntropy).kind, optimizer: rule,
-                trainingBatches: parts, evaluationBatches: [], lowering: lowering),
-            parts: parts, precision: precision, threads: threads ?? HostFacts().usableCores)
+            spec.graph, batch: batch, microBatch: nil, loss: (loss ?? .crossEntropy).kind,
+            optimizer: (optimizer ?? .sgd).options, precision: precision,
+            threads: threads ?? HostFacts().usableCores)
     }
 }
 
@@ -103,6 +93,46 @@ struct StepSubject {
     let parts: [Int]
     let precision: TrainOptions.Precision
     let threads: Int
+
+    init(
+        graph: Graph, options: Program.Options, parts: [Int], precision: TrainOptions.Precision, threads: Int
+    ) {
+        (self.graph, self.options, self.parts) = (graph, options, parts)
+        (self.precision, self.threads) = (precision, threads)
+    }
+
+    /// A step of a model alone.
+    ///
+    /// - Parameters:
+    ///   - graph: The model.
+    ///   - batch: Samples of the step.
+    ///   - microBatch: Samples that run at once; nil leaves them to the planner.
+    ///   - loss: What is minimised.
+    ///   - optimizer: What updates the parameters.
+    ///   - precision: Of products and activations.
+    ///   - threads: Of the step.
+    ///   - fuses: Whether operations are joined.
+    ///   - evaluates: Whether the step is an evaluation instead, of the whole batch at once.
+    init(
+        _ graph: Graph, batch: Int, microBatch: Int?, loss: LossKind, optimizer: OptimizerOptions,
+        precision: TrainOptions.Precision, threads: Int, fuses: Bool = true, evaluates: Bool = false
+    ) {
+        var train = TrainOptions()
+        (train.batchSize, train.precision, train.microBatchSize) = (batch, precision, microBatch)
+        train.choosesMicroBatch = microBatch == nil && !evaluates
+        train.cutBatch(for: graph)
+        let parts = evaluates ? [batch] : train.parts(of: batch)
+        var rule = optimizer
+        rule.accumulates = parts.count > 1
+        var lowering = LoweringOptions()
+        (lowering.precision, lowering.fuses) = (precision.element, fuses)
+        self.init(
+            graph: graph,
+            options: Program.Options(
+                loss: loss, optimizer: rule, trainingBatches: evaluates ? [] : parts,
+                evaluationBatches: evaluates ? parts : [], lowering: lowering),
+            parts: parts, precision: precision, threads: threads)
+    }
 
     /// Compiles the step for the calling thread, which computes on the subject's threads from now on.
     func compile() throws -> Program {

@@ -170,11 +170,6 @@ extension JobFields.Kind {
 }
 
 extension DatasetInfo {
-    /// Steps of an epoch.
-    func stepCount(_ reading: ReadingOptions) -> Int {
-        (sampleCount(reading) + reading.batchSize - 1) / reading.batchSize
-    }
-
     /// What a model has to know of the dataset.
     var modelData: DataShape {
         switch kind {

@@ -92,7 +92,6 @@ extension JobRunner {
             byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
             metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
             lineage: .object(lineage))
-        forgetDense(claim.job.id, sink)
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }
 
@@ -148,12 +147,6 @@ extension JobRunner {
             return try AtomicFile.copy(folder.absolute(dense), to: folder.absolute(path))
         } catch {
             throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
-        }
-    }
-
-    private func forgetDense(_ job: JobID, _ sink: any JobSink) {
-        do throws(FileError) { try Folder.removeFile(folder.absolute(DataFolder.dense(of: job))) } catch {
-            sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
         }
     }
 }

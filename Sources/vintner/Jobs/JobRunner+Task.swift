@@ -64,9 +64,9 @@ extension JobRunner {
         return Distillation(distill.options, teachers: teachers, cachePath: path)
     }
 
-    /// Deletes what the teachers said and how the trainings ended; nobody asks again.
+    /// Deletes what a job kept for itself; nobody asks again.
     func removeNotes(of job: JobID, _ sink: any JobSink) {
-        for path in [DataFolder.teacherCache(of: job), DataFolder.ledger(of: job)] {
+        for path in DataFolder.notes(of: job) {
             do throws(FileError) { try Folder.removeFile(folder.absolute(path)) } catch {
                 sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
             }

@@ -113,25 +113,12 @@ extension JobRunner {
     private func prepare(
         _ task: TrainingTask, _ part: JobRun.Part, _ claim: ClaimedJob, _ sink: any JobSink
     ) throws(JobFailure) -> Trainer {
-        var tried: Set<Int> = []
-        while true {
-            var trainer = try translate { () throws(TrainingError) in try Trainer(task) }
-            let first = part.firstCheckpoint(steps: trainer.steps)
-            let steps = first...first + trainer.steps
-            let newest = claim.checkpoints.filter { steps.contains($0.step) && !tried.contains($0.step) }
-                .max { $0.step < $1.step }
-            guard let newest else {
-                try rewind(sink, to: 0, part)
-                return trainer
-            }
-            tried.insert(newest.step)
-            let step = newest.step - first
-            do throws(TrainingError) {
-                let path = folder.absolute(newest.path)
-                let own = try task.resumed(from: path)
-                if own.isShrunk { trainer = try Trainer(own) }
-                try trainer.restore(from: path, sha256: newest.sha256)
-            } catch {
+        let first = part.firstCheckpoint(steps: task.steps)
+        let steps = first...first + task.steps
+        let own = claim.checkpoints.filter { steps.contains($0.step) }
+        for checkpoint in own.sorted(by: { $0.step > $1.step }) {
+            let step = checkpoint.step - first
+            guard let trainer = try resume(task, from: checkpoint) else {
                 sink.event(
                     .warning, "checkpoint_corrupt",
                     "The checkpoint of step \(step) cannot be used; an older one is tried.", .null)
@@ -143,6 +130,22 @@ extension JobRunner {
                 ["step": JSONValue(step)])
             return trainer
         }
+        try rewind(sink, to: 0, part)
+        return try translate { () throws(TrainingError) in try Trainer(task) }
+    }
+
+    /// The trainer at a checkpoint; nil where that cannot be used.
+    private func resume(
+        _ task: TrainingTask, from checkpoint: CheckpointRecord
+    ) throws(JobFailure) -> Trainer? {
+        let path = folder.absolute(checkpoint.path)
+        let own: TrainingTask
+        do throws(TrainingError) { own = try task.resumed(from: path) } catch { return nil }
+        let trainer = try translate { () throws(TrainingError) in try Trainer(own) }
+        do throws(TrainingError) {
+            try trainer.restore(from: path, sha256: checkpoint.sha256)
+        } catch { return nil }
+        return trainer
     }
 
     private func rewind(_ sink: any JobSink, to step: Int, _ part: JobRun.Part) throws(JobFailure) {

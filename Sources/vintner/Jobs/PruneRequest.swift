@@ -87,9 +87,7 @@ struct PruneRequest {
 
     /// What happens when.
     func timeline(_ training: TrainOptions, stepsPerEpoch: Int) -> PruneTimeline {
-        PruneTimeline(
-            options, trainSteps: training.totalSteps(stepsPerEpoch: stepsPerEpoch),
-            stepsPerEpoch: stepsPerEpoch, isStored: isStored)
+        options.timeline(training, stepsPerEpoch: stepsPerEpoch, isStored: isStored)
     }
 
     /// Logs what cannot be done with a model in so many steps.

@@ -41,22 +41,12 @@ extension SpecResolver {
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
         var total = request.dataset.byteCount
         for batches in [[Evaluator.batchMax], EvaluateRequest.latencyBatches] {
-            let options = Program.Options(
-                loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
-                evaluationBatches: batches)
-            let program = try Program(graph, options, on: engine)
-            for part in [program.byteCount, program.conversionByteCount, program.constantByteCount] {
-                let (sum, overflow) = total.addingReportingOverflow(part)
-                guard !overflow else { throw .tooLarge }
-                total = sum
-            }
+            total = try Self.sum(total, try inference(graph, batches, on: engine))
         }
         let reading = Evaluator.reading(request.model)
         let inputs = request.dataset.layout(reading).byteCounts(capacity: 2 * reading.evaluationBatchSize)
         guard let inputs else { throw .tooLarge }
-        let (sum, overflow) = total.addingReportingOverflow(inputs.input + inputs.target)
-        guard !overflow else { throw .tooLarge }
-        return sum
+        return try Self.sum(total, inputs.input + inputs.target)
     }
 
     private func check(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {

@@ -38,7 +38,7 @@ extension SpecResolver {
     }
 
     /// Bytes of a model that only answers.
-    private func inference(
+    func inference(
         _ graph: Graph, _ batches: [Int], on engine: DNNEngine
     ) throws(PlanError) -> Int {
         let options = Program.Options(
@@ -48,7 +48,8 @@ extension SpecResolver {
         return try Self.sum(program.byteCount, program.conversionByteCount + program.constantByteCount)
     }
 
-    private static func sum(_ left: Int, _ right: Int) throws(PlanError) -> Int {
+    /// Throws `PlanError.tooLarge` where the sum cannot be counted.
+    static func sum(_ left: Int, _ right: Int) throws(PlanError) -> Int {
         let (sum, overflow) = left.addingReportingOverflow(right)
         guard !overflow else { throw .tooLarge }
         return sum
