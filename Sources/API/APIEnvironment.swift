@@ -10,6 +10,9 @@ public struct APIEnvironment: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
     public var modelFile: @Sendable (ModelRecord) -> String
+    /// Writes a model's weights whole into a new file, whose absolute path it returns; nil where
+    /// `modelFile` has no compressed ones.
+    public var wholeModelFile: @Sendable (ModelRecord) throws -> String?
     /// The absolute path of the adapters that were merged into a model.
     public var adapterFile: @Sendable (ModelRecord) -> String
     /// Asks stored models.
@@ -24,13 +27,15 @@ public struct APIEnvironment: Sendable {
         system: @escaping @Sendable () -> JSONObject,
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
+        wholeModelFile: @escaping @Sendable (ModelRecord) throws -> String? = { _ in nil },
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
         predictor: any ModelPredictor,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.unreadiness) = (system, unreadiness)
-        (self.modelFile, self.adapterFile) = (modelFile, adapterFile)
+        (self.modelFile, self.wholeModelFile) = (modelFile, wholeModelFile)
+        self.adapterFile = adapterFile
         self.refreshDatasets = refreshDatasets
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
     }

@@ -73,7 +73,11 @@ public final class SafetensorsReader {
         return bytes
     }
 
-    /// A tensor's elements as float32; half-precision types are widened exactly.
+    /// Whether there is a tensor of this name.
+    func contains(_ name: String) -> Bool { indices[name] != nil }
+
+    /// A tensor's elements as float32; half-precision types are widened exactly, and a tensor that is stored
+    /// without its zeros is made whole.
     ///
     /// - Parameters:
     ///   - name: A tensor of type F32, F16 or BF16.
@@ -81,6 +85,7 @@ public final class SafetensorsReader {
     /// - Returns: The elements, row-major.
     /// - Throws: `FormatError.mismatch` for another type or shape.
     public func floats(_ name: String, shape: [Int]? = nil) throws(FormatError) -> [Float] {
+        if isSparse(name) { return try sparseFloats(name, shape: shape) }
         let entry = try entry(name)
         if let shape, shape != entry.shape {
             throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: entry.summary)

@@ -55,6 +55,12 @@ public final class SafetensorsWriter {
         unsafe try append(bytes.bytes, as: .uint8)
     }
 
+    /// Appends the next tensor, of any type, as its bytes lie in a file.
+    func append(_ bytes: [UInt8]) throws(FormatError) {
+        precondition(appended < entries.count, "all \(entries.count) tensors have been appended")
+        unsafe try append(bytes.span.bytes, as: entries[appended].element)
+    }
+
     /// Publishes the file.
     ///
     /// - Precondition: Every tensor has been appended.

@@ -114,10 +114,13 @@ public final class FileBody: Sendable {
 
     /// Opens a regular file; a link at the end of its path is refused.
     ///
-    /// - Parameter path: Where it is; made by the server, never by a client.
+    /// - Parameters:
+    ///   - path: Where it is; made by the server, never by a client.
+    ///   - isTemporary: Whether it was made for this body alone: its name goes now, its bytes with the body.
     /// - Throws: `HTTPError.cannotOpen` with the system's reason.
-    public init(path: String) throws(HTTPError) {
+    public init(path: String, isTemporary: Bool = false) throws(HTTPError) {
         let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+        if isTemporary { _ = unsafe unlink(path) }
         guard descriptor >= 0 else { throw .cannotOpen(errno: errno) }
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

@@ -51,16 +51,14 @@ extension Trainer {
     public func saveModel(to path: String, description: JSONObject) throws(TrainingError)
         -> AtomicFile.Receipt
     {
-        var metadata = Self.metadata(of: task.model, description)
         program.swapAverages()
         defer { program.swapAverages() }
         let graph = program.graph
         let own = graph.parameterIDs.filter { !graph.isAdapter($0) }
-        let masks = try storedMasks()
-        if !masks.isEmpty { metadata[StoredMask.key] = StoredMask.list(masks) }
-        return try write(
-            path, own.map { ($0, .value) }, masks.filter { !$0.followsFromValues }, metadata: metadata,
-            mergesAdapters: true)
+        return try ModelFile.write(
+            path, own.map { graph[$0] }, masks: try storedMasks(),
+            metadata: Self.metadata(of: task.model, description)
+        ) { index throws(TrainingError) in try merged(own[index]) }
     }
 
     /// Stores what was trained alone: the adapters, and what was trained beside them.
@@ -107,7 +105,7 @@ extension Trainer {
 
     private func write(
         _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], rewindPoint: Bool = false,
-        metadata: [String: String], mergesAdapters: Bool = false, prefix: String = ""
+        metadata: [String: String], prefix: String = ""
     ) throws(TrainingError) -> AtomicFile.Receipt {
         let graph = program.graph
         let kept = rewindPoint ? keptTensors : []
@@ -122,7 +120,7 @@ extension Trainer {
                 path, tensors: tensors + kept.map(\.tensor) + masks.map(\.tensor), metadata: metadata)
         }
         for (id, part) in stored {
-            let values = try mergesAdapters ? merged(id) : read(id, part)
+            let values = try read(id, part)
             try formatting { () throws(FormatError) in try writer.append(values.span) }
         }
         return try formatting { () throws(FormatError) in

@@ -43,24 +43,14 @@ public struct CompactModel: Sendable {
 
     /// Stores the model as `Trainer.saveModel` does.
     public func save(to path: String, description: JSONObject) throws(TrainingError) -> AtomicFile.Receipt {
-        var metadata = Trainer.metadata(of: model, description)
         let graph = model.graph
         let held = graph.parameterIDs.compactMap { id -> StoredMask? in
             guard let mask = masks[id.index], mask.contains(0) else { return nil }
             return StoredMask(parameter: graph[id], elements: mask, beside: values[id.index])
         }
-        if !held.isEmpty { metadata[StoredMask.key] = StoredMask.list(held) }
-        let beside = held.filter { !$0.followsFromValues }
-        return try formatting { () throws(FormatError) in
-            let tensors = graph.parameters.map {
-                (name: $0.name, element: StoredElement.float32, shape: $0.shape.dimensions)
-            }
-            let writer = try SafetensorsWriter(
-                path, tensors: tensors + beside.map(\.tensor), metadata: metadata)
-            for values in values { try writer.append(values.span) }
-            for mask in beside { try writer.append(mask.elements.span) }
-            return try writer.commit()
-        }
+        return try ModelFile.write(
+            path, graph.parameters, masks: held, metadata: Trainer.metadata(of: model, description)
+        ) { values[$0] }
     }
 }
 

@@ -130,7 +130,7 @@ struct ServeCommand: ParsableCommand {
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
             unreadiness: { service.pool.isDraining ? "draining" : nil },
-            modelFile: { folder.absolute($0.path) },
+            modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) }, predictor: service.predictions,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router

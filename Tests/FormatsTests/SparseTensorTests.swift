@@ -1,0 +1,119 @@
+import Files
+import Foundation
+import Testing
+
+@testable import Formats
+
+@Suite("A tensor without its zeros") struct SparseTensorTests {
+    let folder: String
+    init() throws {
+        folder = NSTemporaryDirectory() + "vintner-sparse-" + UUID().uuidString
+        try Folder.make(folder)
+    }
+
+    /// Every fourth element, on the average, by a fixed sequence.
+    private static func values(_ count: Int) -> [Float] {
+        var state = UInt64(count) &* 0x9E37_79B9_7F4A_7C15 | 1
+        return (0..<count).map { _ in
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return state % 4 == 0 ? Float(Int64(bitPattern: state) >> 40) / 1024 : 0
+        }
+    }
+
+    private func write(_ tensor: SparseTensor, beside dense: [Float], to name: String) throws -> String {
+        let path = "\(folder)/\(name)"
+        let writer = try SafetensorsWriter(
+            path,
+            tensors: tensor.integerTensors + [("first", .float32, [dense.count]), tensor.compressedTensor]
+                + [tensor.bitmaskTensor, ("bytes", .uint8, [3])], metadata: ["format": "pt"])
+        try tensor.appendIntegers(to: writer)
+        try writer.append(dense.span)
+        try tensor.appendValues(to: writer)
+        try tensor.appendBits(to: writer)
+        try writer.append([1, 2, 3].span as Span<UInt8>)
+        _ = try writer.commit()
+        return path
+    }
+
+    @Test(
+        "comes back bit for bit, and makes the file that it was spared",
+        arguments: [[300], [16, 8], [37, 61], [50, 20, 5, 5], [9, 1, 64], [1, 200], [3, 257]])
+    func roundTrip(shape: [Int]) throws {
+        var values = Self.values(shape.reduce(1, *))
+        values[0] = -0.0
+        values[values.count - 1] = .nan
+        for index in 0..<min(8, values.count / shape[0]) { values[index + 1] = 0 }
+        let tensor = try #require(SparseTensor("w.weight", shape: shape, values: values))
+        let path = try write(tensor, beside: [1, 2], to: "a")
+        let reader = try SafetensorsReader(path)
+        let found = try reader.floats("w.weight", shape: shape)
+        #expect(found.map(\.bitPattern) == values.map(\.bitPattern))
+        #expect(try reader.floats("first") == [1, 2] && reader.hasSparse)
+        #expect(throws: FormatError.self) { try reader.floats("w.weight", shape: shape + [1]) }
+        #expect(throws: FormatError.self) { try reader.floats("other.weight") }
+
+        let writer = try SafetensorsWriter(
+            folder + "/whole",
+            tensors: [("first", .float32, [2]), ("w.weight", .float32, shape), ("bytes", .uint8, [3])],
+            metadata: ["format": "pt"])
+        try writer.append([1, 2].span as Span<Float>)
+        try writer.append(values.span)
+        try writer.append([1, 2, 3].span as Span<UInt8>)
+        let whole = try writer.commit()
+        let expanded = try reader.expand(to: folder + "/expanded")
+        #expect(expanded == whole)
+        let size = Folder.status(of: path)?.byteCount ?? .max
+        #expect(values.count < 1000 || Double(size) < 0.5 * Double(whole.byteCount))
+        #expect(try !SafetensorsReader(folder + "/expanded").hasSparse)
+    }
+
+    @Test("is not made where a tenth would not be saved")
+    func isWorthwhile() {
+        #expect(SparseTensor("a", shape: [10, 10], values: Self.values(100)) != nil)
+        #expect(SparseTensor("a", shape: [10, 10], values: [Float](repeating: 1, count: 100)) == nil)
+        #expect(SparseTensor("a", shape: [100, 1], values: Self.values(100)) == nil)
+        #expect(SparseTensor("a", shape: [0, 10], values: []) == nil)
+        #expect(SparseTensor("a", shape: [2, 2], values: Self.values(5)) == nil)
+        var values = [Float](repeating: 0, count: 1000)
+        for index in 0..<870 { values[index] = 1 }
+        #expect(SparseTensor("a", shape: [1, 1000], values: values) == nil)
+        for index in 0..<20 { values[index] = 0 }
+        #expect(SparseTensor("a", shape: [1, 1000], values: values) != nil)
+    }
+
+    /// What is wrong with the parts of a 2x9 tensor, and what the refusal says.
+    static let faults: [(shape: [Int64], bits: [UInt8], values: Int, reason: String)] = [
+        ([2, 9], [1, 0, 1, 1], 2, "has 3 bits for 2 elements"),
+        ([2, 9], [1, 2, 1, 0], 3, "has bits behind the last column"),
+        ([2, 17], [1, 0, 1, 0], 2, "needs 6 bytes of bits, its bitmask is U8 [4]"),
+        ([1 << 40, 9], [1, 0, 1, 0], 2, "has an impossible shape"),
+        ([-2, 9], [1, 0, 1, 0], 2, "has an impossible shape"),
+        ([1 << 30, 1 << 30, 1 << 30], [1, 0, 1, 0], 2, "has an impossible shape"),
+        ([1, 1, 1, 1, 1, 1, 1, 2, 9], [1, 0, 1, 0], 2, "has an impossible shape of 9 dimensions"),
+        ([1 << 20, 1 << 20], [1, 0, 1, 0], 2, "needs 137438953472 bytes of bits"),
+    ]
+
+    @Test("is refused with a reason where its parts do not go together", arguments: faults.indices)
+    func refuses(index: Int) throws {
+        let fault = Self.faults[index]
+        let path = folder + "/bad"
+        let writer = try SafetensorsWriter(
+            path,
+            tensors: [
+                ("w.shape", .int64, [fault.shape.count]), ("w.compressed", .float32, [fault.values]),
+                ("w.bitmask", .uint8, [fault.bits.count]),
+            ])
+        try writer.append(fault.shape.span)
+        try writer.append([Float](repeating: 1, count: fault.values).span)
+        try writer.append(fault.bits.span)
+        _ = try writer.commit()
+        let reader = try SafetensorsReader(path)
+        let error = #expect(throws: FormatError.self) { try reader.floats("w") }
+        let text = error?.description ?? ""
+        #expect(text.contains(fault.reason), "\(text)")
+        #expect(throws: FormatError.self) { try reader.expand(to: folder + "/never") }
+        #expect(Folder.status(of: folder + "/never") == nil)
+    }
+}
