@@ -141,6 +141,45 @@ def at_start(published):
     return text
 
 
+# --- every stage on Fashion-MNIST -----------------------------------------------------------------------------------
+
+
+def stages(preset):
+    jobs = {}
+    for seed in range(SEEDS):
+        def body(kind, model, seed=seed, **more):
+            return {"type": kind, "name": f"{preset} {kind}, seed {seed}", "dataset": "fashion-mnist", "seed": seed,
+                    "model": model, **more}
+
+        jobs[f"dense {seed}"] = body("train", {"preset": preset}, train=train(12, 0.05))
+        jobs[f"pruned {seed}"] = body(
+            "prune", {"job": f"dense {seed}"}, train=train(6, 0.02),
+            prune={"target_sparsity": 0.9, "schedule": "cubic", "end_step": 3 * STEPS, "finetune": {"epochs": 0}})
+        jobs[f"taught {seed}"] = body(
+            "distill", {"job": f"pruned {seed}"}, train=train(6, 0.02),
+            distill={"teacher": {"job": f"dense {seed}"}, "temperature": 4, "alpha": 0.5, "teacher_cache": "memory"})
+        jobs[f"int8 {seed}"] = body("quantize", {"job": f"taught {seed}"})
+    return jobs
+
+
+def staged(reports):
+    def blocks(kind, member):
+        return [reports[f"{kind} {seed}"][member] for seed in range(SEEDS)]
+
+    rows = []
+    for title, found in (("trained", blocks("pruned", "before")), ("90 % pruned", blocks("pruned", "after")),
+                         ("taught by the dense net", blocks("taught", "student")), ("int8", blocks("int8", "after"))):
+        def mean(value, found=found):
+            return statistics.fmean(value(block) for block in found)
+
+        rows.append([
+            title, spread([100 * block["test_accuracy"] for block in found]),
+            f"{mean(lambda block: block['file_bytes']):,.0f}",
+            *(f"{mean(lambda block, size=size: block['latency_ms'][size]['p50']):.3f}" for size in ("1", "64")),
+            f"{mean(lambda block: block['joules_per_1000']):.3f}"])
+    return table(["", "test accuracy, %", "file, bytes", "p50 ms, batch 1", "p50 ms, batch 64", "J for 1,000"], rows)
+
+
 # --- channels on Fashion-MNIST --------------------------------------------------------------------------------------
 
 
@@ -204,4 +243,5 @@ ROWS = [
         channels("lenet5_caffe", 10, 0.05, 8, 0.02), halved),
     Row("channels_separable5", "The depthwise-separable net at half the MACs by channels, Fashion-MNIST",
         channels("separable5", 2, 0.05, 1, 0.02), halved),
+    Row("stages", "Trained, pruned, taught back, int8: LeNet-5-Caffe on Fashion-MNIST", stages("lenet5_caffe"), staged),
 ]

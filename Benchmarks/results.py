@@ -56,9 +56,23 @@ def run(row, arguments):
     return {name: job["report"] for name, job in made.items()}
 
 
+def shown(jobs):
+    """(heading, body) of each kind of job: those that differ in their seed alone are one."""
+    kinds = {}
+    for name, body in jobs.items():
+        stem, _, number = name.rpartition(" ")
+        if stem and number.isdigit():
+            text = json.dumps(body, indent=1).replace(f'"seed": {number}', '"seed": N').replace(f" {number}\"", ' N"')
+            kinds.setdefault((f"{stem} N", text), []).append(int(number))
+        else:
+            kinds.setdefault((name, json.dumps(body, indent=1)), [])
+    for (name, text), numbers in kinds.items():
+        yield f"`{name}`" + (f", N from {min(numbers)} to {max(numbers)}" if numbers else ""), text
+
+
 def document(kept):
     """The page, from what the rows that have been run said."""
-    facts = machine.describe() + [("Date", datetime.date.today().isoformat())]
+    machines = {}
     lines = [
         "# Results", "",
         "Published results of compression and what the service makes of them. Every figure is from jobs sent by",
@@ -69,14 +83,17 @@ def document(kept):
     for row in ROWS:
         if row.name not in kept:
             continue
-        lines += [f"## {row.title}", "", *row.text(kept[row.name]), ""]
+        lines += [f"## {row.title}", "", *row.text(kept[row.name]["reports"]), ""]
         lines += ["<details><summary>The jobs</summary>", ""]
-        for name, body in row.jobs.items():
-            lines += [f"`{name}`:", "", "```json", *json.dumps(body, indent=1).splitlines(), "```", ""]
+        for heading, text in shown(row.jobs):
+            lines += [f"{heading}:", "", "```json", *text.splitlines(), "```", ""]
         lines += ["</details>", ""]
-    lines += ["## The machine", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in facts]
-    return "\n".join(lines) + "\n"
+        machines.setdefault(json.dumps(kept[row.name]["machine"]), []).append(row.title)
+    for facts, titles in machines.items():
+        of = "The machine" if len(machines) == 1 else "The machine of: " + "; ".join(titles)
+        lines += [f"## {of}", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in json.loads(facts)] + [""]
+    return "\n".join(lines[:-1]) + "\n"
 
 
 def main():
@@ -95,7 +112,8 @@ def main():
         if row.needs_mnist and not os.path.isdir(os.path.join(arguments.data, "mnist")):
             print(f"{row.name} is not run: no folder mnist in --data", file=sys.stderr)
             continue
-        kept[row.name] = run(row, arguments)
+        facts = machine.describe() + [("Date", datetime.date.today().isoformat())]
+        kept[row.name] = {"reports": run(row, arguments), "machine": facts}
         arguments.keep.write_text(json.dumps(kept, indent=1))
     if arguments.document:
         arguments.document.write_text(document(kept))

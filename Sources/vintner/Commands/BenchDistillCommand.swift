@@ -11,7 +11,7 @@ import Training
 struct BenchDistillCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench-distill",
-        abstract: "Time a distillation step against a plain step and the teacher alone, on random data.")
+        abstract: "Time a distillation step, masked or not, against a plain step and the teacher alone.")
 
     @Option(help: "A file with the student's JSON.")
     var student: String
@@ -25,8 +25,14 @@ struct BenchDistillCommand: ParsableCommand {
     var steps = 300
     @Option(help: "fp32 or bf16.")
     var precision = TrainOptions.Precision.fp32
+    @Option(help: "The part of the student's weights that masks hold at zero in the step with a teacher.")
+    var sparsity = 0.0
     @Option(help: "sgd (with momentum), or adamw (with decay).")
     var optimizer = BenchOptimizer.sgd
+
+    func validate() throws {
+        guard (0..<1).contains(sparsity) else { throw ValidationError("--sparsity is from 0 to below 1.") }
+    }
 
     func run() throws {
         let time = SystemTime()
@@ -38,7 +44,9 @@ struct BenchDistillCommand: ParsableCommand {
         let loss = LossKind.crossEntropy(labelSmoothing: 0)
         let settings = DistillationLoss.Settings(teacherElement: precision.element)
         let plain = try program(own, loss, trains: true)
-        let distilled = try program(own, .distillation(settings, oneHot: true), trains: true)
+        let distilled = try program(
+            own, .distillation(settings, oneHot: true), trains: true, isMasked: sparsity > 0)
+        if sparsity > 0 { try prune(distilled) }
         let model = try program(taught, loss, trains: false)
         guard let plainPlan = plain.trainingPlan(batch: batch),
             let distilledPlan = distilled.trainingPlan(batch: batch),
@@ -66,7 +74,7 @@ struct BenchDistillCommand: ParsableCommand {
         let line: JSONValue = [
             "student_ms": .number(medians[0]), "teacher_ms": .number(medians[1]),
             "distill_ms": .number(medians[2]), "ratio": .number(medians[2] / (medians[0] + medians[1])),
-            "batch": JSONValue(batch), "threads": JSONValue(threads),
+            "sparsity": .number(sparsity), "batch": JSONValue(batch), "threads": JSONValue(threads),
             "precision": .string(precision.rawValue),
         ]
         Terminal.say(line.encoded())
@@ -82,11 +90,24 @@ struct BenchDistillCommand: ParsableCommand {
         return spec
     }
 
-    private func program(_ spec: ModelSpec, _ loss: LossKind, trains: Bool) throws -> Program {
+    /// Holds the asked part of every weight at zero, spread over it.
+    private func prune(_ program: Program) throws {
+        for id in program.graph.parameterIDs where program.graph[id].role == .weight {
+            let mask = (0..<program.graph[id].shape.elementCount).map { index -> UInt8 in
+                Double(UInt32(truncatingIfNeeded: index &* 2_654_435_769)) < sparsity * 0x1p32 ? 0 : 1
+            }
+            try program.setMask(mask, of: id)
+        }
+    }
+
+    private func program(
+        _ spec: ModelSpec, _ loss: LossKind, trains: Bool, isMasked: Bool = false
+    ) throws -> Program {
         var options = Program.Options(
             loss: loss, optimizer: optimizer.options, trainingBatches: trains ? [batch] : [],
             evaluationBatches: trains ? [] : [batch])
         options.evaluatesLoss = false
+        options.optimizer.isMasked = isMasked
         options.lowering.precision = precision.element
         let program = try Program(spec.graph, options, on: DNNEngine())
         try program.allocate(drawing: spec.initialization)
