@@ -90,10 +90,12 @@ struct JobResource {
 
     private var error: JSONValue {
         guard let error = job.error else { return .null }
-        return [
+        var members: JSONObject = [
             "code": .string(error.code), "message": .string(error.message),
             "pointer": JSONValue(error.pointer),
             "step": JSONValue(error.step),
         ]
+        members["report"] = error.report
+        return .object(members)
     }
 }

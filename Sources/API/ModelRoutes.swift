@@ -7,7 +7,7 @@ struct ModelRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
 
-    private enum Format: String, CaseIterable { case safetensors }
+    private enum Format: String, CaseIterable { case safetensors, sparse }
     private enum AdapterFormat: String, CaseIterable { case safetensors, config }
 
     var routes: [Route] {
@@ -31,22 +31,30 @@ struct ModelRoutes: Sendable {
         return .json(models.json { $0.json })
     }
 
-    /// One model; 404 `model_not_found`.
+    /// One model, with the report of the job that made it; 404 `model_not_found`.
     private func show(_ request: Request) throws -> Response {
         try QueryReader(request.query).finish()
         let model = try model(request)
-        return Response.json(model.json).validated(by: "\"\(model.sha256.prefix(32))\"", for: request)
+        var document = model.json.objectValue ?? [:]
+        document["report"] = model.metrics[ModelRecord.reportKey] ?? .null
+        return Response.json(.object(document)).validated(by: "\"\(model.sha256.prefix(32))\"", for: request)
     }
 
-    /// The weights as safetensors; 422 for another format; 404 `model_file_missing` when the file is gone.
+    /// The weights as safetensors: whole, or as they are stored, pruned ones without their zeros; 422 for
+    /// another format; 404 `model_file_missing` when the file is gone.
     private func download(_ request: Request) throws -> Response {
         var reader = QueryReader(request.query)
-        _ = reader.choice("format", of: Format.self)
+        let format = reader.choice("format", of: Format.self)
         try reader.finish()
         let model = try model(request)
-        return try file(
-            environment.modelFile(model), of: model, "weights", name: "\(model.fileName).safetensors",
-            sha256: model.sha256, request)
+        let name = "\(model.fileName)\(format == .sparse ? ".sparse" : "").safetensors"
+        return try response(request, etag: model.sha256, name) {
+            let whole = format == .sparse ? nil : try environment.wholeModelFile(model)
+            if let whole { return try FileBody(path: whole, isTemporary: true) }
+            return try FileBody(path: environment.modelFile(model))
+        } orSay: {
+            "The weights of \(model.id) are not there."
+        }
     }
 
     /// What was trained beside a frozen model, alone: safetensors, or what PEFT keeps beside them.
@@ -64,25 +72,25 @@ struct ModelRoutes: Sendable {
         if format == .config {
             return .json(adapters["peft"] ?? [:])
         }
-        return try file(
-            environment.adapterFile(model), of: model, "adapters",
-            name: "\(model.fileName).adapters.safetensors", sha256: sha256, request)
+        return try response(request, etag: sha256, "\(model.fileName).adapters.safetensors") {
+            try FileBody(path: environment.adapterFile(model))
+        } orSay: {
+            "The adapters of \(model.id) are not there."
+        }
     }
 
-    private func file(
-        _ path: String, of model: ModelRecord, _ what: String, name: String, sha256: String,
-        _ request: Request
+    /// A file, unless the client has it; 404 `model_file_missing` where `open` throws.
+    private func response(
+        _ request: Request, etag: String, _ name: String, open: () throws -> FileBody,
+        orSay message: () -> String
     ) throws(Problem) -> Response {
-        let file: FileBody
-        do { file = try FileBody(path: path) } catch {
-            var problem = Problem(
-                .notFound, "model_file_missing", "The \(what) of \(model.id) are not there.")
-            problem.cause = error.description
+        let etag = "\"\(etag)\""
+        if request.hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
+        do { return .download(try open(), name: name, etag: etag) } catch {
+            var problem = Problem(.notFound, "model_file_missing", message())
+            problem.cause = "\(error)"
             throw problem
         }
-        let etag = "\"\(sha256)\""
-        if request.hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
-        return .download(file, name: name, etag: etag)
     }
 
     /// Deletes a model and its file; 409 `in_use` while another needs it.
@@ -106,13 +114,21 @@ extension ModelRecord {
     /// What its files are called.
     fileprivate var fileName: String { name.isEmpty ? id.rawValue : name }
 
+    /// The metrics without the whole report.
+    private var shortMetrics: JSONValue {
+        guard var members = metrics.objectValue else { return metrics }
+        members[Self.reportKey] = nil
+        return .object(members)
+    }
+
     /// The model as clients see it; where its file lies is ours alone.
     var json: JSONValue {
         [
             "id": .string(id.rawValue), "object": "model", "name": .string(name),
             "job_id": JSONValue(jobID?.rawValue), "created_at": .number(createdAt.seconds),
             "architecture": architecture, "parameters": JSONValue(parameters), "macs": JSONValue(macs),
-            "bytes": JSONValue(byteCount), "sha256": .string(sha256), "metrics": metrics, "lineage": lineage,
+            "bytes": JSONValue(byteCount), "sha256": .string(sha256), "metrics": shortMetrics,
+            "lineage": lineage,
         ]
     }
 }

@@ -70,6 +70,8 @@ public struct Verdict {
         switch outcome {
         case .passed: "\(job.id) succeeded and every gate holds."
         case .pending: "\(job.id) is \(job.state.rawValue); there is no verdict yet."
+        case .gateFailed where job.state == .failed:
+            "\(job.id) missed its gate: \(job.error?.message ?? "no reason was recorded")"
         case .gateFailed:
             "\(job.id) missed a gate: "
                 + gates.filter { !$0.holds }.map { gate in

@@ -143,13 +143,17 @@ public struct JobFailure: Error, Sendable, Equatable {
     public let step: Int?
     /// Whether another attempt may succeed: true of the machine's faults, never of the client's.
     public let isRetryable: Bool
+    /// The report of a job that did its work and was found wanting.
+    public let report: JSONValue?
 
     /// Describes a failure; a longer message is cut.
     public init(
-        code: String, message: String, pointer: String? = nil, step: Int? = nil, isRetryable: Bool = false
+        code: String, message: String, pointer: String? = nil, step: Int? = nil, isRetryable: Bool = false,
+        report: JSONValue? = nil
     ) {
         self.code = code
         self.message = message.utf8.count <= 4096 ? message : String(message.prefix(1024)) + "..."
         (self.pointer, self.step, self.isRetryable) = (pointer, step, isRetryable)
+        self.report = report
     }
 }

@@ -134,8 +134,9 @@ public struct ModelRecord: Sendable, Equatable {
     public let path: String
     /// Size and SHA-256 of that file.
     public let byteCount: Int64, sha256: String
-    /// Measured figures, as the API describes them.
+    /// Measured figures, as the API describes them; under `reportKey` the report of its job.
     public let metrics: JSONValue
+    public static let reportKey = "report"
     /// Where it comes from: parent, teacher, dataset hash.
     public let lineage: JSONValue
 

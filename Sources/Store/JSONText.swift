@@ -64,7 +64,7 @@ enum JSONText {
             "code": .string(failure.code), "message": .string(failure.message),
             "pointer": failure.pointer.map { .string($0) } ?? .null,
             "step": failure.step.map { .integer(Int64($0)) } ?? .null,
-            "is_retryable": .bool(failure.isRetryable),
+            "is_retryable": .bool(failure.isRetryable), "report": failure.report ?? .null,
         ]).encoded()
     }
 
@@ -73,7 +73,8 @@ enum JSONText {
         return JobFailure(
             code: value["code"]?.stringValue ?? "unknown", message: value["message"]?.stringValue ?? "",
             pointer: value["pointer"]?.stringValue, step: value["step"]?.intValue,
-            isRetryable: value["is_retryable"]?.boolValue ?? false)
+            isRetryable: value["is_retryable"]?.boolValue ?? false,
+            report: value["report"].flatMap { $0.isNull ? JSONValue?.none : $0 })
     }
 
     private static func number(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }

@@ -18,7 +18,7 @@ import Testing
             createdAt: Timestamp(milliseconds: 5000), architecture: ["preset": "linear"], parameters: 10,
             macs: 20,
             path: path, byteCount: 8, sha256: String(repeating: "a", count: 64),
-            metrics: ["test_accuracy": 0.9], lineage: lineage)
+            metrics: ["test_accuracy": 0.9, "report": ["sparsity": 0.5]], lineage: lineage)
         try stage.service.repositories.models.add(model)
         return model.id
     }
@@ -31,7 +31,12 @@ import Testing
         #expect(answer.status == 200 && answer.json["parameters"] == 10 && answer.json["macs"] == 20)
         #expect(answer.json["bytes"] == 8 && answer.json["created_at"] == 5.0)
         #expect(!answer.text.contains("weights"))
-        #expect(try stage.answer(.get, "/v1/models").json["data"]?[0] == answer.json)
+        #expect(
+            answer.json["report"] == ["sparsity": 0.5] && answer.json["metrics"] == ["test_accuracy": 0.9])
+        // The list is without the reports.
+        var short = try #require(answer.json.objectValue)
+        short["report"] = nil
+        #expect(try stage.answer(.get, "/v1/models").json["data"]?[0] == .object(short))
         #expect(try stage.answer(.get, "/v1/models/mdl_0").code == "model_not_found")
     }
 
@@ -52,7 +57,7 @@ import Testing
                 == 304)
         let other = try stage.answer(.get, "/v1/models/\(id)/download?format=onnx")
         #expect(other.status == 422)
-        #expect(other.json["detail"] == "expected one of \"safetensors\", found \"onnx\"")
+        #expect(other.json["detail"] == "expected one of \"safetensors\", \"sparse\", found \"onnx\"")
         #expect(try stage.answer(.delete, "/v1/models/\(id)").status == 204)
         #expect(!FileManager.default.fileExists(atPath: stage.folder.appending(path: "weights").path))
     }

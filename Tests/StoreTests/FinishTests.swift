@@ -73,7 +73,9 @@ import Testing
         let third = try store.submit(.sample(dependencies: [second.id]))
         let bystander = try store.submit()
         let lease = try #require(try store.claim()).lease
-        let failure = JobFailure(code: "loss_not_finite", message: "The loss is NaN at step 7.", step: 7)
+        let failure = JobFailure(
+            code: "loss_not_finite", message: "The loss is NaN at step 7.", step: 7,
+            report: ["gate": ["kept": "none"]])
         let change = try #require(try store.jobs.finish(lease, .failed(failure), at: .start))
         #expect(change.job.error == failure)
         #expect(

@@ -122,6 +122,35 @@ import Training
         #expect(found.sorted() == fault.pointers.sorted())
     }
 
+    @Test("what is pruned learns from what it was, or from whom it is told")
+    func teachers() throws {
+        func body(_ distill: JSONValue, model: JSONValue = Self.stored) -> JSONValue {
+            var body = Self.body(["schedule": "cubic"], model: model, train: ["epochs": 2]).objectValue ?? [:]
+            body["distill"] = distill
+            return .object(body)
+        }
+        for distill in [[:], ["teacher": Self.stored], ["teacher": [Self.stored], "alpha": 0.5]]
+            as [JSONValue]
+        {
+            let request = try Self.request(body(distill))
+            #expect(request.type == .prune && request.distill?.teachers.count == 1)
+            #expect(request.distill?.teachers.first?.record?.id.rawValue == Shelf.id)
+            #expect(request.trainings.count == 1)
+            let job = try Self.resolver.resolve(body(distill))
+            #expect(
+                job.type == .prune && job.spec["distill"]?["teacher"] == distill["teacher"] ?? Self.stored)
+            #expect(try Self.resolver.resolve(job.spec).spec == job.spec)
+            // The teacher's own plans and those that measure it.
+            let alone = try Self.resolver.resolve(
+                Self.body(["schedule": "cubic"], model: Self.stored, train: ["epochs": 2]))
+            #expect(job.memoryBytes > alone.memoryBytes)
+        }
+        #expect(try Self.request(body(.null)).distill == nil)
+        #expect(Self.violations(body([:], model: Self.new)) == ["/distill/teacher"])
+        #expect(Self.violations(body(["control": true])) == ["/distill/control"])
+        #expect(Self.violations(body(["teacher": ["id": "mdl_x"]])) == ["/distill/teacher/id"])
+    }
+
     @Test("without a model that was trained there is no drop to judge")
     func dropOfNothing() {
         let body = Self.body(

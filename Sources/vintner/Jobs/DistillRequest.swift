@@ -9,18 +9,12 @@ struct DistillRequest {
     /// Teachers whose logits are averaged, at the most.
     static let teachersMax = 8
 
-    static let teacher = Field.raw(
-        "teacher", isRequired: true,
-        schema: [
-            "oneOf": .array(
-                JobFields.references + [
-                    [
-                        "type": "array", "minItems": 1, "maxItems": JSONValue(teachersMax),
-                        "items": ["oneOf": .array(JobFields.references)],
-                    ]
-                ])
-        ],
-        "A stored model, or up to \(teachersMax) whose logits are averaged.")
+    static let teacher = teacherField(
+        isRequired: true, "A stored model, or up to \(teachersMax) whose logits are averaged.")
+    static let ownTeacher = teacherField(
+        isRequired: false,
+        "A stored model, or up to \(teachersMax) whose logits are averaged; the model as it is before the "
+            + "pruning unless given.")
     static let control = Field.bool(
         "control", default: false,
         "Whether the same student is also trained without a teacher: same seed, steps and schedule.")
@@ -33,6 +27,12 @@ struct DistillRequest {
     static let object = Field.object(
         "distill", schema, "What the model learns from besides the labels.")
 
+    static let prunedSchema = ObjectSchema(
+        "distill", "What the model learns from while it is pruned and afterwards.",
+        fields: [ownTeacher] + DistillFields.fields)
+    static let prunedObject = Field.object(
+        "distill", prunedSchema, "What the model learns from while it is pruned and afterwards.")
+
     let options: DistillOptions
     let teachers: [ModelLookup.Reference]
     /// What the teachers compute.
@@ -42,7 +42,21 @@ struct DistillRequest {
     /// Trainings with teachers.
     let seeds: Int
 
-    /// Reads the member of a job; nil after a violation, or where there is none.
+    private static func teacherField(isRequired: Bool, _ summary: String) -> Field<JSONValue> {
+        Field.raw(
+            "teacher", isRequired: isRequired,
+            schema: [
+                "oneOf": .array(
+                    JobFields.references + [
+                        [
+                            "type": "array", "minItems": 1, "maxItems": JSONValue(teachersMax),
+                            "items": ["oneOf": .array(JobFields.references)],
+                        ]
+                    ])
+            ], summary)
+    }
+
+    /// Reads the member of a distill job; nil after a violation, or where there is none.
     static func read(
         _ reader: inout ObjectReader, _ dataset: DatasetInfo?, _ lookup: ModelLookup, _ log: ViolationLog
     ) -> DistillRequest? {
@@ -57,8 +71,40 @@ struct DistillRequest {
             )
         }
         guard let read, !read.value.isNull else { return nil }
-        var places = [("/distill/teacher", read.value)]
-        if let list = read.value.arrayValue {
+        return find(
+            read.value, read.options, dataset, lookup, log, hasControl: read.hasControl, seeds: read.seeds)
+    }
+
+    /// Reads the member of a prune job; nil after a violation, or where there is none.
+    ///
+    /// `model` is the job's own, whose dense original is the teacher where none is named.
+    static func readPruned(
+        _ reader: inout ObjectReader, model: JSONValue?, _ dataset: DatasetInfo?, _ lookup: ModelLookup,
+        _ log: ViolationLog
+    ) -> DistillRequest? {
+        guard reader.raw("distill")?.isNull == false else { return nil }
+        let own = model.flatMap { ModelLookup.isReference($0) ? $0 : nil }
+        let read = reader.readObject(prunedObject) { nested in
+            let named = nested.read(ownTeacher)
+            if named.isNull, let own { nested.resolve("teacher", as: own) }
+            return (value: named.isNull ? own : named, options: DistillOptions.read(&nested))
+        }
+        guard let read else { return nil }
+        guard let value = read.value else {
+            log.add(
+                "/distill/teacher", "missing_field",
+                "a model that is not stored has no dense original to learn from; a teacher is required")
+            return nil
+        }
+        return find(value, read.options, dataset, lookup, log, hasControl: false, seeds: 1)
+    }
+
+    private static func find(
+        _ value: JSONValue, _ options: DistillOptions, _ dataset: DatasetInfo?, _ lookup: ModelLookup,
+        _ log: ViolationLog, hasControl: Bool, seeds: Int
+    ) -> DistillRequest? {
+        var places = [("/distill/teacher", value)]
+        if let list = value.arrayValue {
             guard (1...teachersMax).contains(list.count) else {
                 log.add("/distill/teacher", "invalid_value", "expected 1 to \(teachersMax) teachers")
                 return nil
@@ -77,8 +123,7 @@ struct DistillRequest {
         }
         guard teachers.count == places.count else { return nil }
         return DistillRequest(
-            options: read.options, teachers: teachers, models: models, hasControl: read.hasControl,
-            seeds: read.seeds)
+            options: options, teachers: teachers, models: models, hasControl: hasControl, seeds: seeds)
     }
 
     /// Logs what keeps a student from learning from the teachers.

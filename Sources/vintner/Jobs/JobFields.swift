@@ -76,8 +76,8 @@ enum JobFields {
     static let pruneSchema = ObjectSchema(
         "prune job", "Prunes a model, trains what is left of it, and measures what that brought.",
         fields: [
-            type, name, labels, priority, threads, seed, dataset, model, PruneRequest.object, train, limits,
-            maxAttempts, dependsOn, PruneRequest.gate,
+            type, name, labels, priority, threads, seed, dataset, model, PruneRequest.object,
+            DistillRequest.prunedObject, train, limits, maxAttempts, dependsOn, PruneRequest.gate,
         ])
 
     /// The JSON Schemas of what names a model.

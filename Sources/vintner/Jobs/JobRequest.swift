@@ -43,7 +43,13 @@ import Training
         let (model, origin) = readModel(&reader, dataset, lookup, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
-        let distill = kind == .distill ? DistillRequest.read(&reader, dataset, lookup, log) : nil
+        let distill =
+            switch kind {
+            case .distill: DistillRequest.read(&reader, dataset, lookup, log)
+            case .prune:
+                DistillRequest.readPruned(&reader, model: body["model"], dataset, lookup, log)
+            case .train, .evaluate: nil as DistillRequest?
+            }
         let prune =
             kind == .prune
             ? PruneRequest.read(&reader, &settings, isStored: origin != nil, log) : nil

@@ -54,43 +54,56 @@ extension JobRunner {
         // Nothing is trained any more; what is measured needs memory of its own.
         trainer = nil
         let (dense, pruned) = (DataFolder.dense(of: claim.job.id), path)
+        // The model that it was is measured already.
+        let teachers = (request.distill?.teachers ?? []).compactMap(\.record)
+            .filter { $0.sha256 != request.base?.sha256 }
         let found = try translate { () throws(TrainingError) in
             var models: [StoredModel] = []
-            for path in [dense, pruned] { models.append(try StoredModel(folder.absolute(path))) }
+            for path in [dense, pruned] + teachers.map(\.path) {
+                models.append(try StoredModel(folder.absolute(path)))
+            }
             return try measure(models, on: remains.dataset, run)
         }
         if let failure = run.failure { throw failure }
         guard let found else { return outcome(of: run.stopReason ?? .cancel) }
         let comparison = PruneComparison(before: found[0], after: found[1])
-        let gate = try judge(comparison, prune)
-        let kept = gate?.keepsDense == true ? request.model : remains.model
+        let verdict = prune.gate.map { comparison.verdict($0) }
+        let keepsDense = verdict?.kept == .dense
+        let kept = keepsDense ? request.model : remains.model
         var receipt = remains.receipt
-        if gate?.keepsDense == true {
+        if keepsDense {
             receipt = try keepDense(dense, in: place, at: path, remains.description, request)
             sink.event(.warning, "kept_dense", "The model is kept as it was before the pruning.", .null)
         }
         run.finish(step: remains.state.step)
         let cost = CostModel(of: kept.graph)
-        let test = gate?.keepsDense == true ? found[0].tally : found[1].tally
+        let test = keepsDense ? found[0].tally : found[1].tally
         var report = self.report(
             remains.state, EvaluationResult(tally: test), cost, run.totals, receipt)
         for (key, value) in comparison.report(remains.state, remains.equivalence).members {
             report[key] = value
         }
-        if let gate { report["gate"] = gate.json }
+        if !teachers.isEmpty { report["teacher"] = Self.block(of: found.dropFirst(2), teachers) }
+        if let verdict { report["gate"] = verdict.json }
+        if let verdict, verdict.kept == .none {
+            throw rejection(verdict, comparison, report, in: place, sink)
+        }
         var lineage = self.lineage(claim, request, nil)
         lineage["pruning"] = [
             "structure": .string(prune.options.structure.rawValue),
             "criterion": .string(prune.options.criterion.rawValue),
             "sparsity": JSONValue(remains.state.pruning?.sparsity),
-            "kept": .string(gate?.keepsDense == true ? "dense" : "pruned"),
+            "kept": .string((verdict?.kept ?? .pruned).rawValue),
         ]
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
             jobID: claim.job.id, createdAt: time.now(), architecture: kept.json,
             parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: path,
             byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
-            metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
+            metrics: [
+                "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
+                ModelRecord.reportKey: .object(report),
+            ],
             lineage: .object(lineage))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }
@@ -124,18 +137,19 @@ extension JobRunner {
             dataset: trainer.task.dataset)
     }
 
-    /// Whether the drop is allowed; throws where it ends the job.
-    private func judge(
-        _ comparison: PruneComparison, _ prune: PruneRequest
-    ) throws(JobFailure) -> PruneComparison.Verdict? {
-        guard let gate = prune.gate else { return nil }
-        let verdict = comparison.verdict(maxDrop: gate.maxDrop)
-        guard !verdict.passed, gate.onFail == .fail else { return verdict }
-        throw JobFailure(
+    /// Why a job ends whose model lost too much, with its report; the model goes.
+    private func rejection(
+        _ verdict: PruneComparison.Verdict, _ comparison: PruneComparison, _ report: JSONObject,
+        in place: String, _ sink: any JobSink
+    ) -> JobFailure {
+        do throws(FileError) { try Folder.removeTree(folder.absolute(place)) } catch {
+            sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
+        }
+        return JobFailure(
             code: "gate_failed",
             message: "The accuracy fell by \(percent(verdict.drop)) from "
-                + "\(percent(comparison.before.tally.accuracy)); \(percent(gate.maxDrop)) were allowed.",
-            pointer: "/gate/max_drop")
+                + "\(percent(comparison.before.tally.accuracy)); \(percent(verdict.maxDrop)) were allowed.",
+            pointer: "/gate/max_drop", report: .object(report))
     }
 
     /// Puts the model as it was in the place of the pruned one.

@@ -83,16 +83,20 @@ extension JobRunner {
         subjects.append(student)
         let found = try translate { () throws(TrainingError) in try measure(subjects, on: dataset, run) }
         guard let found else { return nil }
-        var blocks = found.map(\.block)
-        for (index, teacher) in (trainer.task.distillation?.teachers ?? []).enumerated() {
-            guard let record = distill.teachers.first(where: { $0.record?.sha256 == teacher.sha256 })?.record
-            else { continue }
-            blocks[index]["model"] = .string(record.id.rawValue)
-        }
-        let teachers = blocks.dropLast().map { JSONValue.object($0) }
+        let records = distill.teachers.compactMap(\.record)
         return [
-            "teacher": teachers.count == 1 ? teachers[0] : .array(teachers),
-            "student": blocks.last.map { .object($0) } ?? .null,
+            "teacher": Self.block(of: found.dropLast(), records),
+            "student": found.last.map { .object($0.block) } ?? .null,
         ]
+    }
+
+    /// The measure block of a teacher, or those of several.
+    static func block(of teachers: some Sequence<MeasuredModel>, _ records: [ModelRecord]) -> JSONValue {
+        let blocks = zip(teachers, records).map { teacher, record in
+            var block = teacher.block
+            block["model"] = .string(record.id.rawValue)
+            return JSONValue.object(block)
+        }
+        return blocks.count == 1 ? blocks[0] : .array(blocks)
     }
 }

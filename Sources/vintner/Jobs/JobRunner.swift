@@ -137,7 +137,10 @@ final class JobRunner: JobExecutor {
             architecture: request.model.json, parameters: Int64(cost.parameters),
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
-            metrics: ["test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss)],
+            metrics: [
+                "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
+                ModelRecord.reportKey: .object(report),
+            ],
             lineage: .object(lineage(claim, request, adapters)))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }

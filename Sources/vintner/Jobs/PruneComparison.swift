@@ -12,23 +12,28 @@ struct PruneComparison {
 
     /// What becomes of a limit on the drop of the accuracy.
     struct Verdict {
+        /// Which model the job leaves behind.
+        enum Kept: String { case pruned, dense, none }
+
         let maxDrop: Double
         let drop: Double
+        let onFail: PruneRequest.DropGate.Failure
 
         // The difference of two counts over as many samples may lie above a decimal that it equals.
         var passed: Bool { drop <= maxDrop + 1e-9 }
-        var keepsDense: Bool { !passed }
+        var kept: Kept { passed ? .pruned : onFail == .keepDense ? .dense : .none }
 
         var json: JSONValue {
             [
                 "max_drop": .number(maxDrop), "drop": .number(drop), "passed": .bool(passed),
-                "kept": keepsDense ? "dense" : "pruned",
+                "kept": .string(kept.rawValue),
             ]
         }
     }
 
-    func verdict(maxDrop: Double) -> Verdict {
-        Verdict(maxDrop: maxDrop, drop: before.tally.accuracy - after.tally.accuracy)
+    func verdict(_ gate: PruneRequest.DropGate) -> Verdict {
+        Verdict(
+            maxDrop: gate.maxDrop, drop: before.tally.accuracy - after.tally.accuracy, onFail: gate.onFail)
     }
 
     /// The members of the job's report.
@@ -44,7 +49,7 @@ struct PruneComparison {
     var words: [String] {
         var words: [String] = []
         let (old, new) = (before.fileBytes, after.fileBytes)
-        words.append(Double(new) <= Double(old) * 0.99 ? "smaller" : "not smaller: zeros are stored")
+        words.append(Double(new) <= Double(old) * 0.99 ? "smaller" : "not smaller")
         let ratios = before.latencies.keys.sorted().compactMap { batch -> (batch: Int, ratio: Double)? in
             guard let old = before.latencies[batch], let new = after.latencies[batch], old.median > 0 else {
                 return nil

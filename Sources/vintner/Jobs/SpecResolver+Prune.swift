@@ -34,6 +34,10 @@ extension SpecResolver {
         {
             measuring = try Self.sum(measuring, try inference(request.model.graph, batches, on: engine))
         }
+        for teacher in request.distill?.models ?? [] {
+            let batches = EvaluateRequest.latencyBatches + [Evaluator.batchMax]
+            measuring = try Self.sum(measuring, try inference(teacher.graph, batches, on: engine))
+        }
         return max(try Self.sum(training, beside), measuring)
     }
 
