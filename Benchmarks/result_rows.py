@@ -33,28 +33,28 @@ def table(header, rows):
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
-def train(epochs, rate, **changes):
-    return {"epochs": epochs, "batch_size": 100, "optimizer": {"name": "sgd", "lr": rate, "momentum": 0.9},
-            "lr_schedule": {"name": "cosine"}, **changes}
+def train(epochs, rate, decay=0, **changes):
+    optimizer = {"name": "sgd", "lr": rate, "momentum": 0.9, **({"weight_decay": decay} if decay else {})}
+    return {"epochs": epochs, "batch_size": 100, "optimizer": optimizer, "lr_schedule": {"name": "cosine"}, **changes}
 
 
 # --- distillation on MNIST -----------------------------------------------------------------------------------------
 
 TEACHER = {
-    "type": "train", "name": "teacher 2x1200", "dataset": "mnist", "seed": 0,
+    "type": "train", "name": "teacher 2x1200", "dataset": "mnist", "seed": 0, "threads": 1,
     "model": {"layers": [
         {"type": "flatten"}, {"type": "dropout", "p": 0.2},
         {"type": "linear", "out_features": 1200}, {"type": "relu"}, {"type": "dropout", "p": 0.5},
         {"type": "linear", "out_features": 1200}, {"type": "relu"}, {"type": "dropout", "p": 0.5},
         {"type": "linear", "out_features": 10},
     ]},
-    "train": train(40, 0.1, augment={"random_crop": 2}),
+    "train": train(40, 0.02, augment={"random_crop": 2}),
 }
 
 
 def student(hidden):
     return {
-        "type": "distill", "name": f"student {hidden}", "dataset": "mnist", "seed": 0,
+        "type": "distill", "name": f"student {hidden}", "dataset": "mnist", "seed": 0, "threads": 1,
         "model": {"preset": "mlp", "hidden": [hidden]},
         "distill": {"teacher": {"job": "teacher"}, "temperature": 8, "alpha": 0.1, "teacher_cache": "memory",
                     "control": True, "seeds": SEEDS},
@@ -84,18 +84,18 @@ def distillation(reports):
 # --- pruning on MNIST ------------------------------------------------------------------------------------------------
 
 
-def dense(preset, seed, epochs, rate, dataset="mnist"):
+def dense(preset, seed, training, dataset="mnist", **more):
     return {"type": "train", "name": f"{preset}, seed {seed}", "dataset": dataset, "seed": seed,
-            "model": {"preset": preset}, "train": train(epochs, rate)}
+            "model": {"preset": preset}, "train": training, **more}
 
 
-def magnitude(preset, epochs, rate, kept, finetune):
+def magnitude(preset, training, kept, finetune):
     """For each seed a dense net, and a job that prunes it to 92 % in the first half of a second training."""
     jobs = {}
     for seed in range(SEEDS):
-        jobs[f"dense {seed}"] = dense(preset, seed, epochs, rate)
+        jobs[f"dense {seed}"] = dense(preset, seed, training, threads=1)
         jobs[f"pruned {seed}"] = {
-            "type": "prune", "name": f"{preset} pruned, seed {seed}", "dataset": "mnist", "seed": seed,
+            "type": "prune", "name": f"{preset} pruned, seed {seed}", "dataset": "mnist", "seed": seed, "threads": 1,
             "model": {"job": f"dense {seed}"},
             "prune": {"target_sparsity": 0.92, "schedule": "cubic", "exclude": [],
                       "per_layer": {layer: round(1 - part, 4) for layer, part in kept.items()},
@@ -120,14 +120,14 @@ def pruning(published):
     return text
 
 
-def snip(preset, epochs, rate, sparsity):
+def snip(preset, training, sparsity):
     return {
         f"seed {seed}": {
-            "type": "prune", "name": f"{preset} by SNIP, seed {seed}", "dataset": "mnist", "seed": seed,
-            "model": {"preset": preset},
+            "type": "prune", "name": f"{preset} by SNIP, seed {seed}", "dataset": "mnist", "seed": seed, "threads": 1,
+            "model": {"preset": preset, "initialization": "xavier_normal"},
             "prune": {"criterion": "snip", "target_sparsity": sparsity, "exclude": [], "max_per_layer": 0.999,
                       "finetune": {"epochs": 0}, "shrink": False},
-            "train": train(epochs, rate),
+            "train": training,
         } for seed in range(SEEDS)
     }
 
@@ -186,7 +186,7 @@ def staged(reports):
 def channels(preset, epochs, rate, finetune, finetune_rate, **prune):
     jobs = {}
     for seed in range(SEEDS):
-        jobs[f"dense {seed}"] = dense(preset, seed, epochs, rate, "fashion-mnist")
+        jobs[f"dense {seed}"] = dense(preset, seed, train(epochs, rate), "fashion-mnist")
         jobs[f"pruned {seed}"] = {
             "type": "prune", "name": f"{preset} at half the MACs, seed {seed}", "dataset": "fashion-mnist",
             "seed": seed, "model": {"job": f"dense {seed}"},
@@ -229,15 +229,16 @@ ROWS = [
     Row("distillation", "Distillation on MNIST",
         {"teacher": TEACHER, "784-400-10": student(400), "784-500-10": student(500)}, distillation),
     Row("magnitude_300_100", "LeNet-300-100 without 92 % of its weights, MNIST",
-        magnitude("lenet_300_100", 20, 0.1, {"fc1": 0.08, "fc2": 0.09, "fc3": 0.26}, train(20, 0.05)),
+        magnitude("lenet_300_100", train(20, 0.05, 5e-4), {"fc1": 0.0775, "fc2": 0.09, "fc3": 0.26},
+                  train(40, 0.1, 1e-4)),
         pruning("1.64 % dense, 1.59 % pruned (Han et al. 2015).")),
     Row("magnitude_lenet5", "LeNet-5-Caffe without 92 % of its weights, MNIST",
-        magnitude("lenet5_caffe", 12, 0.05, {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19},
-                  train(12, 0.02)),
+        magnitude("lenet5_caffe", train(12, 0.05, 5e-4), {"conv1": 0.66, "conv2": 0.12, "fc1": 0.075, "fc2": 0.19},
+                  train(20, 0.05, 1e-4)),
         pruning("0.80 % dense, 0.77 % pruned (Han et al. 2015).")),
-    Row("snip_300_100", "LeNet-300-100 by SNIP at 98 %, MNIST", snip("lenet_300_100", 60, 0.1, 0.98),
+    Row("snip_300_100", "LeNet-300-100 by SNIP at 98 %, MNIST", snip("lenet_300_100", train(60, 0.1, 1e-3), 0.98),
         at_start("2.4 % (Lee et al. 2019), 1.7 % dense.")),
-    Row("snip_lenet5", "LeNet-5-Caffe by SNIP at 98 %, MNIST", snip("lenet5_caffe", 20, 0.05, 0.98),
+    Row("snip_lenet5", "LeNet-5-Caffe by SNIP at 98 %, MNIST", snip("lenet5_caffe", train(20, 0.1, 5e-4), 0.98),
         at_start("0.8 % (Lee et al. 2019), 0.9 % dense.")),
     Row("channels_lenet5", "LeNet-5-Caffe at half the MACs by channels, Fashion-MNIST",
         channels("lenet5_caffe", 10, 0.05, 8, 0.02), halved),
