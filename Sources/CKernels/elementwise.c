@@ -57,3 +57,39 @@ static void scale_range(const void *pointer, size_t begin, size_t end) {
 void ck_scale(const ck_scale_arguments *arguments) {
     ck_for_range(scale_range, arguments, arguments->count, 1);
 }
+
+CK_CLONES
+static void widen_range(const void *pointer, size_t begin, size_t end) {
+    const ck_convert_arguments *a = pointer;
+    const uint16_t *restrict input = a->input;
+    float *restrict output = a->output;
+    for (size_t i = begin; i < end; i++) output[i] = ck_from_bfloat16(input[i]);
+}
+
+void ck_widen(const ck_convert_arguments *arguments) {
+    ck_for_range(widen_range, arguments, arguments->count, 1);
+}
+
+CK_CLONES
+static void narrow_range(const void *pointer, size_t begin, size_t end) {
+    const ck_convert_arguments *a = pointer;
+    const float *restrict input = a->input;
+    uint16_t *restrict output = a->output;
+    for (size_t i = begin; i < end; i++) output[i] = ck_to_bfloat16(input[i]);
+}
+
+void ck_narrow(const ck_convert_arguments *arguments) {
+    ck_for_range(narrow_range, arguments, arguments->count, 1);
+}
+
+CK_CLONES
+static void round_range(const void *pointer, size_t begin, size_t end) {
+    const ck_convert_arguments *a = pointer;
+    const float *restrict input = a->input;
+    float *restrict output = a->output;
+    for (size_t i = begin; i < end; i++) output[i] = ck_from_bfloat16(ck_to_bfloat16(input[i]));
+}
+
+void ck_round(const ck_convert_arguments *arguments) {
+    ck_for_range(round_range, arguments, arguments->count, 1);
+}

@@ -99,11 +99,14 @@ public enum Convolution {
             case .tiled: return try TiledConvolution.forward(shape, element, weights: weights, fusing: fusing)
             case .direct, .winograd: break
             }
-            let descriptor = try forwardDescriptor(
-                shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
-            return try Primitive(
-                descriptor, Primitive.forwardUses(fusing: fusing),
-                outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
+            return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
+                element, weights throws(KernelError) in
+                let descriptor = try forwardDescriptor(
+                    shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
+                return try Primitive(
+                    descriptor, Primitive.forwardUses(fusing: fusing),
+                    outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
+            }
         }
     }
 
@@ -120,22 +123,25 @@ public enum Convolution {
             case .tiled: return try TiledConvolution.backwardData(shape, element, weights: weights)
             case .direct, .winograd: break
             }
-            let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
-            var operation = dnnl_convolution_desc_t()
-            var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
-            let geometry = Geometry(shape)
-            try unsafe KernelError.check(
-                dnnl_dilated_convolution_backward_data_desc_init(
-                    &operation, how.kind, &layouts.source, &layouts.weight, &layouts.destination,
-                    geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
-                "describe the data gradient of a convolution")
-            let isWrong = shape.isWrong(summing: shape.outChannels)
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the data gradient of a convolution", hint: hint, on: engine
-            ) { name in !isWrong(name) }
-            return try Primitive(
-                descriptor, Primitive.backwardDataUses,
-                outer: how.outer(DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+            return try engine.pass(element, weights: weights, .backwardData) {
+                element, weights throws(KernelError) in
+                let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
+                var operation = dnnl_convolution_desc_t()
+                var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
+                let geometry = Geometry(shape)
+                try unsafe KernelError.check(
+                    dnnl_dilated_convolution_backward_data_desc_init(
+                        &operation, how.kind, &layouts.source, &layouts.weight, &layouts.destination,
+                        geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
+                    "describe the data gradient of a convolution")
+                let isWrong = shape.isWrong(summing: shape.outChannels)
+                let descriptor = try unsafe PrimitiveDescriptor.find(
+                    &operation, "find the data gradient of a convolution", hint: hint, on: engine
+                ) { name in !isWrong(name) }
+                return try Primitive(
+                    descriptor, Primitive.backwardDataUses,
+                    outer: how.outer(DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+            }
         }
     }
 
@@ -162,21 +168,24 @@ public enum Convolution {
             case .tiled: return try TiledConvolution.backwardWeights(shape, element, weights: weights)
             case .direct, .winograd: break
             }
-            let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
-            var operation = dnnl_convolution_desc_t()
-            var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
-            let geometry = Geometry(shape)
-            try unsafe KernelError.check(
-                dnnl_dilated_convolution_backward_weights_desc_init(
-                    &operation, how.kind, &layouts.source, &layouts.weight, &layouts.bias,
-                    &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
-                    geometry.padding),
-                "describe the weight gradient of a convolution")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
-            return try Primitive(
-                descriptor, Primitive.backwardWeightsUses,
-                outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+            return try engine.pass(element, weights: weights, .backwardWeights) {
+                element, weights throws(KernelError) in
+                let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
+                var operation = dnnl_convolution_desc_t()
+                var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
+                let geometry = Geometry(shape)
+                try unsafe KernelError.check(
+                    dnnl_dilated_convolution_backward_weights_desc_init(
+                        &operation, how.kind, &layouts.source, &layouts.weight, &layouts.bias,
+                        &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
+                        geometry.padding),
+                    "describe the weight gradient of a convolution")
+                let descriptor = try unsafe PrimitiveDescriptor.find(
+                    &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
+                return try Primitive(
+                    descriptor, Primitive.backwardWeightsUses,
+                    outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
+            }
         }
     }
 

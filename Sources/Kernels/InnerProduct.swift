@@ -22,10 +22,13 @@ public enum InnerProduct {
     public static func forward(
         _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         fusing: [PostOperation] = [], training: Bool = true, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let descriptor = try forwardDescriptor(
-            shape, element, weights: weights, fusing: fusing, training: training, on: engine)
-        return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
+    ) throws(KernelError) -> any LayerKernel {
+        try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
+            element, weights throws(KernelError) in
+            let descriptor = try forwardDescriptor(
+                shape, element, weights: weights, fusing: fusing, training: training, on: engine)
+            return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
+        }
     }
 
     /// inputGradient = outputGradient · weight; over many rows it ignores `weights`.
@@ -36,15 +39,18 @@ public enum InnerProduct {
         if shape.batch >= TallProduct.rowsMin {
             return try TallProduct.backwardData(shape, element, on: engine)
         }
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_inner_product_desc_t()
-        var (source, weight, _, destination) = try layouts(shape, element, element, weights)
-        try unsafe KernelError.check(
-            dnnl_inner_product_backward_data_desc_init(&operation, &source, &weight, &destination),
-            "describe the data gradient of a linear layer")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the data gradient of a linear layer", hint: hint, on: engine)
-        return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+        return try engine.pass(element, weights: weights, .backwardData) {
+            element, weights throws(KernelError) in
+            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
+            var operation = dnnl_inner_product_desc_t()
+            var (source, weight, _, destination) = try layouts(shape, element, element, weights)
+            try unsafe KernelError.check(
+                dnnl_inner_product_backward_data_desc_init(&operation, &source, &weight, &destination),
+                "describe the data gradient of a linear layer")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the data gradient of a linear layer", hint: hint, on: engine)
+            return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+        }
     }
 
     /// weightGradient = outputGradientᵀ · input; biasGradient = column sums of outputGradient; likewise.
@@ -61,17 +67,19 @@ public enum InnerProduct {
         if let weights, let own = try LinearGradient.gradients(shape, element, weights: weights) {
             return own
         }
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_inner_product_desc_t()
-        var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)
-        try unsafe KernelError.check(
-            dnnl_inner_product_backward_weights_desc_init(&operation, &source, &weight, &bias, &destination),
-            "describe the weight gradient of a linear layer")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the weight gradient of a linear layer", hint: hint, on: engine)
-        return try Primitive(
-            descriptor,
-            Primitive.backwardWeightsUses, on: engine)
+        return try engine.pass(element, weights: weights, .backwardWeights) {
+            element, weights throws(KernelError) in
+            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
+            var operation = dnnl_inner_product_desc_t()
+            var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)
+            try unsafe KernelError.check(
+                dnnl_inner_product_backward_weights_desc_init(
+                    &operation, &source, &weight, &bias, &destination),
+                "describe the weight gradient of a linear layer")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the weight gradient of a linear layer", hint: hint, on: engine)
+            return try Primitive(descriptor, Primitive.backwardWeightsUses, on: engine)
+        }
     }
 
     private static func forwardDescriptor(

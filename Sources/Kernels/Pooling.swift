@@ -57,29 +57,36 @@ public enum Pooling {
     public static func forward(
         _ shape: PoolingShape, _ kind: PoolingKind, element: ElementType = .float32, training: Bool = true,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        try Primitive(
-            forwardDescriptor(shape, kind, element, training: training, on: engine),
-            [(DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write), (DNNL_ARG_WORKSPACE, .write)], on: engine)
+    ) throws(KernelError) -> any LayerKernel {
+        try engine.pass(element, .init(activations: [0, 1]), takesLoops: true) {
+            element, _ throws(KernelError) in
+            try Primitive(
+                forwardDescriptor(shape, kind, element, training: training, on: engine),
+                [(DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write), (DNNL_ARG_WORKSPACE, .write)], on: engine)
+        }
     }
 
     public static func backward(
         _ shape: PoolingShape, _ kind: PoolingKind, element: ElementType = .float32, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, kind, element, training: true, on: engine)
-        var operation = dnnl_pooling_desc_t()
-        var (source, destination) = try layouts(shape, element)
-        let geometry = Geometry(shape)
-        try unsafe KernelError.check(
-            dnnl_pooling_backward_desc_init(
-                &operation, kind.algorithm, &source, &destination, geometry.strides, geometry.kernel,
-                geometry.padding, geometry.trailing), "describe the gradient of a pooling")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the gradient of a pooling", hint: hint, on: engine)
-        return try Primitive(
-            descriptor,
-            [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WORKSPACE, .read), (DNNL_ARG_DIFF_SRC, .write)], on: engine
-        )
+    ) throws(KernelError) -> any LayerKernel {
+        // The winners, if any, stand between.
+        let roles = WidenedKernel.Roles(activations: [0, kind == .maximum ? 2 : 1])
+        return try engine.pass(element, roles, takesLoops: true) { element, _ throws(KernelError) in
+            let hint = try forwardDescriptor(shape, kind, element, training: true, on: engine)
+            var operation = dnnl_pooling_desc_t()
+            var (source, destination) = try layouts(shape, element)
+            let geometry = Geometry(shape)
+            try unsafe KernelError.check(
+                dnnl_pooling_backward_desc_init(
+                    &operation, kind.algorithm, &source, &destination, geometry.strides, geometry.kernel,
+                    geometry.padding, geometry.trailing), "describe the gradient of a pooling")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the gradient of a pooling", hint: hint, on: engine)
+            return try Primitive(
+                descriptor,
+                [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WORKSPACE, .read), (DNNL_ARG_DIFF_SRC, .write)],
+                on: engine)
+        }
     }
 
     private static func forwardDescriptor(

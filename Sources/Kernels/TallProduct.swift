@@ -30,22 +30,25 @@ enum TallProduct {
         _ shape: InnerProductShape, _ element: ElementType, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         let (rows, inputs, outputs) = (shape.batch, shape.inputs, shape.outputs)
-        var gradient = try TensorLayout.strided([outputs, rows], [1, outputs]).storing(element).descriptor
-        var source = try TensorLayout.rowMajor([rows, inputs], element: element).descriptor
         let result = try TensorLayout.rowMajor([outputs, inputs])
-        var (bias, destination) = (TensorLayout.absent.descriptor, result.descriptor)
-        var operation = dnnl_matmul_desc_t()
-        try unsafe KernelError.check(
-            dnnl_matmul_desc_init(&operation, &gradient, &source, &bias, &destination),
-            "describe a weight gradient")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find a weight gradient", on: engine
-        ) { name in element != .float32 || name.hasPrefix("gemm") }
-        let product = try Primitive(
-            descriptor,
-            [(DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write)], on: engine)
+        let product = try engine.pass(element, .backwardWeights) { element, _ throws(KernelError) in
+            var gradient = try TensorLayout.strided([outputs, rows], [1, outputs]).storing(element).descriptor
+            var source = try TensorLayout.rowMajor([rows, inputs], element: element).descriptor
+            var (bias, destination) = (TensorLayout.absent.descriptor, result.descriptor)
+            var operation = dnnl_matmul_desc_t()
+            try unsafe KernelError.check(
+                dnnl_matmul_desc_init(&operation, &gradient, &source, &bias, &destination),
+                "describe a weight gradient")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find a weight gradient", on: engine
+            ) { name in element != .float32 || name.hasPrefix("gemm") }
+            return try Primitive(
+                descriptor,
+                [(DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write)], on: engine)
+        }
         var layouts = [
-            TensorLayout(source), try .rowMajor([rows, outputs], element: element), result,
+            try TensorLayout.rowMajor([rows, inputs], element: element),
+            try .rowMajor([rows, outputs], element: element), result,
         ]
         guard shape.hasBias else {
             layouts += product.layouts.dropFirst(3)

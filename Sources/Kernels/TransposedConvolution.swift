@@ -55,48 +55,57 @@ public enum TransposedConvolution {
     public static func forward(
         _ shape: TransposedConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         training: Bool = true, on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let descriptor = try forwardDescriptor(
-            shape, element, weights: weights, training: training, on: engine)
-        return try Primitive(descriptor, Primitive.forwardUses(fusing: []), on: engine)
+    ) throws(KernelError) -> any LayerKernel {
+        let roles = WidenedKernel.Roles.forward(hasBias: shape.transposed.hasBias)
+        return try engine.pass(element, weights: weights, roles) { element, weights throws(KernelError) in
+            let descriptor = try forwardDescriptor(
+                shape, element, weights: weights, training: training, on: engine)
+            return try Primitive(descriptor, Primitive.forwardUses(fusing: []), on: engine)
+        }
     }
 
     /// The gradient of the input from that of the output.
     public static func backwardData(
         _ shape: TransposedConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_deconvolution_desc_t()
-        var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
-        let geometry = Geometry(shape)
-        try unsafe KernelError.check(
-            dnnl_dilated_deconvolution_backward_data_desc_init(
-                &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight,
-                &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
-                geometry.trailing), "describe the data gradient of a transposed convolution")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the data gradient of a transposed convolution", hint: hint, on: engine)
-        return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+    ) throws(KernelError) -> any LayerKernel {
+        try engine.pass(element, weights: weights, .backwardData) {
+            element, weights throws(KernelError) in
+            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
+            var operation = dnnl_deconvolution_desc_t()
+            var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
+            let geometry = Geometry(shape)
+            try unsafe KernelError.check(
+                dnnl_dilated_deconvolution_backward_data_desc_init(
+                    &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight,
+                    &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
+                    geometry.trailing), "describe the data gradient of a transposed convolution")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the data gradient of a transposed convolution", hint: hint, on: engine)
+            return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+        }
     }
 
     /// The gradients of the weights and the bias.
     public static func backwardWeights(
         _ shape: TransposedConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
         on engine: DNNEngine
-    ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, element, training: true, on: engine)
-        var operation = dnnl_deconvolution_desc_t()
-        var layouts = try Layouts(shape, element, weights: weights, weightElement: .float32)
-        let geometry = Geometry(shape)
-        try unsafe KernelError.check(
-            dnnl_dilated_deconvolution_backward_weights_desc_init(
-                &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
-                &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
-                geometry.trailing), "describe the weight gradient of a transposed convolution")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the weight gradient of a transposed convolution", hint: hint, on: engine)
-        return try Primitive(descriptor, Primitive.backwardWeightsUses, on: engine)
+    ) throws(KernelError) -> any LayerKernel {
+        try engine.pass(element, weights: weights, .backwardWeights) {
+            element, weights throws(KernelError) in
+            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
+            var operation = dnnl_deconvolution_desc_t()
+            var layouts = try Layouts(shape, element, weights: weights, weightElement: .float32)
+            let geometry = Geometry(shape)
+            try unsafe KernelError.check(
+                dnnl_dilated_deconvolution_backward_weights_desc_init(
+                    &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
+                    &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
+                    geometry.trailing), "describe the weight gradient of a transposed convolution")
+            let descriptor = try unsafe PrimitiveDescriptor.find(
+                &operation, "find the weight gradient of a transposed convolution", hint: hint, on: engine)
+            return try Primitive(descriptor, Primitive.backwardWeightsUses, on: engine)
+        }
     }
 
     private static func forwardDescriptor(
@@ -106,8 +115,7 @@ public enum TransposedConvolution {
         guard element != .bfloat16 || !shape.meetsWrongKernel else {
             throw KernelError(
                 action: "find a transposed convolution",
-                reason: "oneDNN errs in bfloat16 with a 1x1 kernel over an odd number of channels; "
-                    + "a convolution computes the same")
+                reason: "oneDNN errs in bfloat16 with a 1x1 kernel over an odd number of channels")
         }
         var operation = dnnl_deconvolution_desc_t()
         var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
@@ -181,7 +189,8 @@ public enum TransposedConvolution {
 }
 
 extension TransposedConvolutionShape {
-    /// Whether oneDNN would compute it by the kernel that `ConvolutionShape.isWrong` names, having no other.
+    /// Whether oneDNN would compute it by the kernel that `ConvolutionShape.isWrong` names, having no other
+    /// for bfloat16.
     fileprivate var meetsWrongKernel: Bool {
         let shape = transposed
         return shape.kernelHeight == 1 && shape.kernelWidth == 1 && shape.strideHeight == 1

@@ -171,7 +171,7 @@ extension Lowering {
         _ id: Graph.ParameterID, asFloats: Bool = false,
         _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
     ) throws(PlanError) -> any LayerKernel {
-        let (isFloats, copy) = (options.precision == .float32, store[id].copy)
+        let (isFloats, copy) = (options.precision == .float32 || engine.widens, store[id].copy)
         let layout = isFloats || asFloats && copy != nil ? store[id].layout : copy?.layout
         return try kernels { () throws(KernelError) in
             if let layout, let stored = try? make(layout), !stored.isReference { return stored }

@@ -17,21 +17,22 @@ import Testing
         .of(batch: 3, 6, (1, 31), to: 10, kernel: (1, 5), stride: (1, 2), padding: (0, 2)),
     ]
 
-    @Test("convolutions agree with double precision", arguments: shapes, activationElements)
-    func convolutions(shape: ConvolutionShape, element: ElementType) throws {
+    @Test("convolutions agree with double precision", arguments: shapes, Arithmetic.allCases)
+    func convolutions(shape: ConvolutionShape, arithmetic: Arithmetic) throws {
         for threads in 1...3 {
             ThreadTeam.use(threads)
-            try Self.checkConvolution(shape, element)
+            try Self.checkConvolution(shape, arithmetic.element, on: arithmetic.engine())
         }
     }
 
-    private static func checkConvolution(_ shape: ConvolutionShape, _ element: ElementType) throws {
+    private static func checkConvolution(
+        _ shape: ConvolutionShape, _ element: ElementType, on engine: DNNEngine
+    ) throws {
         let reference = ConvolutionReference(shape: shape)
         let input = rounded(randomFloats(reference.inputCount, seed: 1), to: element)
         let weight = rounded(randomFloats(reference.weightCount, seed: 2), to: element)
         let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
         let bias = shape.hasBias ? randomFloats(shape.outChannels, seed: 4) : nil
-        let engine = try DNNEngine()
         let terms = reference.terms
 
         let forward = try Convolution.forward(shape, element: element, on: engine)
@@ -82,8 +83,9 @@ import Testing
         return .bytes(try KernelRun(reorder, [.floats(weight)]).bytes(1))
     }
 
-    @Test("products agree with double precision", arguments: activationElements, [1, 2, 3])
-    func products(element: ElementType, threads: Int) throws {
+    @Test("products agree with double precision", arguments: Arithmetic.allCases, [1, 2, 3])
+    func products(arithmetic: Arithmetic, threads: Int) throws {
+        let element = arithmetic.element
         ThreadTeam.use(threads)
         let (batch, inputs, outputs) = (7, 45, 19)
         let shape = InnerProductShape(batch: batch, inputs: inputs, outputs: outputs)
@@ -94,7 +96,7 @@ import Testing
         let weight = rounded(randomFloats(outputs * inputs, seed: 2), to: element)
         let gradient = rounded(randomFloats(batch * outputs, seed: 3), to: element)
         let bias = randomFloats(outputs, seed: 4)
-        let engine = try DNNEngine()
+        let engine = try arithmetic.engine()
         let terms = reference.terms
 
         let forward = try InnerProduct.forward(shape, element: element, on: engine)
@@ -137,12 +139,13 @@ import Testing
         #expect(narrow != layout && narrow.storing(.float32) == layout)
     }
 
-    @Test("pooling takes the exact maximum and a rounded mean", arguments: activationElements)
-    func pooling(element: ElementType) throws {
+    @Test("pooling takes the exact maximum and a rounded mean", arguments: Arithmetic.allCases)
+    func pooling(arithmetic: Arithmetic) throws {
+        let element = arithmetic.element
         let shape = PoolingShape(
             batch: 2, channels: 5, inHeight: 6, inWidth: 8, kernelHeight: 2, kernelWidth: 2, strideHeight: 2,
             strideWidth: 2)
-        let engine = try DNNEngine()
+        let engine = try arithmetic.engine()
         let input = rounded(randomFloats(2 * 6 * 8 * 5, seed: 6), to: element)
         func window(_ index: Int) -> [Float] {
             let (c, x, y, n) = (index % 5, index / 5 % 4, index / 20 % 3, index / 60)
@@ -194,15 +197,16 @@ import Testing
         }
     }
 
-    @Test("is what it is called", arguments: operations, activationElements)
-    func operation(_ operation: PostOperation, element: ElementType) throws {
+    @Test("is what it is called", arguments: operations, Arithmetic.allCases)
+    func operation(_ operation: PostOperation, arithmetic: Arithmetic) throws {
+        let element = arithmetic.element
         let shape = ConvolutionShape.of(batch: 2, 3, (6, 7), to: 18, padding: (1, 1))
         let reference = ConvolutionReference(shape: shape)
         let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -2, high: 2), to: element)
         let weight = rounded(randomFloats(reference.weightCount, seed: 2), to: element)
         let bias = randomFloats(18, seed: 3)
         let residual = rounded(randomFloats(reference.outputCount, seed: 4), to: element)
-        let engine = try DNNEngine()
+        let engine = try arithmetic.engine()
         for fusing in [[operation], [.addToDestination, operation]] {
             let kernel = try Convolution.forward(
                 shape, element: element, fusing: fusing, training: false, on: engine)

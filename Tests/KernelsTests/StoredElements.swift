@@ -1,8 +1,21 @@
 import Kernels
 import Tensor
 
-/// The element types that activations can have here: bfloat16 where oneDNN computes with it at all.
-let activationElements: [ElementType] = [.float32, .bfloat16].filter { DNNEngine.supports($0) != .none }
+/// The element types that activations can have.
+let activationElements: [ElementType] = [.float32, .bfloat16]
+
+/// How convolutions, products and pooling compute.
+enum Arithmetic: CaseIterable, Sendable {
+    case float32
+    /// As this machine does it.
+    case bfloat16
+    /// As a machine does it that has no kernels for it.
+    case widenedBFloat16
+
+    var element: ElementType { self == .float32 ? .float32 : .bfloat16 }
+
+    func engine() throws -> DNNEngine { try DNNEngine(widening: self == .widenedBFloat16 ? true : nil) }
+}
 
 /// Rounds to the nearest value of a type, ties to even.
 func rounded(_ values: [Float], to element: ElementType) -> [Float] {

@@ -3,7 +3,7 @@ import Tensor
 import TestSupport
 import Testing
 
-@Suite("Our tiled convolutions", .enabled(if: DNNEngine.supports(.bfloat16) != .none, "needs AVX-512"))
+@Suite("Our tiled convolutions", .enabled(if: DNNEngine.hasBFloat16, "needs AVX-512"))
 struct TiledConvolutionTests {
     static let shapes: [ConvolutionShape] = [
         // LeNet's second layer; several blocks of tiles for each of three threads.

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite(
-    "oneDNN's Winograd convolutions", .enabled(if: DNNEngine.supports(.bfloat16) != .none, "needs AVX-512")
+    "oneDNN's Winograd convolutions", .enabled(if: DNNEngine.hasBFloat16, "needs AVX-512")
 )
 struct WinogradTests {
     static let shapes: [ConvolutionShape] = [

@@ -89,6 +89,17 @@ typedef struct {
 } ck_add_relu_backward_arguments;
 void ck_add_relu_backward(const ck_add_relu_backward_arguments *arguments);
 
+/// output = input in another type: bfloat16 as float32 (`ck_widen`), float32 rounded to bfloat16, to nearest,
+/// ties to even (`ck_narrow`), or to the float32 number that a bfloat16 holds (`ck_round`). Nothing may alias.
+typedef struct {
+    size_t count;
+    const void *input;
+    void *output;
+} ck_convert_arguments;
+void ck_widen(const ck_convert_arguments *arguments);
+void ck_narrow(const ck_convert_arguments *arguments);
+void ck_round(const ck_convert_arguments *arguments);
+
 // ---- low_rank.c
 
 /// weight += factor * up down, summed in float64 and rounded once: `weight` is [outputs, inputs], `up`

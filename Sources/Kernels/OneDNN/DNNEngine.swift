@@ -7,9 +7,14 @@ internal import COneDNN
 @safe public final class DNNEngine {
     let engine: dnnl_engine_t
     let stream: dnnl_stream_t
+    /// Whether bfloat16 is computed by kernels for float32, with operands widened and results rounded.
+    public let widens: Bool
 
     /// Makes the engine on the calling thread.
-    public init() throws(KernelError) {
+    ///
+    /// - Parameter widening: Whether to widen bfloat16; nil does it where oneDNN has no kernels for it.
+    /// - Throws: `KernelError` when oneDNN refuses.
+    public init(widening: Bool? = nil) throws(KernelError) {
         var engine: dnnl_engine_t?
         try unsafe KernelError.check(dnnl_engine_create(&engine, dnnl_cpu, 0), "create a CPU engine")
         guard let engine = unsafe engine else {
@@ -22,6 +27,7 @@ internal import COneDNN
             throw KernelError(
                 action: "create a stream", reason: unsafe String(cString: dnnl_status2str(status)))
         }
+        widens = widening ?? !Self.hasBFloat16
         unsafe self.engine = engine
         unsafe self.stream = stream
     }

@@ -1,7 +1,7 @@
 internal import COneDNN
 public import Tensor
 
-/// How well this machine's oneDNN computes with an element type.
+/// How well this machine computes with an element type.
 public enum ElementSupport: String, Sendable {
     /// With instructions of its own.
     case native
@@ -12,23 +12,32 @@ public enum ElementSupport: String, Sendable {
 }
 
 extension DNNEngine {
-    /// How oneDNN computes convolutions and products of this element type here.
+    /// How convolutions and products of this element type are computed here.
     ///
-    /// bfloat16 needs AVX-512: with AVX512-BF16 its products are the CPU's own dot products; with AVX-512BW
-    /// alone oneDNN 2.6 emulates them, rounding to nearest even as the instruction does (sums are float32 in
-    /// both, so results differ by the order of summation only). Without AVX-512 it has nothing but its
-    /// reference loops, which a plan must not use.
+    /// With AVX512-BF16 those of bfloat16 are the CPU's own dot products. With AVX-512BW alone oneDNN 2.6
+    /// emulates these, rounding to nearest even as the instruction does; without that it has none, and
+    /// operands are widened for its float32 kernels. Sums are float32 in all three, so results differ by the
+    /// order of summation only.
     public static func supports(_ element: ElementType) -> ElementSupport {
         switch element {
-        case .float32: return .native
-        case .bfloat16:
-            // Each instruction set of oneDNN's list holds the bits of those it contains.
-            let present = dnnl_get_effective_cpu_isa().rawValue
-            func has(_ set: dnnl_cpu_isa_t) -> Bool { present & set.rawValue == set.rawValue }
-            return has(dnnl_cpu_isa_avx512_core_bf16)
-                ? .native : has(dnnl_cpu_isa_avx512_core) ? .emulated : .none
-        case .int32, .uint8: return .none
+        case .float32: .native
+        case .bfloat16: has(dnnl_cpu_isa_avx512_core_bf16) ? .native : .emulated
+        case .int32, .uint8: .none
         }
+    }
+
+    /// By what means an element type is emulated here, for people; nil where it need not be.
+    public static func emulation(of element: ElementType) -> String? {
+        guard supports(element) == .emulated else { return nil }
+        return hasBFloat16 ? "by AVX-512" : "widened to float32"
+    }
+
+    /// Whether oneDNN has kernels for bfloat16 here: with AVX-512, as it has Winograd's and we have others.
+    public static var hasBFloat16: Bool { has(dnnl_cpu_isa_avx512_core) }
+
+    /// Each instruction set of oneDNN's list holds the bits of those it contains.
+    private static func has(_ set: dnnl_cpu_isa_t) -> Bool {
+        dnnl_get_effective_cpu_isa().rawValue & set.rawValue == set.rawValue
     }
 }
 

@@ -136,7 +136,6 @@ struct BenchPeakCommand: ParsableCommand {
         let time = SystemTime()
         ThreadTeam.use(threads)
         func rate(_ element: ElementType) throws -> JSONValue {
-            guard DNNEngine.supports(element) != .none else { return .null }
             let flops = try PeakMeasurement.flopsPerSecond(element) { time.monotonicNanoseconds() }
             return .number(flops * 1e-9)
         }

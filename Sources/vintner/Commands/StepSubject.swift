@@ -9,9 +9,9 @@ import Tensor
 public import Training
 
 extension TrainOptions.Precision: ExpressibleByArgument {
-    /// Its name, and whether this processor has to emulate it.
+    /// Its name, and by what means this processor has to emulate it.
     var described: String {
-        DNNEngine.supports(element) == .emulated ? "\(rawValue), emulated" : rawValue
+        DNNEngine.emulation(of: element).map { "\(rawValue), emulated \($0)" } ?? rawValue
     }
 }
 
@@ -137,10 +137,6 @@ struct StepSubject {
     /// Compiles the step for the calling thread, which computes on the subject's threads from now on.
     func compile() throws -> Program {
         ThreadTeam.use(threads)
-        guard DNNEngine.supports(precision.element) != .none else {
-            Terminal.complain("vintner: this processor cannot compute in \(precision.rawValue).")
-            throw Ending.failed.error
-        }
         do { return try Program(graph, options, on: DNNEngine()) } catch {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error

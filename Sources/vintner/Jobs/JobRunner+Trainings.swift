@@ -26,11 +26,11 @@ extension JobRunner {
         do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
             throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
         }
-        if DNNEngine.supports(element) == .emulated {
+        if let means = DNNEngine.emulation(of: element) {
             sink.event(
                 .warning, "precision_emulated",
                 "This processor has no instructions for \(request.options.precision.rawValue): it is "
-                    + "computed correctly, and no faster than fp32.", .null)
+                    + "emulated (\(means)), correctly, and no faster than fp32.", .null)
         }
         let run = JobRun(
             claim, control: control, sink: sink, folder: folder, request: request, sampler: sampler,

@@ -1,6 +1,5 @@
 import JSON
 import Jobs
-import Kernels
 import Training
 
 /// The members of a request that need neither dataset nor model.
@@ -29,11 +28,6 @@ struct JobSettings {
         seed = UInt64(reader.read(JobFields.seed))
         let train = reader.readObject(JobFields.train, assumesEmpty: true) { TrainOptions.read(&$0) }
         if let train { (options, choosesBatchSize) = (train.options, train.choosesBatchSize) }
-        if DNNEngine.supports(options.precision.element) == .none {
-            reader.log.add(
-                "/train/precision", "unsupported",
-                "this processor cannot compute in \(options.precision.rawValue)")
-        }
     }
 
     /// Reads the members that every job has.

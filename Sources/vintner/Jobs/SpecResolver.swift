@@ -56,6 +56,9 @@ struct SpecResolver: JobSpecResolver {
             "seconds": JSONValue(prediction?.seconds), "joules": JSONValue(prediction?.joules),
             "method": prediction == nil ? nil : .string(Self.method),
         ]
+        if let means = DNNEngine.emulation(of: request.options.precision.element) {
+            estimate["precision_emulation"] = .string(means)
+        }
         if request.options.adapters != nil {
             let trained = request.graph.parameters.filter(\.isTrained)
             estimate["trained_parameters"] = JSONValue(trained.reduce(0) { $0 + $1.shape.elementCount })
