@@ -27,6 +27,9 @@ class Model:
     def __init__(self, description, random, dtype=torch.float64):
         self.layers, self.random, self.dtype = description["layers"], random, dtype
         self.parameters, self.statistics = {}, {}
+        self.lengths = None  # of the samples, where an embedding pads them
+        # What a mixed-precision run rounds: what layers leave, its gradient, and the weights that products read.
+        self.stored = self.read = lambda x: x
         self.numbers = itertools.count()
 
     def __call__(self, x):
@@ -34,6 +37,7 @@ class Model:
         return self.run(self.layers, x, "", {})
 
     def run(self, layers, x, prefix, around):
+        x = x if x.dtype == torch.int64 else self.stored(x)
         values = collections.ChainMap({"input": x}, around)
         for layer in layers:
             name = layer.get("name") or f"layer{next(self.numbers)}"
@@ -46,6 +50,7 @@ class Model:
                 x = self.activation(layer, inputs[0])
             else:
                 x = getattr(self, kind)(layer, prefix + name, *inputs)
+            x = self.stored(x)
             values[name] = x
         return x
 
@@ -68,7 +73,8 @@ class Model:
         weight = self.parameter(
             name + ".weight", outputs, x.shape[1] // groups, *kernel, scale=1 / math.sqrt(fan_in))
         bias = self.parameter(name + ".bias", outputs) if layer.get("bias", True) else None
-        return (F.conv1d if len(kernel) == 1 else F.conv2d)(x, weight, bias, groups=groups, **options)
+        convolve = F.conv1d if len(kernel) == 1 else F.conv2d
+        return self.stored(convolve(x, self.read(weight), bias, groups=groups, **options))
 
     def window(self, layer):
         return dict(stride=layer.get("stride", 1), padding=layer.get("padding", 0), dilation=layer.get("dilation", 1))
@@ -101,8 +107,8 @@ class Model:
         scale = 1 / math.sqrt(x.shape[1] // groups * math.prod(kernel))
         weight = self.parameter(name + ".weight", x.shape[1], outputs // groups, *kernel, scale=scale)
         bias = self.parameter(name + ".bias", outputs) if layer.get("bias", True) else None
-        return F.conv_transpose2d(x, weight, bias, groups=groups, output_padding=layer.get("output_padding", 0),
-                                  **self.window(layer))
+        return F.conv_transpose2d(x, self.read(weight), bias, groups=groups,
+                                  output_padding=layer.get("output_padding", 0), **self.window(layer))
 
     def pool(self, function, layer, x, **options):
         return function(x, layer["kernel_size"], layer.get("stride"), layer.get("padding", 0), **options)
@@ -123,7 +129,12 @@ class Model:
         return F.adaptive_avg_pool2d(x, pair(layer["output_size"]))
 
     def global_avg_pool(self, layer, name, x):
-        return x.mean((2, 3)) if x.dim() == 4 else x.mean(1)
+        if x.dim() == 4:
+            return x.mean((2, 3))
+        if self.lengths is None:
+            return x.mean(1)
+        kept = (torch.arange(x.shape[1]) < self.lengths[:, None]).to(x.dtype)
+        return (x * kept[..., None]).sum(1) / self.lengths[:, None]
 
     # Products, norms, element by element
 
@@ -133,7 +144,8 @@ class Model:
             weight = self.parameters[layer["tied_to"] + ".weight"]
         else:
             weight = self.parameter(name + ".weight", outputs, x.shape[-1], scale=1 / math.sqrt(x.shape[-1]))
-        return F.linear(x, weight, self.parameter(name + ".bias", outputs) if layer.get("bias", True) else None)
+        bias = self.parameter(name + ".bias", outputs) if layer.get("bias", True) else None
+        return self.stored(F.linear(x, self.read(weight), bias))
 
     def activation(self, layer, x):
         if layer["type"] == "gelu":
@@ -151,7 +163,7 @@ class Model:
         mean, variance = torch.zeros_like(weight).detach(), torch.ones_like(weight).detach()
         x = F.batch_norm(x, mean, variance, weight, bias, True, layer.get("momentum", 0.1), layer.get("eps", 1e-5))
         self.statistics[name + ".running_mean"], self.statistics[name + ".running_var"] = mean, variance
-        return x
+        return self.stored(x)
 
     def layer_norm(self, layer, name, x):
         """Over the last axis; over the channels of an image."""
@@ -160,13 +172,13 @@ class Model:
         if layer.get("elementwise_affine", True):
             weight, bias = self.affine(name, rows.shape[-1], layer.get("bias", True))
         rows = F.layer_norm(rows, rows.shape[-1:], weight, bias, layer.get("eps", 1e-5))
-        return rows.movedim(-1, 1) if x.dim() == 4 else rows
+        return self.stored(rows.movedim(-1, 1) if x.dim() == 4 else rows)
 
     def rms_norm(self, layer, name, x):
         rows = x.movedim(1, -1) if x.dim() == 4 else x
         weight = self.parameter(name + ".weight", rows.shape[-1], around=1.0)
         rows = F.rms_norm(rows, rows.shape[-1:], weight, layer.get("eps", 1e-6))
-        return rows.movedim(-1, 1) if x.dim() == 4 else rows
+        return self.stored(rows.movedim(-1, 1) if x.dim() == 4 else rows)
 
     def group_norm(self, layer, name, x):
         return F.group_norm(x, layer["groups"], *self.affine(name, x.shape[1]), layer.get("eps", 1e-5))
@@ -209,14 +221,18 @@ class Model:
 
     def squeeze_excite(self, layer, name, x):
         hidden = self.linear({"out_features": max(1, x.shape[1] // layer.get("reduction", 4))}, name + ".fc1",
-                             x.mean((2, 3)))
-        hidden = ACTIVATIONS[layer.get("activation", "relu")](hidden)
-        gate = torch.sigmoid(self.linear({"out_features": x.shape[1]}, name + ".fc2", hidden))
+                             self.stored(x.mean((2, 3))))
+        hidden = self.stored(ACTIVATIONS[layer.get("activation", "relu")](hidden))
+        gate = self.stored(torch.sigmoid(self.linear({"out_features": x.shape[1]}, name + ".fc2", hidden)))
         return x * gate[:, :, None, None]
 
     # Sequences
 
     def embedding(self, layer, name, x):
+        """A sample ends at its last token that is not `padding_idx`, and has one at least."""
+        if "padding_idx" in layer:
+            places = torch.arange(1, x.shape[1] + 1) * (x != layer["padding_idx"])
+            self.lengths = places.amax(1).clamp(min=1)
         return F.embedding(x, self.parameter(name + ".weight", layer["vocabulary"], layer["width"]))
 
     def positional_embedding(self, layer, name, x):
@@ -230,18 +246,26 @@ class Model:
         return x[:, layer.get("index", 0)]
 
     def multi_head_attention(self, layer, name, x):
-        """PyTorch's MultiheadAttention of x with itself, with rotary positions when asked."""
+        """PyTorch's MultiheadAttention of x with itself, with rotary positions when asked.
+
+        Nobody attends to what lies behind a sample's length: PyTorch's `key_padding_mask`.
+        """
         batch, tokens, width = x.shape
         heads, bias = layer["heads"], layer.get("bias", True)
         scale = 1 / math.sqrt(width)
         weight = self.parameter(name + ".in_proj_weight", 3 * width, width, scale=2 * scale)
         shift = self.parameter(name + ".in_proj_bias", 3 * width) if bias else None
-        qkv = F.linear(x, weight, shift).reshape(batch, tokens, 3, heads, width // heads)
+        qkv = self.stored(F.linear(x, self.read(weight), shift)).reshape(batch, tokens, 3, heads, width // heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         if layer.get("rotary", False):
-            q, k = rotate(q, layer["rotary"]), rotate(k, layer["rotary"])
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=layer.get("causal", False))
-        y = y.transpose(1, 2).reshape(batch, tokens, width)
+            q, k = (self.stored(rotate(part, layer["rotary"])) for part in (q, k))
+        seen = torch.ones(batch, 1, tokens, tokens, dtype=torch.bool)
+        if layer.get("causal", False):
+            seen = seen.tril()
+        if self.lengths is not None:
+            seen = seen & (torch.arange(tokens) < self.lengths[:, None])[:, None, None, :]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if seen.all() else seen)
+        y = self.stored(y.transpose(1, 2).reshape(batch, tokens, width))
         return self.linear({"out_features": width, "bias": bias}, name + ".out_proj", y)
 
     def transformer_block(self, layer, name, x):
@@ -257,12 +281,12 @@ class Model:
             bias, width = layer.get("bias", True), x.shape[-1]
             hidden = self.linear(
                 {"out_features": round(layer.get("mlp_ratio", 4) * width), "bias": bias}, f"{name}.mlp.fc1", x)
-            hidden = ACTIVATIONS[layer.get("activation", "gelu")](hidden)
+            hidden = self.stored(ACTIVATIONS[layer.get("activation", "gelu")](hidden))
             return self.linear({"out_features": width, "bias": bias}, f"{name}.mlp.fc2", hidden)
 
-        x = x + self.multi_head_attention(layer, name + ".attn", norm("ln1", x) if pre else x)
+        x = self.stored(x + self.multi_head_attention(layer, name + ".attn", norm("ln1", x) if pre else x))
         x = x if pre else norm("ln1", x)
-        x = x + mlp(norm("ln2", x) if pre else x)
+        x = self.stored(x + mlp(norm("ln2", x) if pre else x))
         return x if pre else norm("ln2", x)
 
 

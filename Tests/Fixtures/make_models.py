@@ -10,7 +10,9 @@ the mean cross-entropy over the samples, or over the tokens whose target is not 
 
 Tensors: `case/input` (NCHW, or int64 tokens), `case/target` (int64), `case/output`, `case/loss`,
 `case/parameter/NAME`, `case/gradient/NAME`, and `case/statistic/NAME` of batch normalisation after the step, from
-zeros and ones before it.
+zeros and ones before it. `rounding` in the metadata says what bfloat16 may change: for the loss (""), and for each
+gradient the length of the difference, the largest of 32 runs in which every number that a bfloat16 run rounds is moved
+by a random part of the half step between two such numbers.
 """
 import torch
 import torch.nn.functional as F
@@ -192,12 +194,27 @@ def attentions():
         layer("layer_norm", "ln", bias=False), linear("head", 7, bias=False, tied_to="wte")])
 
 
+def paddings():
+    def attention(**fields):
+        return layer("multi_head_attention", "attention", **fields)
+
+    yield "attention_padded", on_tokens(attention(heads=2), tokens=9, padding_idx=0)
+    yield "attention_padded_causal", on_tokens(attention(heads=1, causal=True), tokens=7, padding_idx=2)
+    yield "attention_padded_long", on_tokens(attention(heads=1), tokens=67, width=4, padding_idx=0)
+    yield "block_padded", ([9], [
+        layer("embedding", "first", vocabulary=7, width=8, padding_idx=0), layer("positional_embedding", "place"),
+        layer("transformer_block", "block", heads=2, mlp_ratio=2), layer("layer_norm", "norm"),
+        layer("global_avg_pool"), linear("last", 4)])
+
+
 def add_case(fixture, case, input, layers):
     description = {"input": input, "layers": layers}
     model = layer_language.Model(description, fixture.random)
     batch = 3
     if layers[0]["type"] == "embedding":
         x = torch.randint(layers[0]["vocabulary"], (batch, *input), generator=fixture.random)
+        if "padding_idx" in layers[0]:  # one sample is whole, one has a token alone
+            x[1, -3:] = x[2, 1:] = layers[0]["padding_idx"]
     else:
         x = fixture.normal(batch, *input, scale=1.5)
     output = model(x)
@@ -206,13 +223,43 @@ def add_case(fixture, case, input, layers):
         target[1, 0] = target[2, -1] = -100
     loss = F.cross_entropy(output.flatten(0, -2), target.flatten())
     names = sorted(model.parameters)
-    gradients = torch.autograd.grad(loss, [model.parameters[name] for name in names])
+    parameters = [model.parameters[name] for name in names]
+    gradients = torch.autograd.grad(loss, parameters)
     tensors = dict(input=x, target=target, output=output, loss=loss.reshape(1))
     for name, gradient in zip(names, gradients):
         tensors["parameter/" + name], tensors["gradient/" + name] = model.parameters[name], gradient
     for name, values in model.statistics.items():
         tensors["statistic/" + name] = values
-    fixture.add(case, {"model": description}, **tensors)
+    exact = [loss, *gradients]
+    spread = [0.0] * len(exact)
+    random = torch.Generator().manual_seed(1)
+    model.stored = lambda x: Moved.apply(x, random, True)
+    model.read = lambda weight: Moved.apply(weight, random, False)
+    for _ in range(32):
+        moved = F.cross_entropy(model(x).flatten(0, -2), target.flatten())
+        found = [moved, *torch.autograd.grad(moved, parameters)]
+        spread = [max(s, (a - b).norm().item()) for s, a, b in zip(spread, found, exact)]
+    rounding = {name: float(f"{value:.2g}") for name, value in zip(["", *names], spread)}
+    fixture.add(case, {"model": description, "rounding": rounding}, **tensors)
+
+
+class Moved(torch.autograd.Function):
+    """A number that is stored as bfloat16, and its gradient, where it is stored too."""
+
+    @staticmethod
+    def forward(ctx, x, random, moves_gradient):
+        ctx.random, ctx.moves_gradient = random, moves_gradient
+        return x + error(x, random)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient + error(gradient, ctx.random) if ctx.moves_gradient else gradient, None, None
+
+
+def error(x, random):
+    """Up to half a step: bfloat16 has eight digits."""
+    _, exponents = torch.frexp(x)
+    return torch.ldexp((torch.rand(x.shape, generator=random, dtype=x.dtype) - 0.5) * 2**-8, exponents)
 
 
 def check_attention():
@@ -227,13 +274,19 @@ def check_attention():
         expected, _ = original(x, x, x, attn_mask=mask, need_weights=False)
         found = ours.multi_head_attention({"heads": 2, "causal": causal}, "a", x)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        ours.lengths = torch.tensor([5, 3, 1])
+        expected, _ = original(x, x, x, attn_mask=None if mask is None else mask < 0, need_weights=False,
+                               key_padding_mask=torch.arange(5) >= ours.lengths[:, None])
+        found = ours.multi_head_attention({"heads": 2, "causal": causal}, "a", x)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        ours.lengths = None
 
 
 if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     check_attention()
     models = Fixture()
-    for make in [windows, norms, pointwise, joins, shapes, attentions]:
+    for make in [windows, norms, pointwise, joins, shapes, attentions, paddings]:
         for case, (input, layers) in make():
             add_case(models, case, input, layers)
     models.write("models")

@@ -40,6 +40,11 @@ struct FixtureModel {
         StepState(seed: 0, step: 0, learningRate: 0, inverseCount: 1 / Float(counted))
     }
 
+    /// What rounding to bfloat16 may change: the length of a gradient's error, or with "" the loss's.
+    func rounding(of gradient: String) throws -> Double {
+        try #require(fixture.cases[name]?["rounding"]?[gradient]?.doubleValue)
+    }
+
     func parameter(_ id: Graph.ParameterID) throws -> [Float] {
         switch graph[id].role {
         case .runningMean: [Float](repeating: 0, count: graph[id].shape.elementCount)

@@ -27,21 +27,46 @@ import Testing
         }
     }
 
-    @Test("read only what they wrote and nobody has written over", arguments: seeds)
-    func owners(seed: UInt64) throws {
+    /// How a plan is made.
+    struct Way: Sendable, CustomTestStringConvertible {
+        var precision = ElementType.float32
+        /// Whether bfloat16 is widened, as on a machine without kernels for it.
+        var widening: Bool?
+        /// Parts of the forward pass, all but the last computed again.
+        var segments = 1
+        /// Parts of the batch.
+        var parts = [3]
+        var clipNorm: Double?
+
+        var testDescription: String {
+            "\(precision)\(widening == true ? " widened" : ""), \(segments) segments, parts of \(parts)"
+        }
+    }
+
+    static let ways = [
+        Way(), Way(precision: .bfloat16), Way(precision: .bfloat16, widening: true, segments: 3),
+        Way(segments: 2), Way(precision: .bfloat16, segments: 4, clipNorm: 1), Way(parts: [2, 1]),
+        Way(precision: .bfloat16, segments: 3, parts: [2, 1], clipNorm: 1),
+    ]
+
+    @Test("read only what they wrote and nobody has written over", arguments: seeds, ways)
+    func owners(seed: UInt64, way: Way) throws {
         let probe = try Self.subject(seed, dropout: 0.3)
-        for precision in [ElementType.float32, .bfloat16] {
-            var lowering = LoweringOptions()
-            lowering.precision = precision
-            let program = try Program(
-                probe.graph,
-                .init(
-                    loss: .crossEntropy(labelSmoothing: 0), optimizer: .sgd(momentum: 0.9),
-                    trainingBatches: [3], evaluationBatches: [2], lowering: lowering), on: DNNEngine())
-            for plan in [program.trainingPlan(batch: 3), program.evaluationPlan(batch: 2)] {
-                var replay = PlanReplay(try #require(plan), storeByteCount: program.store.byteCount)
-                try replay.check()
-            }
+        var lowering = LoweringOptions()
+        (lowering.precision, lowering.segments) = (way.precision, way.segments)
+        var optimizer = OptimizerOptions.sgd(momentum: 0.9)
+        (optimizer.accumulates, optimizer.clipNorm) = (way.parts.count > 1, way.clipNorm)
+        let program = try Program(
+            probe.graph,
+            .init(
+                loss: .crossEntropy(labelSmoothing: 0), optimizer: optimizer, trainingBatches: way.parts,
+                evaluationBatches: [2], lowering: lowering), on: DNNEngine(widening: way.widening))
+        let plans = program.stepPlans(way.parts) + [program.evaluationPlan(batch: 2)].compactMap(\.self)
+        // A step's parts, the update by what they have gathered, and the evaluation.
+        #expect(plans.count == (way.parts.count > 1 ? way.parts.count + 2 : 2))
+        for plan in plans {
+            var replay = PlanReplay(plan, storeByteCount: program.store.byteCount)
+            try replay.check()
         }
     }
 }

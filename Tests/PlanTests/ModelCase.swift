@@ -109,6 +109,22 @@ struct ModelCase: Sendable, CustomTestStringConvertible {
             """, "[2, 6, 6]"),
         image("pooling straight on the input", #"{"type": "avg_pool2d", "kernel_size": 2}"#),
         image(
+            "pooling along a signal",
+            """
+            {"type": "conv1d", "out_channels": 5, "kernel_size": 3},
+            {"type": "max_pool1d", "kernel_size": 3, "stride": 2, "padding": 1},
+            {"type": "conv1d", "out_channels": 4, "kernel_size": 2},
+            {"type": "avg_pool1d", "kernel_size": 3, "stride": 2, "padding": 1}
+            """, "[3, 19]"),
+        image(
+            "average pooling along a signal without counting padding",
+            """
+            {"type": "conv1d", "out_channels": 3, "kernel_size": 2},
+            {"type": "avg_pool1d", "kernel_size": 4, "stride": 3, "padding": 2, "count_include_pad": false},
+            {"type": "conv1d", "out_channels": 4, "kernel_size": 2},
+            {"type": "max_pool1d", "kernel_size": 2}
+            """, "[2, 16]"),
+        image(
             "adaptive pooling",
             """
             {"type": "conv2d", "out_channels": 5, "kernel_size": 2},
