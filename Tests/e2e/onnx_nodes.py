@@ -133,13 +133,17 @@ def conv(case):
 
 def conv_transpose(case):
     rank, weight, bias = spatial_rank(case), case.operand(1), case.operand(2)
-    need(rank == 2, "one-dimensional transposed convolution")
-    kernel, stride, dilation, padding = window_transposed(case, rank)
+    kernel, stride, dilation, (padding, extra) = window_transposed(case, rank)
+    x, y = case.x, case.y
+    if rank == 1:  # A signal is an image of one row.
+        kernel, stride, dilation = [1] + kernel, [1] + stride, [1] + dilation
+        padding, extra = [0] + padding, [0] + extra
+        x, y, weight = x[:, :, None], y[:, :, None], weight[:, :, None]
     layer = {"type": "conv_transpose2d", "out_channels": weight.shape[1] * case.attribute("group", 1),
-             "kernel_size": kernel, "stride": stride, "dilation": dilation, "padding": padding[0],
-             "output_padding": padding[1], "groups": case.attribute("group", 1), "bias": bias is not None}
+             "kernel_size": kernel, "stride": stride, "dilation": dilation, "padding": padding,
+             "output_padding": extra, "groups": case.attribute("group", 1), "bias": bias is not None}
     parameters = {"node0.weight": weight} | ({"node0.bias": bias} if bias is not None else {})
-    return model([layer], case.x, case.y, parameters)
+    return model([layer], x, y, parameters)
 
 
 def window_transposed(case, rank):
