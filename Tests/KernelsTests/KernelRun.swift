@@ -19,7 +19,8 @@ enum Given {
 struct KernelRun {
     let arena: Arena
     private var slots: [Slot] = []
-    private static let guardWords = [UInt32](repeating: 0xA5A5_A5A5, count: 16)
+    /// NaN as float32 and as bfloat16: a kernel that reads beyond an operand and multiplies by 0 shows.
+    private static let guardWords = [UInt32](repeating: 0xFFA5_FFA5, count: 16)
 
     /// Binds, runs, and checks that nothing outside the operands was written.
     init(_ kernel: any PreparedKernel, _ given: [Given]) throws {
@@ -38,6 +39,7 @@ struct KernelRun {
             guards.append(take(Arena.alignment))
         }
         arena = try Arena(byteCount: end)
+        arena.write([UInt8](repeating: 0xFF, count: end), to: Slot(offset: 0, byteCount: end))
         for slot in guards { arena.write(Self.guardWords, to: slot) }
         for (index, slot) in slots.enumerated() {
             switch index < given.count ? given[index] : .unwritten {
