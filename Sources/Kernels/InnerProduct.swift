@@ -59,6 +59,7 @@ public enum InnerProduct {
         on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         if ThinProduct.suits(shape) { return try ThinProduct.backwardWeights(shape, element) }
+        if let weights, let own = try TallGradient.gradients(shape, element, weights: weights) { return own }
         if shape.batch >= TallProduct.rowsMin,
             shape.inputs * shape.outputs >= TallProduct.weightsMin
         {

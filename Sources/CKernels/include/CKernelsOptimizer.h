@@ -154,6 +154,32 @@ void ck_linear_gradient(const ck_linear_gradient_arguments *arguments);
 /// Whether the machine multiplies bfloat16 numbers.
 int ck_linear_gradient_multiplies_bfloat16(void);
 
+// ---- tall_gradient.c
+
+/// The same over many rows, with AVX-512 alone (`ck_has_wide_vectors`): every thread sums a range of rows.
+///
+/// Weights lie as in ck_linear_gradient_arguments, with `inputs` a multiple of 16 and `outputs` of `block`.
+typedef struct {
+    /// At least one for each thread.
+    size_t rows;
+    size_t inputs;
+    size_t outputs;
+    /// 16, 32 or 64.
+    size_t block;
+    /// [rows, inputs].
+    const float *input;
+    /// [rows, outputs].
+    const float *output_gradient;
+    float *weight_gradient;
+    /// Column sums of `output_gradient`; NULL where not wanted.
+    float *bias_gradient;
+    /// ck_tall_gradient_scratch_count floats, in whole cache lines.
+    float *scratch;
+} ck_tall_gradient_arguments;
+void ck_tall_gradient(const ck_tall_gradient_arguments *arguments);
+/// Floats of scratch for a team of `threads`.
+size_t ck_tall_gradient_scratch_count(size_t inputs, size_t outputs, size_t threads);
+
 // ---- weight_copy.c
 
 /// Weights in blocks of 16 inputs by `block` outputs as bfloat16, those of two inputs side by side:
