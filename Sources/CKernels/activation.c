@@ -32,6 +32,20 @@ CK_INLINE void forward(
         ck_store(output, i, ck_activate_stored(ck_load(input, i, type), kind, slope, type), type);
 }
 
+CK_INLINE void forward_with_derivative(
+    const ck_activation_arguments *a, size_t begin, size_t end, const ck_activation kind,
+    const ck_element type) {
+    const void *input = a->input;
+    void *output = a->output, *derivative = a->derivative;
+    const float slope = a->slope;
+    CK_INDEPENDENT
+    for (size_t i = begin; i < end; i++) {
+        const float x = ck_load(input, i, type);
+        ck_store(output, i, ck_activate_stored(x, kind, slope, type), type);
+        ck_store(derivative, i, ck_activation_gradient_stored(x, 1, kind, slope, type), type);
+    }
+}
+
 CK_INLINE void backward(
     const ck_activation_backward_arguments *a, size_t begin, size_t end, const ck_activation kind,
     const ck_element type) {
@@ -51,6 +65,17 @@ static void forward_range(const void *pointer, size_t begin, size_t end) {
     EACH_KIND(forward)
 }
 
+/// Both take a share of the input that costs most of either.
+CK_CLONES
+static void derivative_range(const void *pointer, size_t begin, size_t end) {
+    const ck_activation_arguments *a = pointer;
+    switch (a->kind) {
+        ONE_KIND(forward_with_derivative, CK_ACTIVATION_GELU_ERF)
+        ONE_KIND(forward_with_derivative, CK_ACTIVATION_GELU_TANH)
+        ONE_KIND(forward_with_derivative, CK_ACTIVATION_SILU)
+    }
+}
+
 CK_CLONES
 static void backward_range(const void *pointer, size_t begin, size_t end) {
     const ck_activation_backward_arguments *a = pointer;
@@ -63,9 +88,27 @@ static size_t weight(ck_activation kind) {
 }
 
 void ck_activation_forward(const ck_activation_arguments *arguments) {
-    ck_for_range(forward_range, arguments, arguments->count, weight(arguments->kind));
+    ck_for_range(
+        arguments->derivative ? derivative_range : forward_range, arguments, arguments->count,
+        weight(arguments->kind));
 }
 
 void ck_activation_backward(const ck_activation_backward_arguments *arguments) {
     ck_for_range(backward_range, arguments, arguments->count, weight(arguments->kind));
+}
+
+void ck_activate_some(const ck_activation_arguments *arguments, size_t begin, size_t end) {
+    forward_range(arguments, begin, end);
+}
+
+void ck_differentiate_inputs(const ck_activation_backward_arguments *arguments, void *inputs, size_t count) {
+    ck_activation_backward_arguments a = *arguments;
+    a.saved = inputs;
+    // The others that save their output have the same derivative at their input.
+    if (a.kind == CK_ACTIVATION_SIGMOID || a.kind == CK_ACTIVATION_TANH) {
+        const ck_activation_arguments ahead = {
+            .input = inputs, .output = inputs, .kind = a.kind, .type = a.type, .slope = a.slope};
+        forward_range(&ahead, 0, count);
+    }
+    backward_range(&a, 0, count);
 }

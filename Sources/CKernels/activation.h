@@ -1,6 +1,14 @@
 #pragma once
 #include "vector_math.h"
 
+/// Some elements of `ck_activation_forward` on the calling thread, for kernels whose results lie in the
+/// nearest cache when they activate them.
+void ck_activate_some(const ck_activation_arguments *arguments, size_t begin, size_t end);
+
+/// The gradients of `count` inputs of an activation that lie in `inputs`, whatever else the backward pass
+/// would read; what is in `inputs` is lost. `saved` of the arguments does not count.
+void ck_differentiate_inputs(const ck_activation_backward_arguments *arguments, void *inputs, size_t count);
+
 /// x times a probability: the sigmoid of u = 2 sqrt(2 / pi) (x + 0.044715 x^3), that is (1 + tanh(u / 2)) /
 /// 2.
 CK_INLINE float ck_gelu_tanh_share(float x) { return ck_sigmoid(x * (x * x * 0.07135481f + 1.59576912f)); }

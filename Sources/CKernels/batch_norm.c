@@ -79,6 +79,8 @@ CK_INLINE void normalize_part(
     const size_t channels = a->channels;
     const size_t begin = part_begin(a->rows, part, a->parts), end = part_begin(a->rows, part + 1, a->parts);
     ck_normalizing n = {.input = a->input, .residual = a->residual, .output = a->output};
+    n.behind = (ck_activation_arguments){
+        .input = a->output, .output = a->output, .kind = a->following, .type = type, .slope = a->slope};
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(begin * channels, end - begin, channels, first);
         const float *scale = a->scale + first, *shift = a->shift + first;
@@ -200,6 +202,16 @@ CK_INLINE void add_part_gradients(
         .output = a->output,
         .masked = a->residual_gradient,
     };
+    if (a->following != CK_ACTIVATION_NONE) {
+        d.gradient_out = a->gradient_in;
+        d.behind = (ck_activation_backward_arguments){
+            .gradient_out = a->gradient_out,
+            .gradient_in = a->gradient_in,
+            .kind = a->following,
+            .type = type,
+            .slope = a->slope,
+        };
+    }
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(begin * channels, end - begin, channels, first);
         set_strip(&d, a, &strip, first);
@@ -217,6 +229,12 @@ CK_INLINE void set_slope(
     *level = -mean_factor * a->shift_gradient[c] - residue * *slope;
 }
 
+/// The gradient behind what the first pass has dealt with.
+static const void *gradient_behind(const ck_batch_norm_backward_arguments *a) {
+    if (a->residual_gradient) return a->residual_gradient;
+    return a->following == CK_ACTIVATION_NONE ? a->gradient_out : a->gradient_in;
+}
+
 CK_INLINE void differentiate_part(
     const ck_batch_norm_backward_arguments *a, size_t part, const ck_mask mask,
     const ck_activation activation, const ck_element type) {
@@ -224,7 +242,7 @@ CK_INLINE void differentiate_part(
     const size_t begin = part_begin(a->rows, part, a->parts), end = part_begin(a->rows, part + 1, a->parts);
     ck_differentiating d = {
         .input = a->input,
-        .gradient_out = a->residual_gradient ? a->residual_gradient : a->gradient_out,
+        .gradient_out = gradient_behind(a),
         .gradient_in = a->gradient_in,
     };
     for (size_t first = 0; first < channels; first += CK_SPAN) {

@@ -111,6 +111,8 @@ typedef struct {
     float mean[CK_SPAN];
     float factor[CK_SPAN];
     float offset[CK_SPAN];
+    /// An activation of the output, in place, span by span; of kind NONE without.
+    ck_activation_arguments behind;
 } ck_normalizing;
 
 /// The one expression, so that a backward pass finds the very sign that the forward pass saw.
@@ -132,6 +134,7 @@ CK_INLINE void ck_normalize(
             if (has_residual) y += ck_load(residual, index + j, type);
             ck_store(output, index + j, ck_activate(y, activation, 0), type);
         }
+        if (n->behind.kind != CK_ACTIVATION_NONE) ck_activate_some(&n->behind, index, index + count);
     }
 }
 
@@ -158,7 +161,29 @@ typedef struct {
     /// gradient_in = factor * g + (input - mean) * slope + level.
     float slope[CK_SPAN];
     float level[CK_SPAN];
+    /// The gradients of an activation of (input - mean) * factor + offset: from its `gradient_out` to its
+    /// `gradient_in`, which is this one's `gradient_out`; of kind NONE without.
+    ck_activation_backward_arguments behind;
 } ck_differentiating;
+
+/// Brings the gradients of some spans back through the activation, whose inputs are made again.
+CK_INLINE void ck_pass_activation(
+    const ck_differentiating *d, size_t index, size_t stride, size_t length, const int count,
+    const ck_element type) {
+    const size_t size = type == CK_BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
+    float inputs[CK_SPAN];
+    for (int span = 0; span < count; span++) {
+        const size_t from = index + (size_t)span * stride;
+        for (size_t j = 0; j < length; j++) {
+            const float x = ck_load(d->input, from + j, type);
+            ck_store(inputs, j, ck_normalized(x, d->mean[j], d->factor[j], d->offset[j]), type);
+        }
+        ck_activation_backward_arguments some = d->behind;
+        some.gradient_out = (const char *)some.gradient_out + from * size;
+        some.gradient_in = (char *)some.gradient_in + from * size;
+        ck_differentiate_inputs(&some, inputs, length);
+    }
+}
 
 CK_INLINE float ck_masked_gradient(
     const ck_differentiating *d, size_t index, size_t j, const ck_mask mask, const ck_activation activation,
@@ -175,6 +200,7 @@ CK_INLINE float ck_masked_gradient(
 CK_INLINE void ck_gradient_spans(
     ck_differentiating *d, size_t index, size_t stride, size_t length, const int count, const ck_mask mask,
     const ck_activation activation, const int stores, const ck_element type) {
+    if (d->behind.kind != CK_ACTIVATION_NONE) ck_pass_activation(d, index, stride, length, count, type);
     CK_INDEPENDENT
     for (size_t j = 0; j < length; j++) {
         float sum = 0, product = 0;

@@ -15,6 +15,14 @@ CK_INLINE group_statistics saved_statistics(const float *saved, size_t index, si
     return (group_statistics){saved[index], saved[count + index], saved[2 * count + index]};
 }
 
+/// The one pair of expressions, so that a backward pass finds the very input that an activation had.
+CK_INLINE void set_coefficients(
+    float *factor, float *offset, const group_statistics s, const float *scale, const float *shift,
+    size_t c) {
+    *factor = scale ? scale[c] * s.deviation : s.deviation;
+    *offset = (shift ? shift[c] : 0) - s.residue * *factor;
+}
+
 // ---- Forward, sample by sample.
 
 /// Sums over a sample of (x - x of its first row), and of its square, for each channel.
@@ -62,14 +70,15 @@ CK_INLINE void normalize_sample(const ck_group_norm_arguments *a, size_t sample,
     const size_t channels = a->channels, members = channels / a->groups;
     const size_t start = sample * a->area * channels;
     ck_normalizing n = {.input = a->input, .output = a->output};
+    n.behind = (ck_activation_arguments){
+        .input = a->output, .output = a->output, .kind = a->activation, .type = type, .slope = a->slope};
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(start, a->area, channels, first);
         for (size_t c = 0; c < strip.channels; c++) {
             const size_t index = sample * a->groups + (first + c) / members;
             const group_statistics s = saved_statistics(a->saved, index, a->batch * a->groups);
             n.mean[c] = s.mean;
-            n.factor[c] = a->scale ? a->scale[first + c] * s.deviation : s.deviation;
-            n.offset[c] = (a->shift ? a->shift[first + c] : 0) - s.residue * n.factor[c];
+            set_coefficients(&n.factor[c], &n.offset[c], s, a->scale, a->shift, first + c);
         }
         ck_spread(n.mean, &strip);
         ck_spread(n.factor, &strip);
@@ -102,6 +111,11 @@ void ck_group_norm(const ck_group_norm_arguments *a) {
 
 // ---- Backward
 
+/// The gradient of what was normalised: once it has passed the activation, it lies where the result will.
+static const void *gradient_behind(const ck_group_norm_backward_arguments *a) {
+    return a->activation == CK_ACTIVATION_NONE ? a->gradient_out : a->gradient_in;
+}
+
 /// Sums over a sample of g, and of g * (x - mean), for each channel.
 CK_INLINE void sample_gradients(
     const ck_group_norm_backward_arguments *a, size_t sample, double *sums, double *products,
@@ -109,12 +123,25 @@ CK_INLINE void sample_gradients(
     const size_t channels = a->channels, members = channels / a->groups;
     const size_t start = sample * a->area * channels, count = a->batch * a->groups;
     for (size_t c = 0; c < channels; c++) sums[c] = products[c] = 0;
-    ck_differentiating d = {.input = a->input, .gradient_out = a->gradient_out};
+    ck_differentiating d = {.input = a->input, .gradient_out = gradient_behind(a)};
+    d.behind = (ck_activation_backward_arguments){
+        .gradient_out = a->gradient_out,
+        .gradient_in = a->gradient_in,
+        .kind = a->activation,
+        .type = type,
+        .slope = a->slope,
+    };
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(start, a->area, channels, first);
-        for (size_t c = 0; c < strip.channels; c++)
-            d.mean[c] = saved_statistics(a->saved, sample * a->groups + (first + c) / members, count).mean;
+        for (size_t c = 0; c < strip.channels; c++) {
+            const size_t index = sample * a->groups + (first + c) / members;
+            const group_statistics s = saved_statistics(a->saved, index, count);
+            d.mean[c] = s.mean;
+            set_coefficients(&d.factor[c], &d.offset[c], s, a->scale, a->shift, first + c);
+        }
         ck_spread(d.mean, &strip);
+        ck_spread(d.factor, &strip);
+        ck_spread(d.offset, &strip);
         ck_add_gradients(
             &d, &strip, sums + first, products + first, CK_MASK_NONE, CK_ACTIVATION_NONE, 0, type);
     }
@@ -149,7 +176,7 @@ CK_INLINE void differentiate_sample(
     const size_t channels = a->channels, members = channels / a->groups;
     const double inverse = 1 / ((double)a->area * (double)members);
     ck_differentiating d = {
-        .input = a->input, .gradient_out = a->gradient_out, .gradient_in = a->gradient_in};
+        .input = a->input, .gradient_out = gradient_behind(a), .gradient_in = a->gradient_in};
     for (size_t first = 0; first < channels; first += CK_SPAN) {
         const ck_strip strip = ck_make_strip(sample * a->area * channels, a->area, channels, first);
         for (size_t c = 0; c < strip.channels; c++) {

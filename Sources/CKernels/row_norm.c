@@ -1,3 +1,4 @@
+#include "activation.h"
 #include "parts.h"
 #include <math.h>
 
@@ -62,6 +63,16 @@ CK_INLINE row_statistics measure(
     };
 }
 
+/// The one expression, so that a backward pass finds the very input that an activation had.
+CK_INLINE float normalized(
+    const float x, const row_statistics s, const float *scale, const float *shift, size_t i,
+    const int has_scale, const int has_shift) {
+    float y = (x - s.mean - s.residue) * s.deviation;
+    if (has_scale) y *= scale[i];
+    if (has_shift) y += shift[i];
+    return y;
+}
+
 CK_INLINE void forward_row(
     const ck_row_norm_arguments *a, size_t row, const int centered, const int has_scale, const int has_shift,
     const ck_element type) {
@@ -76,16 +87,21 @@ CK_INLINE void forward_row(
     }
     const row_statistics s = measure(source, base, width, a->epsilon, centered, type);
     a->saved[row] = s.deviation;
-    if (centered) a->saved[a->rows + row] = s.mean + s.residue;
+    if (centered) {
+        a->saved[a->rows + row] = s.mean;
+        a->saved[2 * a->rows + row] = s.residue;
+    }
     const float *scale = a->scale, *shift = a->shift;
     void *output = a->output;
     CK_INDEPENDENT
     for (size_t i = 0; i < width; i++) {
-        float y = (ck_load(source, base + i, type) - s.mean - s.residue) * s.deviation;
-        if (has_scale) y *= scale[i];
-        if (has_shift) y += shift[i];
-        ck_store(output, base + i, y, type);
+        const float x = ck_load(source, base + i, type);
+        ck_store(output, base + i, normalized(x, s, scale, shift, i, has_scale, has_shift), type);
     }
+    if (a->activation == CK_ACTIVATION_NONE) return;
+    const ck_activation_arguments behind = {
+        .input = output, .output = output, .kind = a->activation, .type = type, .slope = a->slope};
+    ck_activate_some(&behind, base, base + width);
 }
 
 /// Calls `body(..., centered, has_scale, has_shift, type)` with constants; `shift` tells whether there is
@@ -122,8 +138,8 @@ void ck_row_norm(const ck_row_norm_arguments *arguments) {
 
 /// One element's normalised input and its output's gradient times its scale.
 #define NORMALIZED(i) ((ck_load(input, base + (i), type) - mean) * deviation)
-#define SCALED(i) (has_scale ? ck_load(gradient_out, base + (i), type) * scale[i]                            \
-                             : ck_load(gradient_out, base + (i), type))
+#define SCALED(i) (has_scale ? ck_load(gradient, from + (i), type) * scale[i]                                \
+                             : ck_load(gradient, from + (i), type))
 
 /// The sums over a row of the scaled gradient and of its product with the normalised input.
 typedef struct {
@@ -132,10 +148,10 @@ typedef struct {
 } row_sums;
 
 CK_INLINE row_sums sum_row(
-    const ck_row_norm_backward_arguments *a, size_t base, float mean, float deviation, const int centered,
-    const int has_scale, const ck_element type) {
+    const ck_row_norm_backward_arguments *a, size_t base, const void *gradient, size_t from, float mean,
+    float deviation, const int centered, const int has_scale, const ck_element type) {
     const size_t width = a->width;
-    const void *input = a->input, *gradient_out = a->gradient_out;
+    const void *input = a->input;
     const float *scale = a->scale;
     float sums[LANES] = {0}, products[LANES] = {0};
     size_t i = 0;
@@ -155,20 +171,53 @@ CK_INLINE row_sums sum_row(
     return (row_sums){totals[0], totals[1]};
 }
 
+/// The gradients of the activation's inputs, which are made again, of one row; into `line`.
+CK_INLINE void pass_activation(
+    const ck_row_norm_backward_arguments *a, size_t base, const row_statistics s, void *line,
+    const int has_scale, const int has_shift, const ck_element type) {
+    const size_t width = a->width;
+    const void *input = a->input;
+    const float *scale = a->scale, *shift = a->shift;
+    for (size_t i = 0; i < width; i++) {
+        const float x = ck_load(input, base + i, type);
+        ck_store(line, i, normalized(x, s, scale, shift, i, has_scale, has_shift), type);
+    }
+    const size_t size = type == CK_BFLOAT16 ? sizeof(uint16_t) : sizeof(float);
+    const ck_activation_backward_arguments behind = {
+        .gradient_out = (const char *)a->gradient_out + base * size,
+        .gradient_in = line,
+        .kind = a->activation,
+        .type = type,
+        .slope = a->slope,
+    };
+    ck_differentiate_inputs(&behind, line, width);
+}
+
 CK_INLINE void backward_row(
-    const ck_row_norm_backward_arguments *a, size_t row, float *scale_sums, float *shift_sums,
+    const ck_row_norm_backward_arguments *a, size_t row, float *scale_sums, float *shift_sums, void *line,
     const int centered, const int has_scale, const int has_shift, const ck_element type) {
     const size_t width = a->width, base = row * width;
-    const void *input = a->input, *gradient_out = a->gradient_out, *addend = a->addend;
+    const void *input = a->input, *gradient = a->gradient_out, *addend = a->addend;
     const float *scale = a->scale;
     void *gradient_in = a->gradient_in;
-    const float deviation = a->saved[row], mean = centered ? a->saved[a->rows + row] : 0;
-    const row_sums sums = sum_row(a, base, mean, deviation, centered, has_scale, type);
+    const row_statistics s = {
+        .mean = centered ? a->saved[a->rows + row] : 0,
+        .residue = centered ? a->saved[2 * a->rows + row] : 0,
+        .deviation = a->saved[row],
+    };
+    size_t from = base;
+    if (line) {
+        pass_activation(a, base, s, line, has_scale, has_shift, type);
+        gradient = line;
+        from = 0;
+    }
+    const float deviation = s.deviation, mean = s.mean + s.residue;
+    const row_sums sums = sum_row(a, base, gradient, from, mean, deviation, centered, has_scale, type);
     const float level = sums.gradient / (float)width, slope = sums.product / (float)width;
     if (has_scale) {
         CK_INDEPENDENT
         for (size_t i = 0; i < width; i++) {
-            const float g = ck_load(gradient_out, base + i, type);
+            const float g = ck_load(gradient, from + i, type);
             scale_sums[i] += g * NORMALIZED(i);
             if (has_shift) shift_sums[i] += g;
         }
@@ -186,16 +235,23 @@ CK_INLINE void backward_row(
         ck_store(gradient_in, base + i, (SCALED(i) - level - NORMALIZED(i) * slope) * deviation, type);
 }
 
+/// Lines of a part's scratch: the gradients of scale and shift, and one of the activation's.
+static size_t lines_of(const ck_row_norm_backward_arguments *a) {
+    return a->activation == CK_ACTIVATION_NONE ? 2 : 3;
+}
+
 CK_INLINE void backward_rows(
     const ck_row_norm_backward_arguments *a, size_t part, const int centered, const int has_scale,
     const int has_shift, const ck_element type) {
     const size_t begin = a->rows * part / a->parts, end = a->rows * (part + 1) / a->parts;
-    float *scale_sums = has_scale ? a->scratch + part * 2 * a->width : NULL;
+    float *own = a->scratch + part * lines_of(a) * a->width;
+    float *scale_sums = has_scale ? own : NULL;
     float *shift_sums = has_shift ? scale_sums + a->width : NULL;
     if (has_scale)
         for (size_t i = 0; i < 2 * a->width; i++) scale_sums[i] = 0;
+    void *line = a->activation == CK_ACTIVATION_NONE ? NULL : own + 2 * a->width;
     for (size_t row = begin; row < end; row++)
-        backward_row(a, row, scale_sums, shift_sums, centered, has_scale, has_shift, type);
+        backward_row(a, row, scale_sums, shift_sums, line, centered, has_scale, has_shift, type);
 }
 
 CK_CLONES
@@ -207,11 +263,11 @@ static void backward_part(const void *pointer, size_t part) {
 /// Adds the parts' sums up in their order.
 CK_CLONES
 static void finish_sums(const ck_row_norm_backward_arguments *a, size_t offset, float *gradient) {
-    const size_t width = a->width;
+    const size_t width = a->width, lines = lines_of(a);
     const float *sums = a->scratch + offset;
     for (size_t i = 0; i < width; i++) {
         double sum = 0;
-        for (size_t part = 0; part < a->parts; part++) sum += (double)sums[part * 2 * width + i];
+        for (size_t part = 0; part < a->parts; part++) sum += (double)sums[part * lines * width + i];
         gradient[i] = (float)sum;
     }
 }

@@ -7,6 +7,7 @@ extension FusedBatchNorm {
     /// scratch`, then, where `backwardSplitsResidual`, `output, residual gradient`. Either gradient may be
     /// `gradient_out`'s slot, not both.
     public func backward() -> any PreparedKernel {
+        precondition(following == nil || !addsResidual, "a residual takes its share behind one activation")
         var bindings = unsafe readBindings + [gradientIn] + parameterBindings + [sums(scratch)]
         if backwardSplitsResidual {
             let elements = rows * channels
@@ -25,7 +26,7 @@ extension FusedBatchNorm {
     /// Operands: `input, saved, scale, shift, gradient_out, scale gradient, shift gradient, scratch,
     /// coefficients`; the last are `[5, channels]`. There is no residual.
     public func backwardSums() -> any PreparedKernel {
-        precondition(!addsResidual, "a residual takes its own share of the gradient")
+        precondition(isNormalizedByReaders, "a residual takes its own share of the gradient")
         let bindings: [(Operand, BackwardBinder)] =
             unsafe readBindings + parameterBindings + [
                 sums(scratch),
@@ -48,7 +49,7 @@ extension FusedBatchNorm {
     /// Operands: `input, saved, scale, shift, gradient_out, gradient_in, scale gradient, shift gradient,
     /// sums`; `gradient_in` may be `gradient_out`'s slot. There is no residual.
     public func backwardInput(sumParts: Int) -> any PreparedKernel {
-        precondition(!addsResidual, "a residual takes its own share of the gradient")
+        precondition(isNormalizedByReaders, "a residual takes its own share of the gradient")
         let made = Operand(sumParts * 2 * channels * MemoryLayout<Double>.stride, .readWrite)
         return unsafe KernelCall(
             "ck_batch_norm_backward_input", { unsafe ck_batch_norm_backward_input($0) },
@@ -64,6 +65,8 @@ extension FusedBatchNorm {
         unsafe block.parts = parts
         unsafe block.sum_parts = sumParts
         unsafe block.activation = kernelActivation
+        unsafe block.following = following?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = following?.slope ?? 0
         unsafe block.type = type.kernelElement
         return unsafe block
     }

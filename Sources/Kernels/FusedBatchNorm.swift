@@ -17,6 +17,11 @@ public struct FusedBatchNorm: Hashable, Sendable {
     public var type: ElementType = .float32
     public var activation: Activation = .none
     public var addsResidual = false
+    /// Any other activation behind it all, while some rows lie in the nearest cache.
+    ///
+    /// The backward pass makes its input again, to the same bits as if it had been stored. There is no
+    /// `activation` and no residual then.
+    public var following: ActivationKind?
 
     /// Batch normalisation alone, in float32.
     public init(rows: Int, channels: Int, epsilon: Float) {
@@ -67,7 +72,7 @@ public struct FusedBatchNorm: Hashable, Sendable {
     /// Operands: `input, scale, shift, saved, running mean, running variance, scratch, coefficients`; the
     /// last are mean, factor and offset, `[3, channels]`. There is no residual.
     public func statistics(momentum: Float) -> any PreparedKernel {
-        precondition(!addsResidual, "a residual has to be added to something that is stored")
+        precondition(isNormalizedByReaders, "readers limit what they normalise and nothing else")
         var block = unsafe forwardBlock
         unsafe block.momentum = momentum
         let bindings: [(Operand, Binder)] =
@@ -77,6 +82,9 @@ public struct FusedBatchNorm: Hashable, Sendable {
         return unsafe KernelCall(
             "ck_batch_norm_statistics", { unsafe ck_batch_norm_statistics($0) }, block, bindings)
     }
+
+    /// Whether a reader can make the output as it reads, by `statistics`.
+    public var isNormalizedByReaders: Bool { !addsResidual && following == nil }
 
     /// Floats that `statistics` leaves for the reader.
     public var coefficientCount: Int { 3 * channels }
@@ -118,6 +126,8 @@ public struct FusedBatchNorm: Hashable, Sendable {
         unsafe block.parts = parts
         unsafe block.epsilon = epsilon
         unsafe block.activation = kernelActivation
+        unsafe block.following = following?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = following?.slope ?? 0
         unsafe block.type = type.kernelElement
         return unsafe block
     }

@@ -17,6 +17,9 @@ public struct GroupNorm: Hashable, Sendable {
     public var type: ElementType = .float32
     /// Whether there are scale and shift.
     public var isAffine = true
+    /// What follows while some rows lie in the nearest cache; the backward pass makes its input again, to the
+    /// same bits as if it had been stored.
+    public var activation: ActivationKind?
 
     /// Group normalisation with scale and shift, in float32.
     public init(batch: Int, area: Int, channels: Int, groups: Int, epsilon: Float) {
@@ -40,6 +43,8 @@ public struct GroupNorm: Hashable, Sendable {
         unsafe block.groups = groups
         unsafe block.parts = parts
         unsafe block.epsilon = epsilon
+        unsafe block.activation = activation?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = activation?.slope ?? 0
         unsafe block.type = type.kernelElement
         var bindings: [(Operand, KernelCall<ck_group_norm_arguments>.Binder)] = unsafe [
             (images(.read), { unsafe $0.input = UnsafeRawPointer($1) })
@@ -58,7 +63,7 @@ public struct GroupNorm: Hashable, Sendable {
     /// The gradients of input, scale and shift.
     ///
     /// Operands: `input, saved, [scale], gradient_out, gradient_in, [scale gradient, shift gradient],
-    /// scratch`; `gradient_in` may be `gradient_out`'s slot.
+    /// scratch`, with an activation the shift behind the scale; `gradient_in` may be `gradient_out`'s slot.
     public func backward() -> any PreparedKernel {
         var block = unsafe ck_group_norm_backward_arguments()
         unsafe block.batch = batch
@@ -66,6 +71,8 @@ public struct GroupNorm: Hashable, Sendable {
         unsafe block.channels = channels
         unsafe block.groups = groups
         unsafe block.parts = parts
+        unsafe block.activation = activation?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = activation?.slope ?? 0
         unsafe block.type = type.kernelElement
         var bindings: [(Operand, KernelCall<ck_group_norm_backward_arguments>.Binder)] = unsafe [
             (images(.read), { unsafe $0.input = UnsafeRawPointer($1) }),
@@ -73,6 +80,9 @@ public struct GroupNorm: Hashable, Sendable {
         ]
         if isAffine {
             unsafe bindings.append((.floats(channels, .read), { unsafe $0.scale = unsafe $1.constantFloats }))
+        }
+        if isAffine, activation != nil {
+            unsafe bindings.append((.floats(channels, .read), { unsafe $0.shift = unsafe $1.constantFloats }))
         }
         unsafe bindings.append((images(.read), { unsafe $0.gradient_out = UnsafeRawPointer($1) }))
         unsafe bindings.append((images(.write), { unsafe $0.gradient_in = $1 }))

@@ -25,6 +25,9 @@ public struct RowNorm: Hashable, Sendable {
     public var type: ElementType = .float32
     /// Normalises input + residual, and hands that sum on: a transformer's residual stream in the same pass.
     public var addsResidual = false
+    /// What follows while a row lies in the nearest cache; the backward pass makes its input again, to the
+    /// same bits as if it had been stored.
+    public var activation: ActivationKind?
 
     /// Normalisation with all the kind's parameters, in float32.
     public init(_ kind: Kind, rows: Int, width: Int, epsilon: Float) {
@@ -36,8 +39,8 @@ public struct RowNorm: Hashable, Sendable {
     }
 
     /// Floats that the backward pass needs: 1 / sqrt(variance + epsilon) of each row, and for `layer` its
-    /// mean.
-    public var savedCount: Int { kind == .layer ? 2 * rows : rows }
+    /// mean in two parts.
+    public var savedCount: Int { kind == .layer ? 3 * rows : rows }
 
     /// Operands: `input, [residual, sum], [scale, [shift]], output, saved`.
     ///
@@ -48,6 +51,8 @@ public struct RowNorm: Hashable, Sendable {
         unsafe block.width = width
         unsafe block.epsilon = epsilon
         unsafe block.centered = kind == .layer ? 1 : 0
+        unsafe block.activation = activation?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = activation?.slope ?? 0
         unsafe block.type = type.kernelElement
         let elements = rows * width
         var bindings: [(Operand, KernelCall<ck_row_norm_arguments>.Binder)] = unsafe [
@@ -72,7 +77,8 @@ public struct RowNorm: Hashable, Sendable {
     /// The gradients of what was normalised and of the parameters.
     ///
     /// Operands: `input, saved, [scale], gradient_out, [addend], gradient_in, [scale gradient, [shift
-    /// gradient], scratch]`. With a residual, `input` is the sum, `addend` the gradient that reached the sum
+    /// gradient], scratch]`; with an activation `scale` is followed by the shift, if there is one, and there
+    /// is a scratch in any case. With a residual, `input` is the sum, `addend` the gradient that reached the sum
     /// elsewhere, and `gradient_in`, which includes it, is the gradient of both input and residual.
     /// `gradient_in` may be the slot of `gradient_out` or `addend`.
     public func backward() -> any PreparedKernel {
@@ -81,6 +87,8 @@ public struct RowNorm: Hashable, Sendable {
         unsafe block.width = width
         unsafe block.parts = parts
         unsafe block.centered = kind == .layer ? 1 : 0
+        unsafe block.activation = activation?.kernelActivation ?? ck_activation(CK_ACTIVATION_NONE)
+        unsafe block.slope = activation?.slope ?? 0
         unsafe block.type = type.kernelElement
         let elements = rows * width
         var bindings: [(Operand, KernelCall<ck_row_norm_backward_arguments>.Binder)] = unsafe [
@@ -89,6 +97,9 @@ public struct RowNorm: Hashable, Sendable {
         ]
         if hasScale {
             unsafe bindings.append((.floats(width, .read), { unsafe $0.scale = unsafe $1.constantFloats }))
+        }
+        if hasShift, activation != nil {
+            unsafe bindings.append((.floats(width, .read), { unsafe $0.shift = unsafe $1.constantFloats }))
         }
         unsafe bindings.append(
             (.elements(elements, type, .read), { unsafe $0.gradient_out = UnsafeRawPointer($1) }))
@@ -105,9 +116,10 @@ public struct RowNorm: Hashable, Sendable {
             unsafe bindings.append(
                 (.floats(width, .write), { unsafe $0.shift_gradient = unsafe $1.floats }))
         }
-        if hasScale {
+        if hasScale || activation != nil {
+            let lines = activation == nil ? 2 : 3
             unsafe bindings.append(
-                (.floats(parts * 2 * width, .write), { unsafe $0.scratch = unsafe $1.floats }))
+                (.floats(parts * lines * width, .write), { unsafe $0.scratch = unsafe $1.floats }))
         }
         return unsafe KernelCall("\(name)_backward", { unsafe ck_row_norm_backward($0) }, block, bindings)
     }

@@ -68,7 +68,7 @@ extension Lowering {
     ///
     /// Where a repeated forward pass starts from it, it has to be there.
     private func isNormalizedByReader(_ fusion: NormFusion) -> Bool {
-        guard options.fuses, mode.isTraining, !fusion.kernel.addsResidual,
+        guard options.fuses, mode.isTraining, fusion.kernel.isNormalizedByReaders,
             let reader = soleReader(of: fusion.output),
             case .convolution(let window) = graph[reader].operation,
             segments.ranges.contains(where: { $0.contains(current.index) && $0.contains(reader.index) })
@@ -149,6 +149,8 @@ extension Lowering {
             switch graph[next].operation {
             case .activation(.relu): fusion.kernel.activation = .relu
             case .activation(.relu6): fusion.kernel.activation = .relu6
+            case .activation(let kind) where !fusion.kernel.addsResidual:
+                fusion.kernel.following = kind.kernelKind
             default: return fusion
             }
             fusion.activation = next

@@ -69,7 +69,7 @@ extension Lowering {
     private func convolutionThatDifferentiates(
         _ node: Graph.Node, _ fusion: NormFusion
     ) -> Graph.NodeID? {
-        guard options.fuses, !fusion.kernel.addsResidual, soleReader(of: node.inputs[0]) == current,
+        guard options.fuses, fusion.kernel.isNormalizedByReaders, soleReader(of: node.inputs[0]) == current,
             gradientSums[fusion.output] == nil, let maker = makers[node.inputs[0]]
         else { return nil }
         let id = Graph.NodeID(index: maker)

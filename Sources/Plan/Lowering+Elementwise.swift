@@ -6,16 +6,39 @@ internal import Tensor
 extension Lowering {
     mutating func forwardActivation(_ node: Graph.Node, _ kind: Operation.Activation) {
         let input = activation(node.inputs[0])
+        if keepsDerivative(node, kind) {
+            derivatives.insert(current)
+            let kernel = Activation.forwardWithDerivative(
+                kind.kernelKind, count: count(node.output), type: element(node.output))
+            return emit("\(node.name) forward", kernel, [input, addOutput(of: node), input])
+        }
+        derivatives.remove(current)
         let output = outputInPlace(of: node)
         let kernel = Activation.forward(
             kind.kernelKind, count: count(node.output), type: element(node.output))
         emit("\(node.name) forward", kernel, [input, output])
     }
 
+    /// Whether the activation's derivative takes its input's place, which costs little beside the output and
+    /// makes the backward pass a product: where nobody else reads the input any more.
+    private func keepsDerivative(_ node: Graph.Node, _ kind: Operation.Activation) -> Bool {
+        let input = node.inputs[0], buffer = activation(input)
+        guard options.fuses, mode.isTraining, Activation.sharesDerivative(kind.kernelKind),
+            soleReader(of: input) == current, tenants[buffer] == [input], !checkpoints.contains(buffer),
+            case .transient = buffers[buffer.index].home, let maker = graph.producer(of: input)
+        else { return false }
+        return !maker.operation.backwardReads.contains(.output)
+    }
+
     mutating func backwardActivation(
         _ node: Graph.Node, _ kind: Operation.Activation, _ gradient: BufferID
     ) -> BufferID {
         let target = replacing(gradient, node)
+        if derivatives.contains(current) {
+            let product = Broadcast.multiply(count: count(node.output), element: element(node.output))
+            emit("\(node.name) backward", product, [activation(node.inputs[0]), gradient, target])
+            return target
+        }
         let kernel = Activation.backward(
             kind.kernelKind, count: count(node.output), type: element(node.output))
         let saved = kind.kernelKind.backwardReads == .output ? node.output : node.inputs[0]

@@ -5,13 +5,34 @@ internal import Tensor
 /// Normalisation of rows and of groups.
 extension Lowering {
     mutating func forwardRowNorm(_ node: Graph.Node, _ kind: RowNorm.Kind, epsilon: Double) {
-        let norm = rowNorm(node, kind, epsilon)
+        var norm = rowNorm(node, kind, epsilon)
+        let behind = activationBehindNorm(current)
+        norm.activation = normActivations[current]
         let input = activation(node.inputs[0])
         let statistics = addBuffer("\(node.name) statistics")
         saved[current] = [statistics]
         let operands =
-            [input] + node.parameters.map { parameterBuffer($0) } + [addOutput(of: node), statistics]
-        emit("\(node.name) forward", norm.forward(), operands)
+            [input] + node.parameters.map { parameterBuffer($0) } + [
+                addOutput(of: behind ?? node), statistics,
+            ]
+        emit("\(label(node, behind)) forward", norm.forward(), operands)
+    }
+
+    /// The activation that alone reads what a normalisation yields, and then runs inside it.
+    ///
+    /// Segments do not part them.
+    private mutating func activationBehindNorm(_ id: Graph.NodeID) -> Graph.Node? {
+        guard options.fuses, let reader = soleReader(of: graph[id].output),
+            case .activation(let kind) = graph[reader].operation
+        else { return nil }
+        normActivations[id] = kind.kernelKind
+        normOwners[reader] = id
+        absorbed.insert(reader)
+        return graph[reader]
+    }
+
+    private func label(_ node: Graph.Node, _ behind: Graph.Node?) -> String {
+        [node.name, behind?.name].compactMap(\.self).joined(separator: " + ")
     }
 
     /// A normalisation of rows that reads a sum and can run with it.
@@ -36,13 +57,15 @@ extension Lowering {
         let node = graph[id]
         guard var norm = rowNorm(node) else { return }
         norm.addsResidual = true
+        let behind = activationBehindNorm(id)
+        norm.activation = normActivations[id]
         let statistics = addBuffer("\(node.name) statistics")
         saved[id] = [statistics]
         absorbed.insert(id)
         let operands =
             [left, right, total] + node.parameters.map { parameterBuffer($0) }
-            + [addOutput(of: node), statistics]
-        emit("\(sum.name) + \(node.name) forward", norm.forward(), operands)
+            + [addOutput(of: behind ?? node), statistics]
+        emit("\(sum.name) + \(label(node, behind)) forward", norm.forward(), operands)
     }
 
     /// Whether a node normalises rows, and so can add another gradient to its own.
@@ -63,18 +86,27 @@ extension Lowering {
     ) throws(PlanError) -> BufferID {
         var norm = rowNorm(node, kind, epsilon)
         norm.addsResidual = addend != nil
-        var operands = [activation(node.inputs[0])] + (saved[current] ?? [])
-        if let scale = graph.parameter(.scale, of: node) { operands.append(parameterBuffer(scale)) }
+        norm.activation = normActivations[current]
+        var operands = [activation(node.inputs[0])] + (saved[current] ?? []) + affine(node)
         let result = replacing(gradient, node)
         operands += [gradient] + (addend.map { [$0] } ?? []) + [result]
         let gradients = node.parameters.map { addBuffer("\(graph[$0].name) gradient") }
         operands += gradients
-        if !gradients.isEmpty { operands.append(addBuffer("\(node.name) scratch")) }
+        if !gradients.isEmpty || norm.activation != nil {
+            operands.append(addBuffer("\(node.name) scratch"))
+        }
         emit("\(node.name) backward", norm.backward(), operands)
         for (parameter, gradient) in zip(node.parameters, gradients) {
             try finish(parameter, gradient, store[parameter].layout)
         }
         return result
+    }
+
+    /// The parameters that a backward pass reads: the scale, and the shift where an activation's input is
+    /// made again.
+    private mutating func affine(_ node: Graph.Node) -> [BufferID] {
+        let roles: [Graph.Parameter.Role] = normActivations[current] == nil ? [.scale] : [.scale, .shift]
+        return roles.compactMap { graph.parameter($0, of: node) }.map { parameterBuffer($0) }
     }
 
     private func rowNorm(_ node: Graph.Node, _ kind: RowNorm.Kind, _ epsilon: Double) -> RowNorm {
@@ -87,22 +119,24 @@ extension Lowering {
     }
 
     mutating func forwardGroupNorm(_ node: Graph.Node, groups: Int, epsilon: Double) {
-        let norm = groupNorm(node, groups, epsilon)
+        var norm = groupNorm(node, groups, epsilon)
+        let behind = activationBehindNorm(current)
+        norm.activation = normActivations[current]
         let input = activation(node.inputs[0])
         let statistics = addBuffer("\(node.name) statistics")
         saved[current] = [statistics]
         let operands =
             [input] + node.parameters.map { parameterBuffer($0) }
-            + [addOutput(of: node), statistics, addBuffer("\(node.name) scratch")]
-        emit("\(node.name) forward", norm.forward(), operands)
+            + [addOutput(of: behind ?? node), statistics, addBuffer("\(node.name) scratch")]
+        emit("\(label(node, behind)) forward", norm.forward(), operands)
     }
 
     mutating func backwardGroupNorm(
         _ node: Graph.Node, groups: Int, epsilon: Double, _ gradient: BufferID
     ) throws(PlanError) -> BufferID {
-        let norm = groupNorm(node, groups, epsilon)
-        var operands = [activation(node.inputs[0])] + (saved[current] ?? [])
-        if let scale = graph.parameter(.scale, of: node) { operands.append(parameterBuffer(scale)) }
+        var norm = groupNorm(node, groups, epsilon)
+        norm.activation = normActivations[current]
+        var operands = [activation(node.inputs[0])] + (saved[current] ?? []) + affine(node)
         let result = replacing(gradient, node)
         operands += [gradient, result]
         let gradients = node.parameters.map { addBuffer("\(graph[$0].name) gradient") }

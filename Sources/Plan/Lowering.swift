@@ -32,6 +32,10 @@ struct Lowering {
     /// What runs inside each batch normalisation, and inside which one a node runs.
     var normFusions: [Graph.NodeID: NormFusion] = [:]
     var normOwners: [Graph.NodeID: Graph.NodeID] = [:]
+    /// Activations whose derivative lies where their input did.
+    var derivatives: Set<Graph.NodeID> = []
+    /// Activations that run inside a normalisation of rows or groups.
+    var normActivations: [Graph.NodeID: ActivationKind] = [:]
     /// Normalised values that are never stored: their reader makes them from what lies in their buffer.
     var deferredNorms: [Graph.ValueID: DeferredNorm] = [:]
     /// Depthwise convolutions that make the gradient of their output from that behind the normalisation, and

@@ -46,6 +46,8 @@ typedef struct {
     size_t count;
     const void *input;
     void *output;
+    /// Takes kind'(input), for either GELU and SiLU; may be `input`. NULL where not wanted.
+    void *derivative;
     ck_activation kind;
     ck_element type;
     /// Of a leaky ReLU.
@@ -104,6 +106,9 @@ typedef struct {
     float momentum;
     /// None, relu or relu6.
     ck_activation activation;
+    /// Any activation behind that, with its slope, and the same in the backward pass.
+    ck_activation following;
+    float slope;
     ck_element type;
 } ck_batch_norm_arguments;
 void ck_batch_norm_training(const ck_batch_norm_arguments *arguments);
@@ -141,6 +146,9 @@ typedef struct {
     /// (input - mean) * factor + offset.
     float *coefficients;
     ck_activation activation;
+    /// Without a residual, and with neither of the passes alone.
+    ck_activation following;
+    float slope;
     ck_element type;
 } ck_batch_norm_backward_arguments;
 void ck_batch_norm_backward(const ck_batch_norm_backward_arguments *arguments);
@@ -174,7 +182,8 @@ void ck_fold_norm(const ck_fold_norm_arguments *arguments);
 // ---- row_norm.c
 
 /// Layer normalisation of rows, [rows, width]: output = (x - mean) / sqrt(variance + epsilon) * scale +
-/// shift, with x = input, or input + residual; RMS normalisation is the same with a mean of 0.
+/// shift, with x = input, or input + residual; RMS normalisation is the same with a mean of 0. An activation
+/// may follow, and its gradient the other way.
 typedef struct {
     size_t rows;
     size_t width;
@@ -189,11 +198,14 @@ typedef struct {
     const float *shift;
     /// May be `input`.
     void *output;
-    /// [rows] 1 / sqrt(variance + epsilon), then [rows] means when centered.
+    /// [rows] 1 / sqrt(variance + epsilon), then when centered [rows] numbers near the mean and [rows]
+    /// distances of the mean from them.
     float *saved;
     float epsilon;
     /// Layer rather than RMS normalisation.
     int32_t centered;
+    ck_activation activation;
+    float slope;
     ck_element type;
 } ck_row_norm_arguments;
 void ck_row_norm(const ck_row_norm_arguments *arguments);
@@ -216,9 +228,13 @@ typedef struct {
     float *scale_gradient;
     /// NULL where there is no shift.
     float *shift_gradient;
-    /// [parts, 2, width], where there is a scale.
+    /// [width]; read where there is an activation.
+    const float *shift;
+    /// [parts, 2, width], where there is a scale; [parts, 3, width], where there is an activation.
     float *scratch;
     int32_t centered;
+    ck_activation activation;
+    float slope;
     ck_element type;
 } ck_row_norm_backward_arguments;
 void ck_row_norm_backward(const ck_row_norm_backward_arguments *arguments);
@@ -226,7 +242,8 @@ void ck_row_norm_backward(const ck_row_norm_backward_arguments *arguments);
 // ---- group_norm.c
 
 /// Group normalisation of channels-last images, [batch, area, channels]: each sample's groups of neighbouring
-/// channels are normalised by their own mean and variance.
+/// channels are normalised by their own mean and variance. An activation may follow, and its gradient the
+/// other way.
 typedef struct {
     size_t batch;
     size_t area;
@@ -245,6 +262,8 @@ typedef struct {
     /// [parts, 4, channels]
     double *scratch;
     float epsilon;
+    ck_activation activation;
+    float slope;
     ck_element type;
 } ck_group_norm_arguments;
 void ck_group_norm(const ck_group_norm_arguments *arguments);
@@ -259,6 +278,8 @@ typedef struct {
     const float *saved;
     /// NULL without.
     const float *scale;
+    /// Read where there is an activation; NULL without.
+    const float *shift;
     const void *gradient_out;
     /// May be `gradient_out`.
     void *gradient_in;
@@ -266,6 +287,8 @@ typedef struct {
     float *shift_gradient;
     /// [parts, 4, channels]
     double *scratch;
+    ck_activation activation;
+    float slope;
     ck_element type;
 } ck_group_norm_backward_arguments;
 void ck_group_norm_backward(const ck_group_norm_backward_arguments *arguments);
