@@ -78,8 +78,8 @@ public struct RowNorm: Hashable, Sendable {
     ///
     /// Operands: `input, saved, [scale], gradient_out, [addend], gradient_in, [scale gradient, [shift
     /// gradient], scratch]`; with an activation `scale` is followed by the shift, if there is one, and there
-    /// is a scratch in any case. With a residual, `input` is the sum, `addend` the gradient that reached the sum
-    /// elsewhere, and `gradient_in`, which includes it, is the gradient of both input and residual.
+    /// is a scratch in any case. With a residual, `input` is the sum, `addend` the gradient that reached
+    /// the sum elsewhere, and `gradient_in`, which includes it, is the gradient of both input and residual.
     /// `gradient_in` may be the slot of `gradient_out` or `addend`.
     public func backward() -> any PreparedKernel {
         var block = unsafe ck_row_norm_backward_arguments()
