@@ -18,6 +18,8 @@ public struct StepState: BitwiseCopyable, Sendable {
     public var softWeight: Float = 1
     /// 1 where the scores of weights are gathered, else 0.
     public var gathersScores: UInt32 = 0
+    /// 1 / (samples of the whole batch), of which each may have several rows.
+    public var inverseSamples: Float = 1
 
     public init(seed: UInt64, step: UInt64, learningRate: Float, inverseCount: Float) {
         self.seed = seed
@@ -62,6 +64,8 @@ public struct LossResult: BitwiseCopyable, Sendable, Equatable {
     public var hardSum = 0.0
     public var softSum = 0.0
     public var agreed: Int64 = 0
+    /// What the comparisons of features have added to the sum.
+    public var featureSum = 0.0
 
     /// Of no rows.
     public init() { (lossSum, correct, rows, counted) = (0, 0, 0, 0) }
@@ -75,6 +79,7 @@ public struct LossResult: BitwiseCopyable, Sendable, Equatable {
         hardSum += other.hardSum
         softSum += other.softSum
         agreed += other.agreed
+        featureSum += other.featureSum
     }
 
     /// Bytes in the arena.

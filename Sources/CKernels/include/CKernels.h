@@ -54,6 +54,8 @@ typedef struct {
     float soft_weight;
     /// Whether the scores of weights are gathered.
     uint32_t gathers_scores;
+    /// 1 / (samples of the batch), which has fewer than rows where these are tokens.
+    float inverse_samples;
 } ck_step_state;
 
 // ---- elementwise.c

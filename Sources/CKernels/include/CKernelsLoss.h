@@ -15,6 +15,8 @@ typedef struct {
     double hard_sum;
     double soft_sum;
     int64_t agreed;
+    /// The weighted sum of the features' losses, of which `loss_sum` has become a part too.
+    double feature_sum;
 } ck_loss_result;
 
 /// Every loss takes `rows` rows of `width` outputs z and targets t, one-hot where `labels` are given.
@@ -100,3 +102,40 @@ typedef struct {
     float *row_soft;
 } ck_distillation_arguments;
 void ck_distillation(const ck_distillation_arguments *arguments);
+
+// ---- features.c
+
+/// How a layer's output a is compared with a teacher's b, sample by sample.
+typedef int32_t ck_feature_kind;
+enum {
+    /// mean (a - b)^2
+    CK_FEATURE_SQUARES = 0,
+    /// 1 - cos(a, b)
+    CK_FEATURE_COSINE,
+    /// mean over the positions of (s / |s| - t / |t|)^2, where s and t are the means of a^2 and b^2 over the
+    /// channels (Zagoruyko and Komodakis, 2017).
+    CK_FEATURE_ATTENTION,
+};
+
+/// Adds weight * mean over the samples to what a loss has left, whose mean is over the rows that count.
+typedef struct {
+    size_t batch;
+    size_t positions;
+    size_t channels;
+    /// As `channels` but for attention.
+    size_t teacher_channels;
+    ck_element element;
+    ck_feature_kind kind;
+    float weight;
+    /// [batch, positions, channels]
+    const void *student;
+    /// [batch, positions, teacher_channels]
+    const void *teacher;
+    /// As `student`, scaled by weight * state->inverse_samples; NULL where none is needed. May be `student`.
+    void *gradient;
+    /// [batch] losses, and behind them the [batch, 2, positions] maps of attention.
+    float *scratch;
+    const ck_step_state *state;
+    ck_loss_result *result;
+} ck_feature_arguments;
+void ck_feature(const ck_feature_arguments *arguments);
