@@ -13,6 +13,9 @@ public struct Gradients: Sendable {
         case backward(Graph.NodeID, incoming: GradientID, outgoing: [GradientID?])
         /// left += right, for a value with several consumers.
         case accumulate(into: GradientID, GradientID)
+        /// The comparison of a feature, by its place among the graph's, and the gradient that it brings where
+        /// something before it learns; stands in front of the backward pass of what makes the value.
+        case compare(Int, outgoing: GradientID?)
     }
 
     public private(set) var values: [GradientValue] = []
@@ -33,6 +36,20 @@ public struct Gradients: Sendable {
         var total: [Graph.ValueID: GradientID] = [graph.output: seed]
         for index in graph.nodes.indices.reversed() {
             let node = graph.nodes[index]
+            for (place, feature) in graph.features.enumerated() where feature.value == node.output {
+                guard needed[node.output.index] else {
+                    steps.append(.compare(place, outgoing: nil))
+                    continue
+                }
+                values.append(GradientValue(of: node.output))
+                let contribution = GradientID(index: values.count - 1)
+                steps.append(.compare(place, outgoing: contribution))
+                if let earlier = total[node.output] {
+                    steps.append(.accumulate(into: earlier, contribution))
+                } else {
+                    total[node.output] = contribution
+                }
+            }
             guard needed[node.output.index], let incoming = total[node.output] else { continue }
             var outgoing: [GradientID?] = []
             var sums: [Step] = []

@@ -106,6 +106,13 @@ public struct Graph: Sendable {
         public var isTrained: Bool { role.isLearned && !isFrozen }
     }
 
+    /// One layer of the description, or of a list within it.
+    public struct Layer: Sendable, Hashable {
+        /// `block1.conv1`.
+        public let name: String
+        public let output: ValueID
+    }
+
     /// One operation at work.
     public struct Node: Sendable, Hashable {
         /// `conv1`, `block2.attention`; unique, but for views and reorders.
@@ -126,6 +133,10 @@ public struct Graph: Sendable {
     public internal(set) var output: ValueID
     /// What stands beside products that are kept as they are.
     public internal(set) var adapters: [Adapter] = []
+    /// The layers by their names, those inside others first.
+    public internal(set) var layers: [Layer] = []
+    /// What training compares with a teacher.
+    public internal(set) var features: [Feature] = []
     private var readers: [[NodeID]] = [[]]
     private var makers: [NodeID?] = [nil]
 
@@ -175,16 +186,30 @@ public struct Graph: Sendable {
         parameters: [ParameterID] = [], macs: Int = 0
     ) -> ValueID {
         let id = NodeID(index: nodes.count)
-        values.append(output)
-        let result = ValueID(index: values.count - 1)
-        readers.append([])
-        makers.append(id)
+        let result = addValue(output, from: id)
         for input in inputs { readers[input.index].append(id) }
         nodes.append(
             Node(
                 name: name, operation: operation, inputs: inputs, output: result, parameters: parameters,
                 macs: macs))
         return result
+    }
+
+    /// Makes a node that is none of the graph's: only training runs it, beside the others.
+    mutating func makeNode(
+        _ name: String, _ operation: Operation, _ input: ValueID, _ output: Value,
+        parameters: [ParameterID], macs: Int
+    ) -> Node {
+        Node(
+            name: name, operation: operation, inputs: [input], output: addValue(output, from: nil),
+            parameters: parameters, macs: macs)
+    }
+
+    private mutating func addValue(_ value: Value, from maker: NodeID?) -> ValueID {
+        values.append(value)
+        readers.append([])
+        makers.append(maker)
+        return ValueID(index: values.count - 1)
     }
 
     /// Keeps a parameter as it is while others are trained.

@@ -69,9 +69,9 @@ extension Graph {
         public let up: ParameterID
     }
 
-    /// Whether a parameter belongs to an adapter.
+    /// Whether a parameter belongs to an adapter: of low rank, or of a feature.
     public func isAdapter(_ id: ParameterID) -> Bool {
-        adapters.contains { $0.down == id || $0.up == id }
+        adapters.contains { $0.down == id || $0.up == id } || isFeatureAdapter(id)
     }
 
     /// The same model with adapters beside some of its products, and everything else frozen.
@@ -223,6 +223,9 @@ private struct Adaptation {
     func finished() -> Graph {
         var graph = result
         graph.output = places[source.output] ?? graph.output
+        graph.layers = source.layers.map { layer in
+            Graph.Layer(name: layer.name, output: places[layer.output] ?? graph.input)
+        }
         return graph
     }
 }

@@ -80,6 +80,7 @@ struct ShapeInference {
             for name in layer.inputs { inputs.append(try value(named: name)) }
             if inputs.isEmpty { inputs = [latest] }
             latest = try append(layer.kind, site, inputs)
+            graph.layers.append(Graph.Layer(name: site.name, output: latest))
             frames[frames.count - 1].values[layer.name] = latest
             if layer.kind.sharesWeight, let node = graph.producer(of: latest),
                 let weight = graph.weight(of: node)

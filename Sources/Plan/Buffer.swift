@@ -18,7 +18,11 @@ public struct Buffer {
     }
 
     /// What is bound from outside.
-    public enum Role: Sendable, Equatable { case input, target, teacher }
+    public enum Role: Sendable, Equatable {
+        case input, target, teacher
+        /// What a teacher's layer has made, for one of the graph's features.
+        case feature(Int)
+    }
 
     /// What it holds, for people: `conv1 output`.
     public let label: String

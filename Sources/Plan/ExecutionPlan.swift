@@ -30,6 +30,8 @@ public final class ExecutionPlan {
     private let store: ParameterStore
     private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
     private let logits: BufferID?
+    /// Where what can be read behind a run lies, besides the output.
+    private let kept: [Graph.ValueID: BufferID]
     private let precision: ElementType
     /// Which operands of which steps read what is bound from outside.
     private let external: [(role: Buffer.Role, step: Int, operand: Int)]
@@ -49,8 +51,14 @@ public final class ExecutionPlan {
         (steps, preparation) = (lowering.steps, lowering.preparation)
         gradients = lowering.parameterGradients
         logits = mode.hasOutput ? lowering.activation(graph.output) : nil
-        var buffers = lowering.buffers
+        var (buffers, kept): ([Buffer], [Graph.ValueID: BufferID]) = (lowering.buffers, [:])
         if !mode.isTraining, let logits { buffers[logits.index].isKept = true }
+        for value in options.kept where !mode.isTraining && mode.hasOutput {
+            let buffer = lowering.activation(value)
+            buffers[buffer.index].isKept = true
+            kept[value] = buffer
+        }
+        self.kept = kept
         let last = max(steps.count - 1, 0)
         var requests: [MemoryPlanner.Request] = []
         var requested: [Int] = []
@@ -125,6 +133,13 @@ public final class ExecutionPlan {
             return nil
         }
         let count = batch * store.graph.outputShape.elementCount
+        return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
+    }
+
+    /// Where a value that the options asked for lies after an inference, likewise.
+    public func place(of value: Graph.ValueID) -> Place? {
+        guard let arena, let buffer = kept[value], let slot = buffers[buffer.index].slot else { return nil }
+        let count = batch * store.graph[value].shape.elementCount
         return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 

@@ -12,11 +12,17 @@ extension Lowering {
                 waitingNodes[parameter, default: 0] += 1
             }
         }
+        for adapter in graph.features.compactMap(\.adapter) {
+            for parameter in adapter.parameters { waitingNodes[parameter] = 1 }
+        }
         gradients.set(pass.seed, seed)
         var totals: [Gradients.GradientID: Gradients.GradientID] = [:]
         for case .accumulate(let total, let contribution) in pass.steps { totals[contribution] = total }
         for step in pass.steps {
             switch step {
+            case .compare(let place, let outgoing):
+                let gradient = try compare(place, needsGradient: outgoing != nil)
+                if let outgoing, let gradient { gradients.set(outgoing, gradient) }
             case .accumulate(let total, let contribution):
                 // One after the other: what the first sum reads must not count as free for the second.
                 guard let left = addedGradient(total, of: pass[total].of),

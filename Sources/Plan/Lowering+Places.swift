@@ -14,6 +14,7 @@ extension Lowering {
         guard element(input) == element(node.output), count(input) == count(node.output) else { return nil }
         if mode.isTraining, node.operation.backwardReads.contains(.input) { return nil }
         let tenants = tenants[buffer] ?? []
+        guard watched.isDisjoint(with: tenants) else { return nil }
         for value in tenants {
             for reader in graph.consumers(of: value) where reader != own {
                 if reader.index > current.index, !absorbed.contains(reader) { return nil }
@@ -38,6 +39,7 @@ extension Lowering {
     func isReadBackward(_ value: Graph.ValueID) -> Bool {
         guard mode.isTraining else { return false }
         for tenant in tenants[activation(value)] ?? [] {
+            if watched.contains(tenant) { return true }
             guard let maker = graph.producer(of: tenant) else { return true }
             if maker.operation.backwardReads.contains(.output) { return true }
             for reader in graph.consumers(of: tenant)
@@ -49,7 +51,8 @@ extension Lowering {
     /// The only node that reads a value, unless something else needs the value too.
     func soleReader(of value: Graph.ValueID) -> Graph.NodeID? {
         let readers = graph.consumers(of: value)
-        return readers.count == 1 && value != graph.output ? readers[0] : nil
+        guard readers.count == 1, value != graph.output, !watched.contains(value) else { return nil }
+        return readers[0]
     }
 }
 

@@ -47,6 +47,9 @@ struct Lowering {
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     let segments: Segments
+    /// Values that something else than the graph's nodes reads: nothing may be made without them, nor in their
+    /// place.
+    let watched: Set<Graph.ValueID>
     /// The node that computes each value.
     let makers: [Graph.ValueID: Int]
     /// Segments that have been computed again.
@@ -81,6 +84,7 @@ struct Lowering {
         self.engine = engine
         shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
         segments = Segments(graph, count: mode.isTraining ? options.segments : 1)
+        watched = Set(mode.isTraining ? graph.features.map(\.value) : options.kept)
         makers = Dictionary(uniqueKeysWithValues: graph.nodes.enumerated().map { ($1.output, $0) })
         gradients = GradientTable()
         buffers = [

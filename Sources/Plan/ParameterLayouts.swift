@@ -15,7 +15,7 @@ enum ParameterLayouts {
             layouts.append(ParameterLayout(stored: plain, plain: plain))
         }
         let shapes = NodeShapes(graph: graph, batch: batch, element: precision)
-        for node in graph.nodes {
+        for node in graph.nodes + graph.features.compactMap(\.adapter) {
             guard let weight = graph.parameter(.weight, of: node) else { continue }
             let primitive = try kernels { () throws(KernelError) in
                 try shapes.forward(node, weights: nil, fusing: [], training: training, on: engine)

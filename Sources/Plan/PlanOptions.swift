@@ -1,3 +1,4 @@
+public import Graph
 public import Kernels
 public import Tensor
 
@@ -198,6 +199,8 @@ public struct LoweringOptions: Hashable, Sendable {
     /// Bytes of a batch normalisation's output beyond which it is made again in the backward pass instead of
     /// being kept, where the convolution that reads it takes far longer than that.
     public var normByteCountMax = 4 << 20
+    /// Values that can be read behind an inference, besides the output.
+    public var kept: [Graph.ValueID] = []
 
     public init() {}
 }

@@ -78,6 +78,7 @@ import Testing
             switch step {
             case .backward(let node, _, let outgoing): graph[node].name + (outgoing[0] == nil ? "" : ">")
             case .accumulate: "+"
+            case .compare(let place, let outgoing): "features[\(place)]" + (outgoing == nil ? "" : ">")
             }
         }
     }
