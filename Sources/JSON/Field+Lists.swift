@@ -80,6 +80,17 @@ extension Field where Value == [JSONValue] {
     }
 }
 
+extension Field where Value == [JSONValue]? {
+    /// An array of objects that the reader's owner checks, or `null`, which is also the default.
+    public static func optionalObjects(
+        _ name: String, count: ClosedRange<Int>, each schema: ObjectSchema, _ documentation: String
+    ) -> Field<[JSONValue]?> {
+        Field<[JSONValue]>.values(
+            name, count: count, element: .object(schema.nestedSchema), documentation
+        ).optional(default: nil)
+    }
+}
+
 extension Field where Value == [String: String] {
     /// An object of strings, such as labels; empty when missing.
     public static func texts(

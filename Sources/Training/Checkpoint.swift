@@ -72,7 +72,7 @@ extension Trainer {
         program.swapAverages()
         defer { program.swapAverages() }
         let graph = program.graph
-        let trained = graph.parameterIDs.filter { graph[$0].isTrained }
+        let trained = graph.parameterIDs.filter { graph[$0].isTrained && !graph.isFeatureAdapter($0) }
         return try write(
             path, trained.map { ($0, .value) }, metadata: metadata, prefix: Self.adapterPrefix)
     }

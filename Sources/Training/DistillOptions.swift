@@ -1,5 +1,5 @@
 internal import Data
-internal import Graph
+public import Graph
 public import JSON
 public import Kernels
 internal import Plan
@@ -32,6 +32,8 @@ public struct DistillOptions: Sendable, Hashable {
     public var cache = CacheName.none
     /// The most that the cache may take.
     public var cacheByteCountMax = 1 << 30
+    /// Layers that are to come close to the teacher's.
+    public var features: [FeatureComparison] = []
 
     public init() {}
 
@@ -124,7 +126,7 @@ public enum DistillFields {
 
     /// The fields that `DistillOptions.read` reads, for the schema of the whole object.
     public static let fields: [any AnyField] = [
-        loss, temperature, alpha, decoupled, share, cache, cacheBytes,
+        loss, temperature, alpha, decoupled, share, FeatureFields.list, cache, cacheBytes,
     ]
 }
 
@@ -147,6 +149,7 @@ extension DistillOptions {
         }
         if isRead("jsd_beta") { options.share = reader.read(DistillFields.share) }
         options.loss.refuseFieldsOfOthers(in: reader, choice: DistillFields.loss)
+        if reader.contains(FeatureFields.list.name) { options.readFeatures(&reader) }
         options.cache = reader.read(DistillFields.cache)
         options.cacheByteCountMax = reader.read(DistillFields.cacheBytes)
         return options

@@ -123,7 +123,8 @@ public struct Distillation: Sendable {
             total = sum
         }
         for teacher in teachers {
-            let program = try Program(teacher, plan.programOptions, on: engine)
+            let program = try Program(
+                teacher, plan.programOptions(keeping: options.kept(of: teacher)), on: engine)
             try add(program.byteCount)
             try add(program.constantByteCount)
         }
@@ -160,7 +161,9 @@ struct LessonPlan {
         let (asked, limit) = (options.cache, options.cacheByteCountMax)
         let (bytes, overflow) = rowByteCount.multipliedReportingOverflow(by: sampleCount)
         var refusal: String?
-        if case .text = info.kind {
+        if !options.features.isEmpty {
+            refusal = "layers of the teacher are compared too, and only its outputs are kept"
+        } else if case .text = info.kind {
             refusal = "windows of running text are drawn anew at every step"
         } else if info.images != nil, training.augmentation != .none {
             refusal = "the training images are changed at random"
@@ -183,12 +186,13 @@ struct LessonPlan {
     /// - Precondition: There is a cache.
     var cacheByteCount: Int { rowByteCount * sampleCount }
 
-    /// How a teacher is compiled: evaluations alone, without a loss.
-    var programOptions: Program.Options {
+    /// How a teacher is compiled: evaluations alone, without a loss, behind which some values can be read.
+    func programOptions(keeping kept: [Graph.ValueID]) -> Program.Options {
         var options = Program.Options(
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
             evaluationBatches: batches)
         options.lowering.precision = precision
+        options.lowering.kept = kept
         options.evaluatesLoss = false
         return options
     }

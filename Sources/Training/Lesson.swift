@@ -18,6 +18,8 @@ final class Lesson {
     private let filler: any BatchFiller
     private let distillation: Distillation
     private let identity: [UInt8]
+    /// The teacher's values that are compared with the student's.
+    private let features: [Graph.ValueID]
     /// Where several teachers' outputs are averaged, and how, by batch size.
     private let mean: Arena?
     private let averaging: [Int: [any PreparedKernel]]
@@ -44,9 +46,12 @@ final class Lesson {
         let plan = LessonPlan(
             task.model, task.options, info, distillation.options, hasDisk: distillation.cachePath != nil)
         var teachers: [Program] = []
+        var features: [Graph.ValueID] = []
         for teacher in distillation.teachers {
+            let graph = teacher.stored.model.graph
+            features = distillation.options.kept(of: graph)
             let program = try planning { () throws(PlanError) in
-                let program = try Program(teacher.stored.model.graph, plan.programOptions, on: engine)
+                let program = try Program(graph, plan.programOptions(keeping: features), on: engine)
                 try program.allocate()
                 return program
             }
@@ -57,7 +62,7 @@ final class Lesson {
             teachers.append(program)
         }
         (self.plan, self.teachers, self.distillation) = (plan, teachers, distillation)
-        (batcher, filler) = (feed.batcher, feed.filler)
+        (batcher, filler, self.features) = (feed.batcher, feed.filler, features)
         (mean, averaging) = try Self.averaging(teachers, plan)
         staging = plan.cache == .none ? nil : try Self.arena(plan.stagingByteCount)
         let parts = distillation.teachers.map(\.sha256) + [info.sha256, plan.precision.rawValue]
@@ -151,15 +156,15 @@ final class Lesson {
         while let batch = prefetcher.next() {
             if observer.stopReason != nil { return nil }
             try builder.append(
-                teach(Place(batch.inputSlot(0..<batch.count), in: batch.arena), count: batch.count).place)
+                teach(Place(batch.inputSlot(0..<batch.count), in: batch.arena), count: batch.count).outputs)
         }
         return try builder.finish()
     }
 
-    /// What the teachers say to a part of a batch, and what that took; stays until the next call.
-    func outputs(
+    /// What the teachers say to a part of a batch; stays until the next call.
+    func answers(
         for batch: borrowing Batch, _ part: Range<Int>
-    ) throws(TrainingError) -> (place: Place, macs: Int) {
+    ) throws(TrainingError) -> Answers {
         guard let cache, let staging else {
             return try teach(Place(batch.inputSlot(part), in: batch.arena), count: part.count)
         }
@@ -167,7 +172,7 @@ final class Lesson {
         let slot = Slot(offset: 0, byteCount: plan.rowByteCount * part.count)
         let first = samples.startIndex
         try cache.copy(samples[first + part.lowerBound..<first + part.upperBound], to: slot, in: staging)
-        return (Place(slot, in: staging), 0)
+        return Answers(outputs: Place(slot, in: staging))
     }
 
     private func samples(at position: BatchPosition) -> ArraySlice<UInt32> {
@@ -177,11 +182,10 @@ final class Lesson {
         return samples[position.batch]
     }
 
-    private func teach(
-        _ input: Place, count: Int
-    ) throws(TrainingError) -> (place: Place, macs: Int) {
+    private func teach(_ input: Place, count: Int) throws(TrainingError) -> Answers {
         var macs = 0
         var last: Place?
+        var compared: [Place] = []
         for teacher in teachers {
             guard let plan = teacher.evaluationPlan(batch: count) else {
                 preconditionFailure("no plan of the teacher takes \(count) samples")
@@ -192,6 +196,7 @@ final class Lesson {
             }
             macs += plan.macs
             last = plan.outputPlace
+            compared = features.compactMap { plan.place(of: $0) }
         }
         if let mean, let calls = averaging[count] {
             try planning { () throws(PlanError) in
@@ -200,7 +205,20 @@ final class Lesson {
             last = Place(Slot(offset: 0, byteCount: plan.rowByteCount * count), in: mean)
         }
         guard let last else { preconditionFailure("a teacher without an output") }
-        return (last, macs)
+        return Answers(outputs: last, features: compared, macs: macs)
+    }
+
+    /// What the teachers say to a part of a batch, and what that took.
+    struct Answers {
+        let outputs: Place
+        var features: [Place] = []
+        var macs = 0
+
+        /// Lets a student's plan read them.
+        func bind(to plan: ExecutionPlan) throws(PlanError) {
+            try plan.bind(.teacher, to: outputs)
+            for (index, place) in features.enumerated() { try plan.bind(.feature(index), to: place) }
+        }
     }
 }
 

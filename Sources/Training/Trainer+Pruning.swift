@@ -165,6 +165,7 @@ extension Trainer {
         guard let batch = prefetcher.next() else { return sums }
         var step = StepState(
             seed: task.seed, step: 0, learningRate: 0, inverseCount: 1 / Float(max(batch.targetCount, 1)))
+        step.inverseSamples = 1 / Float(max(batch.count, 1))
         let parts = task.options.parts(of: batch.count)
         let partsMax = task.options.parts(of: task.options.batchSize).count
         var first = 0
@@ -174,11 +175,11 @@ extension Trainer {
             }
             let samples = first..<first + part
             let (arena, input, target) = (batch.arena, batch.inputSlot(samples), batch.targetSlot(samples))
-            let taught = try lesson?.outputs(for: batch, samples)
+            let taught = try lesson?.answers(for: batch, samples)
             step.step = UInt64(number(of: state.step) * partsMax + index)
             let gradients = try planning { () throws(PlanError) in
                 try plan.bindBatch(input: input, target: target, in: arena)
-                if let taught { try plan.bind(.teacher, to: taught.place) }
+                try taught?.bind(to: plan)
                 _ = try plan.run(step)
                 var gradients: [[Float]] = []
                 for id in wanted { gradients.append(try plan.gradient(of: id, on: program.engine) ?? []) }

@@ -47,10 +47,7 @@ public final class Trainer {
             task.dataset.info, task.model, task.options, distillation: task.distillation?.options,
             pruning: task.shrunk == nil ? task.pruning?.options : nil,
             isMasked: task.start?.isMasked ?? false)
-        let graph: Graph
-        do throws(InvalidInput) { graph = try TrainingTask.graph(of: task.model, task.options) } catch {
-            throw .badAdapters(reason: error.description)
-        }
+        let graph = try task.trainedGraph
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
@@ -188,6 +185,7 @@ public final class Trainer {
         var step = StepState(
             seed: task.seed, step: 0, learningRate: Float(rate),
             inverseCount: 1 / Float(max(batch.targetCount, 1)))
+        step.inverseSamples = 1 / Float(max(batch.count, 1))
         step.correctBias(of: task.options.optimizer.rule, update: number + 1)
         step.gathersScores = pruner?.gathersScores(at: state) == true ? 1 : 0
         step.softWeight = task.distillation?.options.softWeight(epoch: batch.position.epoch) ?? 1
@@ -201,13 +199,13 @@ public final class Trainer {
             else { preconditionFailure("no plan trains on \(part) samples") }
             let samples = first..<first + part
             let (arena, input, target) = (batch.arena, batch.inputSlot(samples), batch.targetSlot(samples))
-            let taught = try lesson?.outputs(for: batch, samples)
+            let taught = try lesson?.answers(for: batch, samples)
             // Parts draw random numbers of their own.
             step.step = UInt64(number * partsMax + index)
             step.microBatch = UInt32(index)
             let result = try planning { () throws(PlanError) in
                 try plan.bindBatch(input: input, target: target, in: arena)
-                if let taught { try plan.bind(.teacher, to: taught.place) }
+                try taught?.bind(to: plan)
                 return try run(plan, step)
             }
             sum.add(result)
@@ -240,7 +238,8 @@ public final class Trainer {
                     ? nil
                     : DistillationReport(
                         hardLoss: state.window.hardLoss, softLoss: state.window.softLoss,
-                        agreement: state.window.agreement)))
+                        agreement: state.window.agreement,
+                        featureLoss: program.graph.features.isEmpty ? nil : state.window.featureLoss)))
         state.window = TrainingState.Tally()
         pending = Pending(waited: waited)
     }

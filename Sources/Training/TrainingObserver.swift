@@ -33,6 +33,8 @@ public struct DistillationReport: Sendable, Equatable {
     public let softLoss: Double
     /// Part of the samples whose largest output is the teacher's.
     public let agreement: Double
+    /// The weighted sum of the features' losses, which the loss has as it is; nil where none are compared.
+    public let featureLoss: Double?
 }
 
 /// Something that whoever reads about a run should know.

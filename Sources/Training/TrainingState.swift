@@ -36,6 +36,7 @@ public struct TrainingState: Sendable, Equatable {
         public var hardSum = 0.0
         public var softSum = 0.0
         public var agreed = 0
+        public var featureSum = 0.0
 
         public init() {}
 
@@ -46,6 +47,7 @@ public struct TrainingState: Sendable, Equatable {
         /// the teacher's.
         public var hardLoss: Double { samples == 0 ? 0 : hardSum / Double(samples) }
         public var softLoss: Double { samples == 0 ? 0 : softSum / Double(samples) }
+        public var featureLoss: Double { samples == 0 ? 0 : featureSum / Double(samples) }
         public var agreement: Double { samples == 0 ? 0 : Double(agreed) / Double(samples) }
 
         mutating func add(_ result: LossResult) {
@@ -55,6 +57,7 @@ public struct TrainingState: Sendable, Equatable {
             hardSum += result.hardSum
             softSum += result.softSum
             agreed += Int(result.agreed)
+            featureSum += result.featureSum
         }
     }
 
@@ -96,21 +99,24 @@ extension TrainingState.Tally {
     var json: JSONValue {
         [
             .number(lossSum), JSONValue(correct), JSONValue(samples), .number(hardSum), .number(softSum),
-            JSONValue(agreed),
+            JSONValue(agreed), .number(featureSum),
         ]
     }
 
     init?(_ json: JSONValue) {
-        // Three parts were written before there were teachers.
-        guard let parts = json.arrayValue, parts.count == 3 || parts.count == 6,
+        // Three parts were written before there were teachers, six before there were features.
+        guard let parts = json.arrayValue, [3, 6, 7].contains(parts.count),
             let loss = parts[0].doubleValue, let correct = parts[1].intValue,
             let samples = parts[2].intValue
         else { return nil }
         (lossSum, self.correct, self.samples) = (loss, correct, samples)
-        guard parts.count == 6 else { return }
+        guard parts.count >= 6 else { return }
         guard let hard = parts[3].doubleValue, let soft = parts[4].doubleValue,
             let agreed = parts[5].intValue
         else { return nil }
         (hardSum, softSum, self.agreed) = (hard, soft, agreed)
+        guard parts.count == 7 else { return }
+        guard let features = parts[6].doubleValue else { return nil }
+        featureSum = features
     }
 }

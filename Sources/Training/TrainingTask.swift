@@ -86,6 +86,24 @@ public struct TrainingTask: Sendable {
         }
     }
 
+    /// The same with the features that are compared with the teacher's.
+    var trainedGraph: Graph {
+        get throws(TrainingError) {
+            let graph: Graph
+            do throws(InvalidInput) { graph = try Self.graph(of: model, options) } catch {
+                throw .badAdapters(reason: error.description)
+            }
+            guard let distillation, !distillation.options.features.isEmpty else { return graph }
+            if pruning?.options.structure == .channel {
+                throw .badFeatures(reason: "the student's channels are to be removed, which they count on")
+            }
+            do throws(InvalidInput) {
+                return try distillation.options.comparing(
+                    graph, with: distillation.teachers.map(\.stored.model.graph))
+            } catch { throw .badFeatures(reason: error.violations.map(\.detail).joined(separator: "; ")) }
+        }
+    }
+
     /// How the run reads its dataset.
     var reading: ReadingOptions {
         var reading = Self.reading(model, options, seed: seed)

@@ -86,9 +86,11 @@ import Testing
         )
     }
 
-    /// Sixteen lanes sum blocks of 1,024 elements: 64 additions a lane and four more, each off by ε / 2 of what
-    /// is summed, which are positive numbers or, in a product, at most |a| |b|. What follows is float64's but
-    /// for the result, which is rounded once, and the slopes, which take three roundings of their parts.
+    /// What float32 arithmetic may cost.
+    ///
+    /// Sixteen lanes sum blocks of 1,024 elements: 64 additions a lane and four more, each off by ε / 2 of
+    /// what is summed: positive numbers or, in a product, at most |a| |b|. What follows is float64's but for
+    /// the result, which is rounded once, and the slopes, which take three roundings of their parts.
     private static func bound(_ expected: Double) -> Double { Double(34 * epsilon) * max(expected, 1) }
 
     @Test("agrees with PyTorch, with its gradient, also in place", arguments: names)

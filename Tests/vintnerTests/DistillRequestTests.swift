@@ -63,6 +63,74 @@ import Training
         #expect(resolver.schema(for: .train)?["properties"]?["distill"] == nil)
     }
 
+    private static let map: [JSONValue] = [
+        ["type": "reshape", "shape": [1, 28, 28]],
+        ["type": "conv2d", "name": "wide", "out_channels": 64, "kernel_size": 3, "padding": 1],
+        ["type": "flatten"], ten,
+    ]
+
+    private static func body(_ features: [JSONValue], teacher: JSONValue) -> JSONValue {
+        [
+            "type": "distill", "dataset": "fashion-mnist",
+            "model": [
+                "layers": [
+                    ["type": "conv2d", "name": "narrow", "out_channels": 4, "kernel_size": 3, "padding": 1],
+                    ["type": "flatten"], ten,
+                ]
+            ],
+            "distill": ["teacher": teacher, "features": .array(features)],
+        ]
+    }
+
+    @Test("compares layers of both, in memory that is told")
+    func features() throws {
+        var shelf = Shelf()
+        let teacher = try shelf.add("a", Self.map)
+        let resolver = Self.resolver(shelf)
+        let feature: JSONValue = ["student": "narrow", "teacher": "wide"]
+        let job = try resolver.resolve(Self.body([feature], teacher: teacher))
+        #expect(
+            job.spec["distill"]?["features"] == [
+                [
+                    "student": "narrow", "teacher": "wide", "loss": "mse", "adapter": "linear",
+                    "weight": .number(100),
+                ]
+            ])
+        #expect(try resolver.resolve(job.spec).spec == job.spec)
+        var plain = Self.body([], teacher: teacher).objectValue ?? [:]
+        plain["distill"] = ["teacher": teacher]
+        // What is adapted has 64 samples of 64 channels of 28 by 28 floats.
+        let alone = try resolver.resolve(.object(plain)).memoryBytes
+        #expect(job.memoryBytes - alone > 64 * 64 * 28 * 28 * 4)
+        let schema = resolver.schema(for: .distill)?["properties"]?["distill"]?["properties"]?["features"]
+        #expect(schema?["items"]?["properties"]?["adapter"] != nil)
+    }
+
+    @Test("is refused, at the place, where layers cannot be compared")
+    func badFeatures() throws {
+        var shelf = Shelf()
+        let teacher = try shelf.add("a", Self.map)
+        func pointers(_ features: [JSONValue], _ teacher: JSONValue) -> [String] {
+            let error = #expect(throws: InvalidInput.self) {
+                try Self.resolver(shelf).resolve(Self.body(features, teacher: teacher))
+            }
+            return error?.violations.map(\.pointer) ?? []
+        }
+        let good: JSONValue = ["student": "narrow", "teacher": "wide"]
+        #expect(
+            pointers(
+                [
+                    good, ["student": "slim", "teacher": "wide"], ["student": "narrow", "teacher": "slim"],
+                    ["student": "narrow", "teacher": "wide", "adapter": "none"],
+                    ["student": "narrow", "teacher": "wide", "loss": "attention", "adapter": "linear"],
+                ], teacher) == [
+                    "/distill/features/1/student", "/distill/features/2/teacher",
+                    "/distill/features/3/adapter", "/distill/features/4/adapter",
+                ])
+        #expect(pointers([good], [teacher, teacher]) == ["/distill/features"])
+        #expect(pointers([], teacher) == ["/distill/features"])
+    }
+
     @Test("is refused, at the place, where the teacher or the loss does not fit")
     func refused() throws {
         var shelf = Shelf()

@@ -18,7 +18,7 @@ import Training
     let distill: DistillRequest?
     /// How the model is pruned.
     let prune: PruneRequest?
-    /// What is trained: the model's graph, with the adapters that are asked for.
+    /// What is trained: the model's graph, with the adapters and features that are asked for.
     let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
     var resolved: JSONObject
@@ -55,7 +55,7 @@ import Training
             ? PruneRequest.read(&reader, &settings, isStored: origin != nil, log) : nil
         reader.finish()
         if let model { distill?.check(model, settings.options, log) }
-        let graph = model.flatMap { adapted($0, settings.options, log) }
+        let graph = model.flatMap { trained($0, settings.options, distill, log) }
         if let graph { settings.options.cutBatch(for: graph) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
@@ -126,11 +126,14 @@ import Training
         return (reference.spec(for: dataset, at: "/model", log), reference)
     }
 
-    private static func adapted(
-        _ model: ModelSpec, _ options: TrainOptions, _ log: ViolationLog
+    private static func trained(
+        _ model: ModelSpec, _ options: TrainOptions, _ distill: DistillRequest?, _ log: ViolationLog
     ) -> Graph? {
         do throws(InvalidInput) {
-            return try TrainingTask.graph(of: model, options, at: "/train/lora")
+            let graph = try TrainingTask.graph(of: model, options, at: "/train/lora")
+            guard let distill else { return graph }
+            return try distill.options.comparing(
+                graph, with: distill.models.map(\.graph), at: "/distill/features")
         } catch {
             for violation in error.violations {
                 log.add(violation.pointer, violation.code, violation.detail)

@@ -130,10 +130,11 @@ final class JobRun: TrainingObserver {
         }
         points.append(MetricPoint(series: "train_loss", step: report.step, value: report.loss, at: now))
         if let distillation = report.distillation {
-            let values = [
+            var values = [
                 ("hard_loss", distillation.hardLoss), ("soft_loss", distillation.softLoss),
                 ("agreement", distillation.agreement),
             ]
+            if let loss = distillation.featureLoss { values.append(("feature_loss", loss)) }
             points += values.map { MetricPoint(series: $0.0, step: report.step, value: $0.1, at: now) }
         }
         points.append(

@@ -25,6 +25,9 @@ extension JobRunner {
             case .badTeacher:
                 throw JobFailure(
                     code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
+            case .badFeatures:
+                throw JobFailure(
+                    code: "invalid_spec", message: error.description, pointer: "/distill/features")
             case .pruning(.constraintOutOfReach):
                 throw JobFailure(
                     code: "constraint_unsatisfiable", message: error.description, pointer: "/prune/constraint"
