@@ -1,6 +1,7 @@
 """Distill jobs: a student learns from a stored model."""
 
 import hashlib
+import json
 
 from service import Service
 
@@ -51,6 +52,44 @@ def test_a_student_learns_from_the_model_of_another_job(binary, kept):
         bad = service.post("/v1/jobs", {**STUDENT, "distill": {"teacher": {"job": seven["id"]}}})
         assert bad.status == 422 and bad.json["errors"][0]["pointer"] == "/distill/teacher", bad
         assert "softmax" in bad.json["errors"][0]["detail"], bad
+
+
+def convolution(channels, name):
+    return [{"type": "conv2d", "name": name, "out_channels": channels, "kernel_size": 5, "stride": 2, "padding": 2},
+            {"type": "relu", "name": f"{name}_relu"}]
+
+
+def test_layers_of_a_student_come_close_to_its_teachers(binary, kept):
+    tail = [{"type": "flatten", "name": "flat"}, {"type": "linear", "name": "out", "out_features": 10}]
+    with Service(binary) as service:
+        teacher = service.wait(service.submit(
+            {"type": "train", "dataset": "fashion-mnist", "train": {"steps": 200, "optimizer": {"lr": 0.05}},
+             "model": {"layers": convolution(16, "wide") + tail}})["id"])
+        body = {"type": "distill", "dataset": "fashion-mnist", "train": {"steps": 200, "optimizer": {"lr": 0.05}},
+                "model": {"layers": convolution(4, "narrow") + tail}}
+        distill = {"teacher": {"id": teacher["result"]["model_id"]},
+                   "features": [{"student": "narrow_relu", "teacher": "wide_relu", "adapter": "conv1x1", "weight": 1},
+                                {"student": "narrow", "teacher": "wide", "loss": "attention", "weight": 100}]}
+        job = service.wait(service.submit({**body, "distill": distill})["id"])
+        assert job["state"] == "succeeded", job
+        curves = service.get(f"/v1/jobs/{job['id']}/metrics?series=feature_loss,agreement,train_loss").json["series"]
+        features, agreement = curves["feature_loss"]["values"], curves["agreement"]["values"]
+        assert len(features) == 200 and sum(features[-20:]) < sum(features[:20]) / 2, features
+        assert sum(agreement[-20:]) > sum(agreement[:20]), agreement
+        assert all(one < total for one, total in zip(features, curves["train_loss"]["values"])), curves
+
+        made = service.get(f"/v1/models/{job['result']['model_id']}/download").body
+        header = json.loads(made[8:8 + int.from_bytes(made[:8], "little")])
+        names = {name for name in header if name != "__metadata__"}
+        assert names == {"narrow.weight", "narrow.bias", "out.weight", "out.bias"}, names
+        assert job["result"]["report"]["student"]["parameters"] == 4 * 26 + 4 * 14 * 14 * 10 + 10, job
+
+        for change, pointer in [({"student": "relu"}, "/distill/features/0/student"),
+                                ({"teacher": "flat"}, "/distill/features/0/teacher"),
+                                ({"adapter": "none"}, "/distill/features/0/adapter")]:
+            bad = [{"student": "narrow", "teacher": "wide", **change}]
+            answer = service.post("/v1/jobs", {**body, "distill": {**distill, "features": bad}})
+            assert answer.status == 422 and answer.json["errors"][0]["pointer"] == pointer, answer.json
 
 
 def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
