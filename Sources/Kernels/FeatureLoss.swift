@@ -35,8 +35,8 @@ public struct FeatureLoss: Hashable, Sendable {
 
     /// The loss of a batch, behind the step's own loss, to whose result it is added.
     ///
-    /// Operands: `state, student, teacher, scratch, result, [gradient]`; both models' elements and the gradient
-    /// are stored as `element`. The gradient is scaled by the weight and the state's
+    /// Operands: `state, student, teacher, scratch, result, [gradient]`; both models' elements and the
+    /// gradient are stored as `element`. The gradient is scaled by the weight and the state's
     /// `inverseSamples`, and may share the student's slot.
     public func prepare(
         batch: Int, element: ElementType = .float32, gradient: Bool

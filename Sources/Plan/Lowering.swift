@@ -47,8 +47,7 @@ struct Lowering {
     /// The node being lowered.
     var current = Graph.NodeID(index: 0)
     let segments: Segments
-    /// Values that something else than the graph's nodes reads: nothing may be made without them, nor in their
-    /// place.
+    /// Values that something else than the graph's nodes reads: they are neither skipped nor written over.
     let watched: Set<Graph.ValueID>
     /// The node that computes each value.
     let makers: [Graph.ValueID: Int]

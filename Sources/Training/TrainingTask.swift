@@ -71,21 +71,6 @@ public struct TrainingTask: Sendable {
         return try model.graph.adapted(by: adapters, at: pointer)
     }
 
-    /// Steps of an epoch.
-    public var stepsPerEpoch: Int { dataset.info.stepCount(reading) }
-
-    /// Steps of the whole run.
-    public var steps: Int {
-        pruneTimeline?.totalSteps ?? options.totalSteps(stepsPerEpoch: stepsPerEpoch)
-    }
-
-    /// What happens when in a run that prunes; nil for one that does not.
-    var pruneTimeline: PruneTimeline? {
-        pruning.map {
-            $0.options.timeline(options, stepsPerEpoch: stepsPerEpoch, isStored: $0.isStored)
-        }
-    }
-
     /// The same with the features that are compared with the teacher's.
     var trainedGraph: Graph {
         get throws(TrainingError) {
@@ -101,6 +86,21 @@ public struct TrainingTask: Sendable {
                 return try distillation.options.comparing(
                     graph, with: distillation.teachers.map(\.stored.model.graph))
             } catch { throw .badFeatures(reason: error.violations.map(\.detail).joined(separator: "; ")) }
+        }
+    }
+
+    /// Steps of an epoch.
+    public var stepsPerEpoch: Int { dataset.info.stepCount(reading) }
+
+    /// Steps of the whole run.
+    public var steps: Int {
+        pruneTimeline?.totalSteps ?? options.totalSteps(stepsPerEpoch: stepsPerEpoch)
+    }
+
+    /// What happens when in a run that prunes; nil for one that does not.
+    var pruneTimeline: PruneTimeline? {
+        pruning.map {
+            $0.options.timeline(options, stepsPerEpoch: stepsPerEpoch, isStored: $0.isStored)
         }
     }
 

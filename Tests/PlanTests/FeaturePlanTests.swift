@@ -74,8 +74,8 @@ import Testing
         }
     }
 
-    /// Features round to 2^-9 of their size, as does what they are made of, a few tens of tensors deep; errors
-    /// of random sign add like their root, and a mean of squares doubles them.
+    /// Features round to 2^-9 of their size, as does what they are made of, a few tens of tensors deep;
+    /// errors of random sign add like their root, and a mean of squares doubles them.
     @Test("is float32's in bfloat16 but for rounding", arguments: FeatureCase.all)
     func bfloat16(subject: FeatureCase) throws {
         let features = try FeatureProbe(subject)

@@ -221,8 +221,8 @@ import Training
         #expect(
             try reason([.init(student: "rleu", teacher: "layer2"), .init(student: "relu", teacher: "?")])
                 .hasPrefix(
-                    "the student has no layer \"rleu\"; did you mean \"relu\"?; the teacher has no layer \"?\""
-                ))
+                    "the student has no layer \"rleu\"; did you mean \"relu\"?; "
+                        + "the teacher has no layer \"?\""))
         #expect(try reason([.init(student: "relu", teacher: "layer3")]).contains("but their channels may"))
         #expect(
             try reason([.init(student: "relu", teacher: "layer2", loss: .cosine)]).contains(

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from service import Service
+from test_cli import OK, vintner
 
 TEACHER = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "mlp", "hidden": [256]},
            "train": {"steps": 400, "optimizer": {"lr": 0.05}}}
@@ -83,6 +84,12 @@ def test_layers_of_a_student_come_close_to_its_teachers(binary, kept):
         names = {name for name in header if name != "__metadata__"}
         assert names == {"narrow.weight", "narrow.bias", "out.weight", "out.bias"}, names
         assert job["result"]["report"]["student"]["parameters"] == 4 * 26 + 4 * 14 * 14 * 10 + 10, job
+
+        code, out, error = vintner(binary, "profile", "-", "--data", service.data, "--steps", "3", "--json",
+                                   body={**body, "distill": distill})
+        assert code == OK, error
+        layers = {layer["name"]: layer for layer in json.loads(out)["layers"]}
+        assert all(layers[name]["backward_ms"] > 0 for name in ("features[0]", "features[1]")), layers
 
         for change, pointer in [({"student": "relu"}, "/distill/features/0/student"),
                                 ({"teacher": "flat"}, "/distill/features/0/teacher"),

@@ -34,6 +34,8 @@ struct BenchBatch {
     let arena: Arena
     let input: Slot
     let target: Slot
+    /// What a teacher's layers would have made, in either precision: zeros cost as much as other numbers.
+    let features: [Slot]
     /// Rows that the loss is taken over, of one sample.
     let rows: Int
 
@@ -45,7 +47,14 @@ struct BenchBatch {
         input = Slot(offset: 0, byteCount: count * 4)
         let bytes = batch * loss.targetByteCount(positions: rows, width: output.channels)
         target = Slot(offset: (input.byteCount + 63) / 64 * 64, byteCount: bytes)
-        arena = try Arena(byteCount: target.end)
+        var (features, end): ([Slot], Int) = ([], (target.end + 63) / 64 * 64)
+        for feature in graph.features {
+            let elements = batch * graph[feature.compared].positions * feature.teacherChannels
+            features.append(Slot(offset: end, byteCount: elements * 4))
+            end += (elements * 4 + 63) / 64 * 64
+        }
+        self.features = features
+        arena = try Arena(byteCount: end)
         if graph[graph.input].element == .token {
             let vocabulary =
                 graph.nodes.first { graph.parameter(.embedding, of: $0) != nil }

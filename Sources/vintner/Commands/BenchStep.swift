@@ -23,6 +23,7 @@ struct BenchStep {
         data = try BenchBatch(subject.graph, batch: batch, loss: subject.options.loss)
         var state = StepState(
             seed: 0, step: 0, learningRate: 1e-4, inverseCount: 1 / Float(batch * data.rows))
+        state.inverseSamples = 1 / Float(batch)
         state.correctBias(of: subject.options.optimizer.rule, update: 1)
         self.state = state
     }
@@ -65,6 +66,9 @@ struct BenchStep {
         try plan.bindBatch(
             input: data.input.part(samples, of: batch), target: data.target.part(samples, of: batch),
             in: data.arena)
+        for (index, feature) in data.features.enumerated() {
+            try plan.bind(.feature(index), to: Place(feature.part(samples, of: batch), in: data.arena))
+        }
     }
 }
 
