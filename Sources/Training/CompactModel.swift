@@ -64,7 +64,7 @@ extension Trainer {
         defer { program.swapAverages() }
         var values: [[Float]] = []
         var masks: [[UInt8]?] = []
-        for id in program.graph.parameterIDs {
+        for id in task.model.graph.parameterIDs {
             values.append(try read(id))
             masks.append(try planning { () throws(PlanError) in try program.mask(of: id) })
         }

@@ -49,7 +49,9 @@ struct FeatureCase: Sendable, CustomTestStringConvertible {
             {"type": "linear", "name": "in", "out_features": \(width)},
             {"type": "transformer_block", "name": "block1", "heads": \(heads)},
             {"type": "transformer_block", "name": "block2", "heads": \(heads)},
-            {"type": "layer_norm", "name": "norm"}, {"type": "select_token", "name": "first"},
+            {"type": "linear", "name": "wide", "out_features": \(width)}, {"type": "gelu", "name": "gelu"},
+            {"type": "layer_norm", "name": "norm"}, {"type": "silu", "name": "silu"},
+            {"type": "select_token", "name": "first"},
             {"type": "linear", "name": "out", "out_features": 3}
             """)
     }
@@ -92,6 +94,7 @@ struct FeatureCase: Sendable, CustomTestStringConvertible {
             comparisons: [
                 compare("block1", "block1"), compare("block1", "block2", .attention, weight: 50),
                 compare("norm", "norm", .cosine, .linear), compare("in", "in"), compare("first", "first"),
+                compare("wide", "gelu"), compare("silu", "wide"),
             ]),
         FeatureCase(
             name: "beside low-rank adapters", student: tokens(4, 2), teacher: tokens(6, 2),

@@ -260,6 +260,7 @@ import Training
             #expect(!isSparse, "\(graph[id].name)")
         }
         #expect(isSparse.contains(true))
+        _ = try trainer.withoutEmptyChannels()
     }
 }
 

@@ -129,6 +129,12 @@ import Training
                 ])
         #expect(pointers([good], [teacher, teacher]) == ["/distill/features"])
         #expect(pointers([], teacher) == ["/distill/features"])
+        var pruned = Self.body([good], teacher: teacher).objectValue ?? [:]
+        (pruned["type"], pruned["prune"]) = ("prune", ["structure": "channel"])
+        let error = #expect(throws: InvalidInput.self) { try Self.resolver(shelf).resolve(.object(pruned)) }
+        #expect(error?.violations.map(\.pointer) == ["/distill/features"])
+        pruned["prune"] = ["structure": "unstructured"]
+        #expect(try Self.resolver(shelf).resolve(.object(pruned)).type == .prune)
     }
 
     @Test("is refused, at the place, where the teacher or the loss does not fit")

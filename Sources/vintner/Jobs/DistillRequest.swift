@@ -1,3 +1,4 @@
+import Compression
 import Data
 import Graph
 import JSON
@@ -127,7 +128,14 @@ struct DistillRequest {
     }
 
     /// Logs what keeps a student from learning from the teachers.
-    func check(_ student: ModelSpec, _ options: TrainOptions, _ log: ViolationLog) {
+    func check(
+        _ student: ModelSpec, _ options: TrainOptions, _ pruning: PruneOptions?, _ log: ViolationLog
+    ) {
+        if pruning?.structure == .channel, !self.options.features.isEmpty {
+            log.add(
+                "/distill/features", "invalid_value",
+                "the student's channels are to be removed, and features count on them")
+        }
         self.options.check(with: options, at: "/distill", log: log)
         for (index, model) in models.enumerated() {
             guard let reason = Distillation.misfit(of: model.graph, with: student.graph) else { continue }

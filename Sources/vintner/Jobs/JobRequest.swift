@@ -54,7 +54,7 @@ import Training
             kind == .prune
             ? PruneRequest.read(&reader, &settings, isStored: origin != nil, log) : nil
         reader.finish()
-        if let model { distill?.check(model, settings.options, log) }
+        if let model { distill?.check(model, settings.options, prune?.options, log) }
         let graph = model.flatMap { trained($0, settings.options, distill, log) }
         if let graph { settings.options.cutBatch(for: graph) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
