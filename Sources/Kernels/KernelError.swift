@@ -1,6 +1,6 @@
 internal import COneDNN
 
-/// A oneDNN call that failed, with what we were trying to do.
+/// A call that failed, oneDNN's or one of ours, with what we were trying to do.
 public struct KernelError: Error, CustomStringConvertible {
     public let action: String
     public let reason: String
@@ -10,7 +10,7 @@ public struct KernelError: Error, CustomStringConvertible {
         self.reason = reason
     }
 
-    public var description: String { "oneDNN could not \(action): \(reason)." }
+    public var description: String { "The kernels could not \(action): \(reason)." }
 
     /// Turns a C status into a Swift error; every oneDNN call goes through here.
     static func check(_ status: dnnl_status_t, _ action: @autoclosure () -> String) throws(KernelError) {

@@ -181,3 +181,4 @@ void ck_triad(const ck_triad_arguments *arguments);
 #include "CKernelsNorms.h"
 #include "CKernelsOptimizer.h"
 #include "CKernelsSequence.h"
+#include "CKernelsSparse.h"
