@@ -61,24 +61,39 @@ extension Lowering {
     /// Lowers a layer with the batch normalisation behind it as one call over folded weights.
     mutating func forwardFolded(_ node: Graph.Node, _ fold: FoldedNorm) throws(PlanError) {
         guard let weight = graph.weight(of: node) else { return }
-        let primitive = try kernels { () throws(KernelError) in
-            try shapes.forward(
-                node, weights: nil, fusing: fold.fusing, training: false, addingBias: true, on: engine)
-        }
-        let (weights, bias) = try foldedWeights(weight, as: primitive.layouts[1], node, fold)
+        let (kernel, weights, bias, macs) = try foldedKernel(node, weight, fold)
         let output = fold.residual ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
         for id in fold.absorbed { place(graph[id].output, in: output) }
         absorbed.formUnion(fold.absorbed)
         let names = [node.name] + fold.absorbed.map { graph[$0].name }
         emit(
-            "\(names.joined(separator: " + ")) forward", primitive,
-            [activation(node.inputs[0]), weights, bias, output], macs: batch * node.macs)
+            "\(names.joined(separator: " + ")) forward", kernel,
+            [activation(node.inputs[0]), weights, bias, output], macs: macs)
     }
 
-    /// Prepares weights and bias that normalise as well, in the layout that a primitive takes.
+    /// What computes a layer with a normalisation behind it, and what that reads.
+    private mutating func foldedKernel(
+        _ node: Graph.Node, _ weight: Graph.ParameterID, _ fold: FoldedNorm
+    ) throws(PlanError) -> (kernel: any PreparedKernel, weights: BufferID, bias: BufferID, macs: Int) {
+        if let product = sparseProduct(node, weight, fusing: fold.fusing, addingBias: true) {
+            let (weights, bias) = try foldedWeights(weight, as: nil, node, fold)
+            let packed = packed(weights, for: product, "\(node.name) weights")
+            return (product.forward(fusing: fold.fusing), packed, bias, product.macs)
+        }
+        let primitive = try kernels { () throws(KernelError) in
+            try shapes.forward(
+                node, weights: nil, fusing: fold.fusing, training: false, addingBias: true, on: engine)
+        }
+        let (weights, bias) = try foldedWeights(weight, as: primitive.layouts[1], node, fold)
+        buffers[weights.index].isKept = true
+        return (primitive, weights, bias, batch * node.macs)
+    }
+
+    /// Prepares weights and bias that normalise as well, in the layout that a primitive takes; without one in
+    /// PyTorch's order, and only until the next preparation.
     private mutating func foldedWeights(
-        _ id: Graph.ParameterID, as layout: TensorLayout, _ node: Graph.Node, _ fold: FoldedNorm
+        _ id: Graph.ParameterID, as layout: TensorLayout?, _ node: Graph.Node, _ fold: FoldedNorm
     ) throws(PlanError) -> (weights: BufferID, bias: BufferID) {
         let (plain, norm) = (store[id].plain, fold.node)
         guard let scale = graph.parameter(.scale, of: norm), let shift = graph.parameter(.shift, of: norm),
@@ -99,14 +114,14 @@ extension Lowering {
             label, kernel,
             [weights] + (given.map { [parameterBuffer($0)] } ?? [])
                 + [scale, shift, mean, variance].map { parameterBuffer($0) } + [folded, bias])
-        let packed = isPacked ? addBuffer(label, bytes: layout.byteCount) : folded
-        _ = try reordered(folded, from: plain, to: layout, label, packed)
-        for result in [packed, bias] { buffers[result.index].isKept = true }
-        return (packed, bias)
+        buffers[bias.index].isKept = true
+        guard isPacked, let layout else { return (folded, bias) }
+        let packed = addBuffer(label, bytes: layout.byteCount)
+        return (try reordered(folded, from: plain, to: layout, label, packed), bias)
     }
 
     /// Memory that preparations work in, one after the other.
-    private mutating func workspace() -> BufferID {
+    mutating func workspace() -> BufferID {
         if let preparing { return preparing }
         let buffer = addBuffer("weights being folded")
         preparing = buffer
@@ -114,7 +129,7 @@ extension Lowering {
     }
 
     /// A buffer's contents in another layout: itself where that is the same, else a copy in `copy`.
-    private mutating func reordered(
+    mutating func reordered(
         _ buffer: BufferID, from source: TensorLayout, to destination: TensorLayout, _ label: String,
         _ copy: BufferID
     ) throws(PlanError) -> BufferID {

@@ -9,12 +9,8 @@ extension Lowering {
         if let fold = foldedNorm(behind: node) { return try forwardFolded(node, fold) }
         let tail = tail(behind: node)
         let norm = deferredNorms[node.inputs[0]]
-        let primitive = try preferringStored(weight) { layout throws(KernelError) in
-            try shapes.forward(
-                node, weights: layout, fusing: tail.operations, training: mode.isTraining,
-                normalizing: norm?.activation, on: engine)
-        }
-        let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
+        let (kernel, weights, macs) = try forwardKernel(
+            node, weight, fusing: tail.operations, normalizing: norm?.activation)
         let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
         place(node.output, in: output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
@@ -26,7 +22,25 @@ extension Lowering {
         }
         let names = [norm?.name, node.name].compactMap(\.self) + tail.nodes.map { graph[$0].name }
         emit(
-            "\(names.joined(separator: " + ")) forward", primitive, operands, macs: batch * node.macs)
+            "\(names.joined(separator: " + ")) forward", kernel, operands, macs: macs)
+    }
+
+    /// What computes a layer, the weights that it reads, and its multiply-accumulates.
+    private mutating func forwardKernel(
+        _ node: Graph.Node, _ weight: Graph.ParameterID, fusing operations: [PostOperation],
+        normalizing norm: FusedBatchNorm.Activation?
+    ) throws(PlanError) -> (kernel: any PreparedKernel, weights: BufferID, macs: Int) {
+        if let product = sparseProduct(node, weight, fusing: operations) {
+            let packed = try packed(weight, for: product, node)
+            return (product.forward(fusing: operations), packed, product.macs)
+        }
+        let primitive = try preferringStored(weight) { layout throws(KernelError) in
+            try shapes.forward(
+                node, weights: layout, fusing: operations, training: mode.isTraining, normalizing: norm,
+                on: engine)
+        }
+        let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
+        return (primitive, weights, batch * node.macs)
     }
 
     /// What a convolution or product does behind its own result.

@@ -202,5 +202,8 @@ public struct LoweringOptions: Hashable, Sendable {
     /// Values that can be read behind an inference, besides the output.
     public var kept: [Graph.ValueID] = []
 
+    /// The parameters whose zeros are left out at inference in float32, where our kernels cover the layer.
+    public var sparse: [Graph.ParameterID: SparseWeights] = [:]
+
     public init() {}
 }
