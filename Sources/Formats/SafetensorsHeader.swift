@@ -16,6 +16,11 @@ struct SafetensorsHeader: Equatable {
     /// In the order of their bytes.
     var entries: [TensorEntry]
 
+    /// What is known to be right.
+    init(metadata: [String: String], entries: [TensorEntry]) {
+        (self.metadata, self.entries) = (metadata, entries)
+    }
+
     /// Checks the JSON of a file.
     ///
     /// - Parameters:

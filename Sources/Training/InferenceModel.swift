@@ -52,14 +52,17 @@ public final class InferenceModel {
         }
     }
 
-    /// Loads a stored model.
+    /// Loads a stored model; it leaves out the zeros of the layers that its file names, or of others.
     ///
     /// Throws as the other initialiser does, and what the file's reader throws.
     public convenience init(
-        _ stored: StoredModel, batches: [Int], options: LoweringOptions = LoweringOptions()
+        _ stored: StoredModel, batches: [Int], options: LoweringOptions = LoweringOptions(),
+        sparse: SparseLayers? = nil
     ) throws(TrainingError) {
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(stored.path) }
         let graph = stored.model.graph
+        var options = options
+        options.sparse = try (sparse ?? stored.sparse).weights(of: graph, in: reader)
         try self.init(graph, batches: batches, options: options) { id throws(TrainingError) in
             try formatting { () throws(FormatError) in
                 try reader.floats(graph[id].name, shape: graph[id].shape.dimensions)
@@ -87,7 +90,10 @@ public final class InferenceModel {
     ///
     /// - Returns: The plan that ran, whose output can be read until the next run.
     func run(_ batch: borrowing Batch) throws(TrainingError) -> ExecutionPlan {
-        try run(batch: batch.count, input: batch.inputSlot, target: batch.targetSlot, in: batch.arena)
+        let plan = try plan(
+            batch: batch.count, input: batch.inputSlot, target: batch.targetSlot, in: batch.arena)
+        try planning { () throws(PlanError) in _ = try plan.run(Self.state) }
+        return plan
     }
 
     /// Puts a batch in place, for `repeatRun`.
@@ -104,14 +110,43 @@ public final class InferenceModel {
     /// - Returns: The plan that ran, whose output can be read until the next run.
     @discardableResult
     public func repeatRun(batch: Int) throws(TrainingError) -> ExecutionPlan {
+        let plan = try placedPlan(batch: batch)
+        try planning { () throws(PlanError) in _ = try plan.run(Self.state) }
+        return plan
+    }
+
+    /// Runs the batch that was put in place, and times each step of its plan.
+    ///
+    /// - Returns: Nanoseconds.
+    func repeatRun(batch: Int, now: () -> UInt64) throws(TrainingError) -> [UInt64] {
+        let plan = try placedPlan(batch: batch)
+        var spent = [UInt64](repeating: 0, count: plan.summary.count)
+        try planning { () throws(PlanError) in _ = try plan.run(Self.state, adding: &spent, now: now) }
+        return spent
+    }
+
+    /// The step of a batch size's plan that computes each layer with weights, and its kernel.
+    public func layerCalls(batch: Int) -> [String: (step: Int, kernel: String)] {
+        var calls: [String: (step: Int, kernel: String)] = [:]
+        for (index, step) in (program.evaluationPlan(batch: batch)?.overview.steps ?? []).enumerated() {
+            guard step.pass == .forward, step.macs > 0, calls[step.layer] == nil else { continue }
+            calls[step.layer] = (index, step.kernel)
+        }
+        return calls
+    }
+
+    private static let state = StepState(seed: 0, step: 0, learningRate: 0, inverseCount: 1)
+
+    /// The plan of a batch size, over the batch that was put in place.
+    private func placedPlan(batch: Int) throws(TrainingError) -> ExecutionPlan {
         let graph = program.graph
         let input = Slot(
             offset: Self.aligned(targetByteCount), byteCount: 4 * batch * graph.inputShape.elementCount)
         let target = Slot(offset: 0, byteCount: 4 * batch * graph[graph.output].positions)
-        return try run(batch: batch, input: input, target: target, in: memory)
+        return try plan(batch: batch, input: input, target: target, in: memory)
     }
 
-    private func run(
+    private func plan(
         batch: Int, input: Slot, target: Slot, in arena: Arena
     ) throws(TrainingError) -> ExecutionPlan {
         guard let plan = program.evaluationPlan(batch: batch) else {
@@ -119,7 +154,6 @@ public final class InferenceModel {
         }
         try planning { () throws(PlanError) in
             try plan.bindBatch(input: input, target: target, in: arena)
-            _ = try plan.run(StepState(seed: 0, step: 0, learningRate: 0, inverseCount: 1))
         }
         return plan
     }

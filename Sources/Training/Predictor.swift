@@ -31,9 +31,10 @@ public final class Predictor {
         // Weights beyond the limit need no plan to be refused, and a plan of them would take long.
         guard weights <= byteCountMax else { throw .modelTooLarge(byteCount: weights, limit: byteCountMax) }
         if case .language = stored.use { batches = [1] } else { batches = [1, Self.batchMax] }
-        let options = Program.Options(
+        var options = Program.Options(
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
             evaluationBatches: batches)
+        options.lowering.sparse = try stored.sparseWeights()
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }

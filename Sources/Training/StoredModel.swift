@@ -1,5 +1,5 @@
 public import Data
-internal import Files
+public import Files
 internal import Formats
 public import Graph
 internal import JSON
@@ -29,6 +29,8 @@ public struct StoredModel: Sendable {
     public let use: Use
     /// Whether zeros of its weights are held: training it further leaves them zero.
     public let isMasked: Bool
+    /// The layers that leave out the zeros of their weights when it is asked something.
+    public let sparse: SparseLayers
 
     /// Reads a file's description.
     ///
@@ -59,6 +61,7 @@ public struct StoredModel: Sendable {
         }
         self.model = model
         isMasked = member("masks")?.arrayValue?.isEmpty == false
+        sparse = SparseLayers(member(SparseLayers.key) ?? [:])
         classNames = member("classes")?.arrayValue?.compactMap(\.stringValue) ?? []
         func numbers(_ key: String) -> [Double] {
             member(key)?.arrayValue?.compactMap(\.doubleValue) ?? []
@@ -88,5 +91,14 @@ public struct StoredModel: Sendable {
         if hasClasses { return .texts(vocabulary, perToken: isPerToken) }
         guard isPerToken, output[1] == vocabulary.count else { throw misfit }
         return .language(vocabulary)
+    }
+}
+
+extension StoredModel {
+    /// Writes into the file which layers leave out the zeros of their weights.
+    public func store(_ sparse: SparseLayers) throws(TrainingError) -> AtomicFile.Receipt {
+        try formatting { () throws(FormatError) in
+            try SafetensorsMetadata.add(["vintner.\(SparseLayers.key)": sparse.json.encoded()], to: path)
+        }
     }
 }

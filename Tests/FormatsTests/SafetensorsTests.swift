@@ -33,6 +33,21 @@ import Testing
         return try writer.commit()
     }
 
+    @Test("texts are added to a file whose tensors stay as they are")
+    func addedMetadata() throws {
+        let path = "\(folder)/added.safetensors"
+        _ = try writeOurs(to: path)
+        let before = try SafetensorsReader(path)
+        let receipt = try SafetensorsMetadata.add(["step": "8", "note": "more"], to: path)
+        let after = try SafetensorsReader(path)
+        #expect(after.metadata == ["step": "8", "format": "vintner", "note": "more"])
+        #expect(after.entries == before.entries)
+        for entry in before.entries { #expect(try before.bytes(entry.name) == after.bytes(entry.name)) }
+        #expect(try SHA256.digest(ofFile: path) == receipt.sha256)
+        try AtomicFile.write("no tensors", to: path)
+        #expect(throws: FormatError.self) { try SafetensorsMetadata.add([:], to: path) }
+    }
+
     @Test("a file of the reference implementation is read, every type and name")
     func reference() throws {
         let file = try SafetensorsReader(Self.fixture("reference"))

@@ -53,24 +53,21 @@ extension JobRunner {
         }
         // Nothing is trained any more; what is measured needs memory of its own.
         trainer = nil
-        let (dense, pruned) = (DataFolder.dense(of: claim.job.id), path)
+        let dense = DataFolder.dense(of: claim.job.id)
         // The model that it was is measured already.
         let teachers = (request.distill?.teachers ?? []).compactMap(\.record)
             .filter { $0.sha256 != request.base?.sha256 }
-        let found = try translate { () throws(TrainingError) in
-            var models: [StoredModel] = []
-            for path in [dense, pruned] + teachers.map(\.path) {
-                models.append(try StoredModel(folder.absolute(path)))
-            }
-            return try measure(models, on: remains.dataset, run)
+        let measured = try translate { () throws(TrainingError) in
+            try compare(dense, path, remains.receipt, teachers.map(\.path), on: remains.dataset, run)
         }
         if let failure = run.failure { throw failure }
-        guard let found else { return outcome(of: run.stopReason ?? .cancel) }
-        let comparison = PruneComparison(before: found[0], after: found[1])
+        guard let measured else { return outcome(of: run.stopReason ?? .cancel) }
+        let found = measured.models
+        let comparison = PruneComparison(before: found[0], after: found[1], trials: measured.trials)
         let verdict = prune.gate.map { comparison.verdict($0) }
         let keepsDense = verdict?.kept == .dense
         let kept = keepsDense ? request.model : remains.model
-        var receipt = remains.receipt
+        var receipt = measured.receipt
         if keepsDense {
             receipt = try keepDense(dense, in: place, at: path, remains.description, request)
             sink.event(.warning, "kept_dense", "The model is kept as it was before the pruning.", .null)

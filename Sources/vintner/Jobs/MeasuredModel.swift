@@ -15,8 +15,8 @@ struct MeasuredModel {
         let layer: String
         let shape: [Int]
         let nonzeros: Int
-        /// What computes the layer at the largest measured batch.
-        let kernel: String?
+        /// What computes the layer, by batch size.
+        let kernels: [Int: String]
     }
 
     let stored: StoredModel
@@ -47,12 +47,15 @@ struct MeasuredModel {
             }
         }
         nonzeroParameters = nonzeros.values.reduce(0, +)
-        let plan = latencies.keys.max().flatMap { program.evaluationPlan(batch: $0)?.overview }
+        let calls = latencies.keys.map { ($0, model.layerCalls(batch: $0)) }
         weights = graph.nodes.compactMap { node in
             guard let weight = graph.parameter(.weight, of: node) else { return nil }
             return Weight(
                 layer: node.name, shape: graph[weight].shape.dimensions, nonzeros: nonzeros[weight] ?? 0,
-                kernel: plan?.steps.first { $0.layer == node.name && $0.macs > 0 }?.kernel)
+                kernels: Dictionary(
+                    uniqueKeysWithValues: calls.compactMap { batch, calls in
+                        calls[node.name].map { (batch, $0.kernel) }
+                    }))
         }
     }
 

@@ -1,14 +1,17 @@
 import Graph
 import JSON
+import Kernels
 import Training
 
 /// A model before and after its pruning, as measured.
 struct PruneComparison {
     /// A time that is at most this part of the other is faster; between that and its inverse nothing is said.
-    static let fasterRatio = 0.95
+    static let fasterRatio = SparseTrial.fasterRatio
 
     let before: MeasuredModel
     let after: MeasuredModel
+    /// What leaving out zeros was found to bring, layer by layer.
+    var trials: [SparseTrial.Finding] = []
 
     /// What becomes of a limit on the drop of the accuracy.
     struct Verdict {
@@ -67,8 +70,10 @@ struct PruneComparison {
         if faster.isEmpty {
             let hasZeros = after.nonzeroParameters < before.nonzeroParameters
             let isSmaller = after.parameters < before.parameters
+            let isDense = after.stored.sparse.isEmpty
             words.append(
-                hasZeros && !isSmaller ? "no speed-up: dense kernels run on zeros" : "no speed-up")
+                hasZeros && !isSmaller && isDense
+                    ? "no speed-up: dense kernels run on zeros" : "no speed-up")
         }
         return words
     }
@@ -83,8 +88,22 @@ struct PruneComparison {
                 "kept_fraction": .number(Double(left?.nonzeros ?? 0) / Double(max(whole, 1))),
                 "shape_before": .array(weight.shape.map { JSONValue($0) }),
                 "shape_after": left.map { .array($0.shape.map { JSONValue($0) }) } ?? .null,
-                "kernel": JSONValue(left?.kernel),
+                "kernel": JSONValue(left.flatMap { $0.kernels.max { $0.key < $1.key }?.value }),
+                "kernels": .object(
+                    JSONObject(
+                        (left?.kernels ?? [:]).sorted { $0.key < $1.key }.map {
+                            ("\($0.key)", .string($0.value))
+                        })),
+                "sparse": .array(trials.filter { $0.layer == weight.layer }.map(json)),
             ]
         }
+    }
+
+    private func json(_ trial: SparseTrial.Finding) -> JSONValue {
+        [
+            "batch": JSONValue(trial.batch), "format": .string(trial.format.rawValue),
+            "dense_ms": .number(trial.dense * 1000), "sparse_ms": .number(trial.sparse * 1000),
+            "used": .bool(after.stored.sparse[trial.layer, trial.batch] == trial.format),
+        ]
     }
 }

@@ -40,8 +40,12 @@ extension SpecResolver {
         let engine: DNNEngine
         do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
         var total = request.dataset.byteCount
+        // What has been pruned may leave out zeros; of a model that is waited for nothing is known yet.
+        let record = request.subject.record
+        let isSparse = record == nil || record?.lineage["pruning"] != nil
+        let sparse = isSparse ? Self.sparseWeights(of: graph) : [:]
         for batches in [[Evaluator.batchMax], EvaluateRequest.latencyBatches] {
-            total = try Self.sum(total, try inference(graph, batches, on: engine))
+            total = try Self.sum(total, try inference(graph, batches, sparse: sparse, on: engine))
         }
         let reading = Evaluator.reading(request.model)
         let inputs = request.dataset.layout(reading).byteCounts(capacity: 2 * reading.evaluationBatchSize)

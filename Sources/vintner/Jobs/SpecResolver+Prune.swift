@@ -29,11 +29,16 @@ extension SpecResolver {
         let numbers = request.graph.parameters.reduce(0) { $0 + $1.shape.elementCount }
         let goesBack = prune.options.rewind == .initial || (prune.options.rewind.step ?? 0) > 0
         let beside = Self.bytesPerRankedNumber * numbers + (goesBack ? program.store.byteCount : 0)
+        let graph = request.model.graph
+        // Channels leave no zeros behind.
+        let sparse = prune.options.structure == .channel ? [:] : Self.sparseWeights(of: graph)
+        let dense = try inference(graph, EvaluateRequest.latencyBatches, on: engine)
+        let kept = try inference(graph, EvaluateRequest.latencyBatches, sparse: sparse, on: engine)
+        let evaluating = try inference(graph, [Evaluator.batchMax], sparse: sparse, on: engine)
+        // One model with all weights and one without zeros are measured, and before that two without.
+        let trying = max(evaluating, sparse.isEmpty ? 0 : kept)
         var measuring = 2 * program.store.byteCount
-        for batches in [EvaluateRequest.latencyBatches, EvaluateRequest.latencyBatches, [Evaluator.batchMax]]
-        {
-            measuring = try Self.sum(measuring, try inference(request.model.graph, batches, on: engine))
-        }
+        for part in [dense, kept, trying] { measuring = try Self.sum(measuring, part) }
         for teacher in request.distill?.models ?? [] {
             let batches = EvaluateRequest.latencyBatches + [Evaluator.batchMax]
             measuring = try Self.sum(measuring, try inference(teacher.graph, batches, on: engine))
@@ -41,13 +46,26 @@ extension SpecResolver {
         return max(try Self.sum(training, beside), measuring)
     }
 
-    /// Bytes of a model that only answers.
+    /// The most that layers keep which are measured without their zeros.
+    static func sparseWeights(of graph: Graph) -> [Graph.ParameterID: SparseWeights] {
+        var weights: [Graph.ParameterID: SparseWeights] = [:]
+        for node in graph.nodes {
+            guard let id = graph.parameter(.weight, of: node) else { continue }
+            let layout = SparseTrial.largestLayout(of: graph[id].shape.elementCount)
+            weights[id] = SparseWeights(few: layout, many: layout)
+        }
+        return weights
+    }
+
+    /// Bytes of a model that only answers, and of its weights without zeros where some leave them out.
     func inference(
-        _ graph: Graph, _ batches: [Int], on engine: DNNEngine
+        _ graph: Graph, _ batches: [Int], sparse: [Graph.ParameterID: SparseWeights] = [:],
+        on engine: DNNEngine
     ) throws(PlanError) -> Int {
-        let options = Program.Options(
+        var options = Program.Options(
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
             evaluationBatches: batches)
+        options.lowering.sparse = sparse
         let program = try Program(graph, options, on: engine)
         return try Self.sum(program.byteCount, program.conversionByteCount + program.constantByteCount)
     }
