@@ -128,7 +128,7 @@ public enum Convolution {
                 let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
                 var operation = dnnl_convolution_desc_t()
                 var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
-                let geometry = Geometry(shape)
+                let geometry = ConvolutionGeometry(shape)
                 try unsafe KernelError.check(
                     dnnl_dilated_convolution_backward_data_desc_init(
                         &operation, how.kind, &layouts.source, &layouts.weight, &layouts.destination,
@@ -173,7 +173,7 @@ public enum Convolution {
                 let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
                 var operation = dnnl_convolution_desc_t()
                 var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
-                let geometry = Geometry(shape)
+                let geometry = ConvolutionGeometry(shape)
                 try unsafe KernelError.check(
                     dnnl_dilated_convolution_backward_weights_desc_init(
                         &operation, how.kind, &layouts.source, &layouts.weight, &layouts.bias,
@@ -265,7 +265,7 @@ public enum Convolution {
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_convolution_desc_t()
         var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
-        let geometry = Geometry(shape)
+        let geometry = ConvolutionGeometry(shape)
         // For inference Winograd would keep the weights transformed, a layout that cannot be read back.
         let isTraining = training || how == .winograd
         try unsafe KernelError.check(
@@ -308,7 +308,7 @@ extension ConvolutionShape {
 }
 
 /// The arrays that oneDNN takes besides the memory descriptors.
-private struct Geometry {
+struct ConvolutionGeometry {
     let strides: [dnnl_dim_t]
     let dilations: [dnnl_dim_t]
     let padding: [dnnl_dim_t]

@@ -43,14 +43,14 @@ public struct Shape: Hashable, Sendable, CustomStringConvertible {
 
 /// What a tensor's elements are.
 public enum ElementType: String, Sendable, CaseIterable {
-    case float32, bfloat16, int32, uint8
+    case float32, bfloat16, int32, uint8, int8
 
     /// Bytes of one element.
     public var byteCount: Int {
         switch self {
         case .float32, .int32: 4
         case .bfloat16: 2
-        case .uint8: 1
+        case .uint8, .int8: 1
         }
     }
 }

@@ -178,7 +178,7 @@ import Testing
 @Suite("What runs inside a convolution or product") struct PostOperationTests {
     static let operations: [PostOperation] = [
         .relu, .relu6, .leakyReLU(0.1), .geluErf, .geluTanh, .silu, .sigmoid, .tanh, .hardSwish,
-        .scaled(0.375),
+        .scaled(0.375), .bounded(1.5), .shifted(-0.25), .clipped(-0.5, 0.75),
     ]
 
     static func apply(_ operation: PostOperation, _ x: Double) -> Double {
@@ -193,6 +193,9 @@ import Testing
         case .tanh: Glibc.tanh(x)
         case .hardSwish: x * min(max(x + 3, 0), 6) / 6
         case .scaled(let factor): x * Double(factor)
+        case .bounded(let bound): min(max(x, 0), Double(bound))
+        case .shifted(let constant): x + Double(constant)
+        case .clipped(let low, let high): min(max(x, Double(low)), Double(high))
         case .addToDestination: x
         }
     }

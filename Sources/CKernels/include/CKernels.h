@@ -180,5 +180,6 @@ void ck_triad(const ck_triad_arguments *arguments);
 #include "CKernelsLoss.h"
 #include "CKernelsNorms.h"
 #include "CKernelsOptimizer.h"
+#include "CKernelsQuantization.h"
 #include "CKernelsSequence.h"
 #include "CKernelsSparse.h"

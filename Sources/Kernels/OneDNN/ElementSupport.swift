@@ -18,11 +18,17 @@ extension DNNEngine {
     /// emulates these, rounding to nearest even as the instruction does; without that it has none, and
     /// operands are widened for its float32 kernels. Sums are float32 in all three, so results differ by the
     /// order of summation only.
+    ///
+    /// Products of bytes are sums of four by VNNI's instructions. Without them pairs are added in 16 bits,
+    /// which saturate: codes of activations must then stay below 128 for the sums to be exact.
     public static func supports(_ element: ElementType) -> ElementSupport {
         switch element {
         case .float32: .native
         case .bfloat16: has(dnnl_cpu_isa_avx512_core_bf16) ? .native : .emulated
-        case .int32, .uint8: .none
+        case .uint8, .int8:
+            has(dnnl_cpu_isa_avx512_core_vnni) || has(dnnl_cpu_isa_avx2_vnni)
+                ? .native : has(dnnl_cpu_isa_avx2) ? .emulated : .none
+        case .int32: .none
         }
     }
 
@@ -49,6 +55,7 @@ extension ElementType {
         case .bfloat16: dnnl_bf16
         case .int32: dnnl_s32
         case .uint8: dnnl_u8
+        case .int8: dnnl_s8
         }
     }
 
@@ -59,6 +66,7 @@ extension ElementType {
         case dnnl_bf16: self = .bfloat16
         case dnnl_s32: self = .int32
         case dnnl_u8: self = .uint8
+        case dnnl_s8: self = .int8
         default: return nil
         }
     }

@@ -19,12 +19,19 @@ public enum PostOperation: Hashable, Sendable {
     case hardSwish
     /// Multiplied by a factor.
     case scaled(Float)
+    /// min(max(x, 0), bound): a `relu6` of numbers that are multiples of a scale.
+    case bounded(Float)
+    /// Adds a constant: the code of zero.
+    case shifted(Float)
+    /// min(max(x, low), high).
+    case clipped(Float, Float)
     /// Adds what the destination held before: a residual, without a pass of its own.
     case addToDestination
 
     /// Appends the operation to oneDNN's list.
     func append(to operations: dnnl_post_ops_t?) throws(KernelError) {
-        let (algorithm, alpha): (dnnl_alg_kind_t, Float)
+        let algorithm: dnnl_alg_kind_t
+        var (alpha, beta): (Float, Float) = (0, 0)
         switch self {
         case .addToDestination:
             try unsafe KernelError.check(dnnl_post_ops_append_sum(operations, 1), "append a sum")
@@ -39,8 +46,11 @@ public enum PostOperation: Hashable, Sendable {
         case .tanh: (algorithm, alpha) = (dnnl_eltwise_tanh, 0)
         case .hardSwish: (algorithm, alpha) = (dnnl_eltwise_hardswish, 0)
         case .scaled(let factor): (algorithm, alpha) = (dnnl_eltwise_linear, factor)
+        case .bounded(let bound): (algorithm, alpha) = (dnnl_eltwise_bounded_relu, bound)
+        case .shifted(let constant): (algorithm, alpha, beta) = (dnnl_eltwise_linear, 1, constant)
+        case .clipped(let low, let high): (algorithm, alpha, beta) = (dnnl_eltwise_clip, low, high)
         }
         try unsafe KernelError.check(
-            dnnl_post_ops_append_eltwise(operations, 1, algorithm, alpha, 0), "append \(self)")
+            dnnl_post_ops_append_eltwise(operations, 1, algorithm, alpha, beta), "append \(self)")
     }
 }

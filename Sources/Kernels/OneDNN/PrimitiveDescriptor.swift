@@ -4,6 +4,8 @@ internal import COneDNN
 struct PrimitiveAttributes {
     /// Applied to the result in the same pass, in this order.
     var fusing: [PostOperation] = []
+    /// What each output channel of a product of bytes is multiplied by, in front of everything fused.
+    var outputScales: [Float] = []
 
     /// Runs `body` with oneDNN's attributes: the scratchpad is ours, so that the plan counts it.
     func withHandle<R>(
@@ -15,6 +17,14 @@ struct PrimitiveAttributes {
         try unsafe KernelError.check(
             dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
             "keep the scratchpad in the arena")
+        if !outputScales.isEmpty {
+            // Bit 1 of the mask: one scale for each index of the result's second axis, the channels.
+            let status = unsafe outputScales.withUnsafeBufferPointer {
+                unsafe dnnl_primitive_attr_set_output_scales(
+                    attributes, dnnl_dim_t($0.count), 1 << 1, $0.baseAddress)
+            }
+            try KernelError.check(status, "scale the output channels")
+        }
         guard !fusing.isEmpty else { return try unsafe body(attributes) }
         var operations: dnnl_post_ops_t?
         try unsafe KernelError.check(dnnl_post_ops_create(&operations), "create post-operations")
