@@ -35,6 +35,8 @@ public struct Buffer {
     public internal(set) var isKept = false
     /// A constant's memory.
     var constant: Arena?
+    /// Whether other plans read that memory too.
+    var isShared = false
     /// Where it lies, once placed.
     public internal(set) var slot: Slot?
 }

@@ -35,16 +35,21 @@ public final class ExecutionPlan {
     private let precision: ElementType
     /// Which operands of which steps read what is bound from outside.
     private let external: [(role: Buffer.Role, step: Int, operand: Int)]
+    /// Where the values lie that can be read behind a run.
+    private let observed: [Graph.ValueID: BufferID]
+    /// The input that was bound last.
+    private var input: Place?
     private var arena: Arena?
 
     /// Lowers `graph` and places every buffer behind the store; allocates nothing.
     init(
         _ graph: Graph, batch: Int, mode: PlanMode, options: LoweringOptions, store: ParameterStore,
-        sharing tenancy: ArenaTenancy, on engine: DNNEngine
+        sharing tenancy: ArenaTenancy, constants: ConstantPool = ConstantPool(), on engine: DNNEngine
     ) throws(PlanError) {
         self.tenancy = tenancy
         var lowering = Lowering(
-            graph, batch: batch, mode: mode, options: options, store: store, engine: engine)
+            graph, batch: batch, mode: mode, options: options, store: store, constants: constants,
+            engine: engine)
         try lowering.run()
         (self.batch, self.mode, self.store) = (batch, mode, store)
         precision = options.precision
@@ -59,6 +64,9 @@ public final class ExecutionPlan {
             kept[value] = buffer
         }
         self.kept = kept
+        observed = Dictionary(
+            uniqueKeysWithValues: options.observed.map { ($0, lowering.activation($0)) })
+        for id in observed.values { buffers[id.index].isKept = true }
         let last = max(steps.count - 1, 0)
         var requests: [MemoryPlanner.Request] = []
         var requested: [Int] = []
@@ -117,6 +125,7 @@ public final class ExecutionPlan {
     ///
     /// The teacher's outputs are `[batch, outputs]` in the loss's `teacherElement`.
     public func bind(_ role: Buffer.Role, to place: Place) throws(PlanError) {
+        if role == .input { input = place }
         for use in external where use.role == role {
             try kernels { () throws(KernelError) in
                 try steps[use.step].kernel.bind(use.operand, to: place.slot, in: place.arena)
@@ -136,10 +145,15 @@ public final class ExecutionPlan {
         return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 
-    /// Where a value that the options asked for lies after an inference, likewise.
+    /// Where a value that the options asked for lies after an inference, likewise; of an observed one the
+    /// float32 elements.
     public func place(of value: Graph.ValueID) -> Place? {
-        guard let arena, let buffer = kept[value], let slot = buffers[buffer.index].slot else { return nil }
+        guard let arena, let buffer = kept[value] ?? observed[value] else { return nil }
         let count = batch * store.graph[value].shape.elementCount
+        if case .external = buffers[buffer.index].home {
+            return input.map { Place(Slot(offset: $0.slot.offset, byteCount: 4 * count), in: $0.arena) }
+        }
+        guard let slot = buffers[buffer.index].slot else { return nil }
         return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 
@@ -186,9 +200,9 @@ public final class ExecutionPlan {
         return arena.read(exact, as: UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
     }
 
-    /// Bytes of the tables that the plan keeps beside the arena.
+    /// Bytes of the tables that the plan alone keeps beside the arena.
     public var constantByteCount: Int {
-        buffers.reduce(0) { $0 + ($1.constant == nil ? 0 : $1.byteCount) }
+        buffers.reduce(0) { $0 + ($1.constant == nil || $1.isShared ? 0 : $1.byteCount) }
     }
 
     /// Multiply-accumulates of one run.

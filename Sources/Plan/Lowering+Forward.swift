@@ -25,6 +25,8 @@ extension Lowering {
         current = id
         guard !absorbed.contains(id) else { return }
         let node = graph[id]
+        if try forwardInBytes(node) { return }
+        defer { placePooledActivation() }
         switch node.operation {
         case .convolution, .linear, .transposedConvolution: try forwardWeighted(node)
         case .activation(let kind): forwardActivation(node, kind)

@@ -68,13 +68,20 @@ struct Lowering {
     /// Gradients that the caller reads.
     var parameterGradients: [Graph.ParameterID: (BufferID, TensorLayout)] = [:]
     var parameterBuffers: [Slot: BufferID] = [:]
+    /// Values that lie somewhere as codes, codes that were made of float32 values, and activations that run
+    /// in front of the pooling before them.
+    var byteValues: [Graph.ValueID: ByteValue] = [:]
+    var codes: [CodesKey: BufferID] = [:]
+    var pooledActivations: [Graph.NodeID: Graph.NodeID] = [:]
+    let constants: ConstantPool
     let state: BufferID
     let result: BufferID
 
     init(
         _ graph: Graph, batch: Int, mode: PlanMode, options: LoweringOptions, store: ParameterStore,
-        engine: DNNEngine
+        constants: ConstantPool, engine: DNNEngine
     ) {
+        self.constants = constants
         self.graph = graph
         self.batch = batch
         self.mode = mode
@@ -173,8 +180,10 @@ struct Lowering {
     }
 
     /// A table that the plan's calls read.
-    mutating func constant(_ values: [Float], _ label: String) throws(PlanError) -> BufferID {
-        let slot = Slot(offset: 0, byteCount: values.count * MemoryLayout<Float>.stride)
+    mutating func constant<Element: BitwiseCopyable>(
+        _ values: [Element], _ label: String
+    ) throws(PlanError) -> BufferID {
+        let slot = Slot(offset: 0, byteCount: values.count * MemoryLayout<Element>.stride)
         let buffer = addBuffer(label, bytes: slot.byteCount, home: .constant)
         do {
             let arena = try Arena(byteCount: slot.byteCount)

@@ -5,7 +5,8 @@ internal import Tensor
 /// Asks the forward primitives of a plan how they would like their weights to lie.
 enum ParameterLayouts {
     static func choose(
-        for graph: Graph, batch: Int, training: Bool, precision: ElementType, on engine: DNNEngine
+        for graph: Graph, batch: Int, training: Bool, precision: ElementType,
+        leavingOut absent: Set<Graph.ParameterID> = [], on engine: DNNEngine
     ) throws(PlanError) -> [ParameterLayout] {
         var layouts: [ParameterLayout] = []
         for parameter in graph.parameters {
@@ -16,7 +17,7 @@ enum ParameterLayouts {
         }
         let shapes = NodeShapes(graph: graph, batch: batch, element: precision)
         for node in graph.nodes + graph.features.compactMap(\.adapter) {
-            guard let weight = graph.parameter(.weight, of: node) else { continue }
+            guard let weight = graph.parameter(.weight, of: node), !absent.contains(weight) else { continue }
             let primitive = try kernels { () throws(KernelError) in
                 try shapes.forward(node, weights: nil, fusing: [], training: training, on: engine)
             }

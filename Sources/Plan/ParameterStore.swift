@@ -55,6 +55,8 @@ public struct ParameterStore {
     }
 
     public let graph: Graph
+    /// Parameters that nothing is kept of.
+    private let absent: Set<Graph.ParameterID>
     public private(set) var entries: [Entry] = []
     /// `StepState`.
     public let state: Slot
@@ -75,23 +77,27 @@ public struct ParameterStore {
 
     /// Places every parameter: `layouts` has one for each of the graph's.
     init(
-        graph: Graph, layouts: [ParameterLayout], needs: Needs
+        graph: Graph, layouts: [ParameterLayout], needs: Needs,
+        leavingOut absent: Set<Graph.ParameterID> = []
     ) throws(PlanError) {
-        self.graph = graph
+        (self.graph, self.absent) = (graph, absent)
         state = Slot(offset: 0, byteCount: Arena.alignment)
         result = Slot(offset: Arena.alignment, byteCount: Arena.alignment)
         norm = Slot(offset: 2 * Arena.alignment, byteCount: Arena.alignment)
         let start = 3 * Arena.alignment
         var offsets = [Int](repeating: 0, count: layouts.count)
         var end = 0
+        let byteCounts = zip(graph.parameterIDs, layouts).map { id, layout in
+            absent.contains(id) ? 0 : layout.stored.byteCount
+        }
         for index in layouts.indices where graph.parameters[index].isTrained {
             offsets[index] = end
-            end = try Self.advance(end, by: layouts[index].stored.byteCount)
+            end = try Self.advance(end, by: byteCounts[index])
         }
         let trained = end
         for index in layouts.indices where !graph.parameters[index].isTrained {
             offsets[index] = end
-            end = try Self.advance(end, by: layouts[index].stored.byteCount)
+            end = try Self.advance(end, by: byteCounts[index])
         }
         values = Slot(offset: start, byteCount: trained)
         var behind = try Self.advance(start, by: end)
@@ -100,13 +106,14 @@ public struct ParameterStore {
             behind = try Self.advance(behind, by: byteCount)
             return slot
         }
-        for (layout, offset) in zip(layouts, offsets) {
+        for (index, layout) in layouts.enumerated() {
+            let offset = offsets[index]
             var copy: (TensorLayout, Slot)?
             if let layout = layout.copy { copy = (layout, try region(layout.byteCount)) }
             entries.append(
                 Entry(
                     layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
-                    value: Slot(offset: start + offset, byteCount: layout.stored.byteCount), copy: copy))
+                    value: Slot(offset: start + offset, byteCount: byteCounts[index]), copy: copy))
         }
         var states: [Slot] = []
         for _ in 0..<needs.stateCount { states.append(try region(trained)) }
@@ -135,6 +142,7 @@ public struct ParameterStore {
 
     /// Where a part of a parameter lies; nil when it is not kept.
     public func slot(_ id: Graph.ParameterID, _ part: Part) -> Slot? {
+        if absent.contains(id) { return nil }
         switch part {
         case .value: return self[id].value
         case .average: return averages.map { place(id, in: $0) }

@@ -6,12 +6,15 @@ public enum PlanError: Error, CustomStringConvertible {
     case tooLarge
     case kernel(KernelError)
     case noMemory(byteCount: Int)
+    /// Layers in bytes that are not those of the graph.
+    case badQuantization(String)
 
     public var description: String {
         switch self {
         case .tooLarge: "The plan needs more memory than can be addressed."
         case .kernel(let error): error.description
         case .noMemory(let byteCount): "The system refused \(byteCount) bytes for the plan."
+        case .badQuantization(let reason): "The quantisation does not fit the model: \(reason)."
         }
     }
 }

@@ -204,6 +204,10 @@ public struct LoweringOptions: Hashable, Sendable {
 
     /// The parameters whose zeros are left out at inference in float32, where our kernels cover the layer.
     public var sparse: [Graph.ParameterID: SparseWeights] = [:]
+    /// What is computed in bytes; for inference alone, and over float32 elsewhere.
+    public var quantized: QuantizedModel?
+    /// Values that can be read behind a run which evaluates.
+    public var observed: Set<Graph.ValueID> = []
 
     public init() {}
 }

@@ -47,6 +47,7 @@ public final class Program {
     private let gradients: [Int: ExecutionPlan]
     private let isClipping: Bool
     private let tenancy = ArenaTenancy()
+    private let constants = ConstantPool()
     public private(set) var arena: Arena?
 
     public init(_ graph: Graph, _ options: Options, on engine: DNNEngine) throws(PlanError) {
@@ -54,13 +55,14 @@ public final class Program {
         self.engine = engine
         isClipping = options.optimizer.clipNorm != nil
         let size = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
+        let absent = options.lowering.quantized?.absent ?? []
         let layouts = try ParameterLayouts.choose(
             for: graph, batch: size, training: !options.trainingBatches.isEmpty,
-            precision: options.lowering.precision, on: engine)
+            precision: options.lowering.precision, leavingOut: absent, on: engine)
         let needs =
             options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
-        store = try ParameterStore(graph: graph, layouts: layouts, needs: needs)
-        let (store, tenancy) = (store, tenancy)
+        store = try ParameterStore(graph: graph, layouts: layouts, needs: needs, leavingOut: absent)
+        let (store, tenancy, constants) = (store, tenancy, constants)
         func plans(
             _ batches: [Int], _ mode: PlanMode
         ) throws(PlanError) -> [Int: ExecutionPlan] {
@@ -68,7 +70,7 @@ public final class Program {
             for batch in batches where plans[batch] == nil {
                 plans[batch] = try ExecutionPlan(
                     graph, batch: batch, mode: mode, options: options.lowering, store: store,
-                    sharing: tenancy, on: engine)
+                    sharing: tenancy, constants: constants, on: engine)
             }
             return plans
         }
@@ -104,7 +106,9 @@ public final class Program {
     }
 
     /// Bytes of all plans' tables, which lie beside the arena.
-    public var constantByteCount: Int { allPlans.reduce(0) { $0 + $1.constantByteCount } }
+    public var constantByteCount: Int {
+        allPlans.reduce(constants.byteCount) { $0 + $1.constantByteCount }
+    }
 
     /// Bytes of code that the first run brings into memory, unless another program's has.
     public var codeByteCount: Int {

@@ -232,7 +232,7 @@ extension PlanError {
     fileprivate var code: String {
         switch self {
         case .tooLarge, .noMemory: "too_large"
-        case .kernel: "unsupported"
+        case .kernel, .badQuantization: "unsupported"
         }
     }
 }

@@ -13,6 +13,8 @@ public struct ReferenceModel {
     public var usesRunningStatistics = false
     /// By node: 1 / (1 - p) for the elements that a dropout keeps and 0 for others, in PyTorch's order.
     public var dropoutMasks: [Graph.NodeID: [Double]] = [:]
+    /// By node: what becomes of each element of the first input before the node reads it.
+    public var inputRounding: [Graph.NodeID: @Sendable (Double) -> Double] = [:]
 
     public init(_ graph: Graph, parameters: [[Double]]) {
         self.graph = graph
@@ -53,7 +55,9 @@ public struct ReferenceModel {
 
     private func update(_ id: Graph.NodeID, _ values: inout [[Double]], _ batch: Int) {
         let node = graph[id]
-        var result = compute(node, node.inputs.map { values[$0.index] }, batch)
+        var inputs = node.inputs.map { values[$0.index] }
+        if let rounding = inputRounding[id] { inputs[0] = inputs[0].map(rounding) }
+        var result = compute(node, inputs, batch)
         if let mask = dropoutMasks[id] { result = zip(result, mask).map { $0 * $1 } }
         precondition(
             result.count == batch * graph[node.output].shape.elementCount,
