@@ -110,6 +110,15 @@ public final class SafetensorsReader {
         try typed(name, .int64)
     }
 
+    /// The elements of a tensor of type I8 and these extents.
+    public func codes(_ name: String, shape: [Int]) throws(FormatError) -> [Int8] {
+        let entry = try entry(name)
+        guard shape == entry.shape else {
+            throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: entry.summary)
+        }
+        return try typed(name, .int8)
+    }
+
     private func typed<T: BitwiseCopyable>(
         _ name: String, _ element: StoredElement
     ) throws(FormatError) -> [T] {

@@ -61,6 +61,11 @@ public final class SafetensorsWriter {
         unsafe try append(bytes.span.bytes, as: entries[appended].element)
     }
 
+    /// Appends the next tensor, of type I8.
+    public func append(_ codes: Span<Int8>) throws(FormatError) {
+        unsafe try append(codes.bytes, as: .int8)
+    }
+
     /// Publishes the file.
     ///
     /// - Precondition: Every tensor has been appended.

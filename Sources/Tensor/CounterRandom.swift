@@ -9,6 +9,7 @@ public enum RandomPurpose: UInt32, Sendable {
     case window = 7
     case mixing = 8
     case sampling = 9
+    case calibration = 10
 }
 
 /// A counter-based generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",

@@ -32,6 +32,7 @@ public struct TeacherModel: Sendable {
         with student: Graph, on dataset: DatasetInfo, normalization: PixelNormalization? = nil,
         vocabulary: Vocabulary?
     ) -> String? {
+        if stored.isQuantized { return "it is quantized; the model that it was made of can teach" }
         if let reason = Distillation.misfit(of: stored.model.graph, with: student) { return reason }
         do throws(TrainingError) {
             try stored.check(fits: dataset, vocabulary: vocabulary, asks: .sameClasses)

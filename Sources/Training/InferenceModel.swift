@@ -46,13 +46,14 @@ public final class InferenceModel {
             [Int32](repeating: BatchLayout.ignoredLabel, count: targetByteCount / 4),
             to: Slot(offset: 0, byteCount: targetByteCount))
         try planning { () throws(PlanError) in try program.allocate() }
-        for id in graph.parameterIDs {
+        for id in graph.parameterIDs where options.quantized?.holds(id) != true {
             let value = try values(id)
             try planning { () throws(PlanError) in try program.write(value, to: id) }
         }
     }
 
-    /// Loads a stored model; it leaves out the zeros of the layers that its file names, or of others.
+    /// Loads a stored model; it leaves out the zeros of the layers that its file names, or of others, and
+    /// computes in bytes what is stored so.
     ///
     /// Throws as the other initialiser does, and what the file's reader throws.
     public convenience init(
@@ -62,7 +63,11 @@ public final class InferenceModel {
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(stored.path) }
         let graph = stored.model.graph
         var options = options
-        options.sparse = try (sparse ?? stored.sparse).weights(of: graph, in: reader)
+        options.quantized = try stored.quantizedModel()
+        // Of what is stored as bytes there are no float32 weights to leave zeros out of.
+        if options.quantized == nil {
+            options.sparse = try (sparse ?? stored.sparse).weights(of: graph, in: reader)
+        }
         try self.init(graph, batches: batches, options: options) { id throws(TrainingError) in
             try formatting { () throws(FormatError) in
                 try reader.floats(graph[id].name, shape: graph[id].shape.dimensions)
@@ -75,7 +80,7 @@ public final class InferenceModel {
     }
 
     /// Bytes that stay in use.
-    public var byteCount: Int { program.byteCount + memory.byteCount }
+    public var byteCount: Int { program.byteCount + program.constantByteCount + memory.byteCount }
 
     /// Whether what comes out are probabilities already.
     public var endsInSoftmax: Bool {

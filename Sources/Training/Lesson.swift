@@ -223,10 +223,10 @@ final class Lesson {
 }
 
 extension Program {
-    /// Gives every parameter its stored value.
-    func load(_ path: String) throws(TrainingError) {
+    /// Gives every parameter its stored value, but those of layers in bytes.
+    func load(_ path: String, _ quantized: QuantizedModel? = nil) throws(TrainingError) {
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
-        for id in graph.parameterIDs {
+        for id in graph.parameterIDs where quantized?.holds(id) != true {
             let parameter = graph[id]
             let values = try formatting { () throws(FormatError) in
                 try reader.floats(parameter.name, shape: parameter.shape.dimensions)

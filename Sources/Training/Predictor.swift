@@ -31,10 +31,12 @@ public final class Predictor {
         // Weights beyond the limit need no plan to be refused, and a plan of them would take long.
         guard weights <= byteCountMax else { throw .modelTooLarge(byteCount: weights, limit: byteCountMax) }
         if case .language = stored.use { batches = [1] } else { batches = [1, Self.batchMax] }
+        let quantized = try stored.quantizedModel()
         var options = Program.Options(
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
             evaluationBatches: batches)
-        options.lowering.sparse = try stored.sparseWeights()
+        options.lowering.quantized = quantized
+        if quantized == nil { options.lowering.sparse = try stored.sparseWeights() }
         program = try planning { () throws(PlanError) in
             let engine: DNNEngine
             do throws(KernelError) { engine = try DNNEngine() } catch { throw .kernel(error) }
@@ -46,7 +48,7 @@ public final class Predictor {
         let inputBytes = Self.aligned(4 * largest * graph.inputShape.elementCount)
         let byteCount = inputBytes + 4 * largest * labels
         let (needed, overflow) = program.byteCount.addingReportingOverflow(
-            byteCount + program.conversionByteCount)
+            byteCount + program.conversionByteCount + program.constantByteCount)
         guard !overflow, needed <= byteCountMax else {
             throw .modelTooLarge(byteCount: overflow ? .max : needed, limit: byteCountMax)
         }
@@ -57,11 +59,11 @@ public final class Predictor {
             [Int32](repeating: BatchLayout.ignoredLabel, count: largest * labels),
             to: Slot(offset: inputBytes, byteCount: 4 * largest * labels))
         try planning { () throws(PlanError) in try program.allocate() }
-        try program.load(stored.path)
+        try program.load(stored.path, quantized)
     }
 
     /// Bytes that stay in use.
-    public var byteCount: Int { program.byteCount + memory.byteCount }
+    public var byteCount: Int { program.byteCount + program.constantByteCount + memory.byteCount }
 
     private static func aligned(_ byteCount: Int) -> Int {
         (byteCount + Arena.alignment - 1) / Arena.alignment * Arena.alignment

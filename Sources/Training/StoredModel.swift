@@ -31,6 +31,11 @@ public struct StoredModel: Sendable {
     public let isMasked: Bool
     /// The layers that leave out the zeros of their weights when it is asked something.
     public let sparse: SparseLayers
+    /// Which layers are stored as bytes; nil for none.
+    let quantization: StoredQuantization?
+
+    /// Whether layers are stored as bytes: such a model answers, but cannot be trained.
+    public var isQuantized: Bool { quantization != nil }
 
     /// Reads a file's description.
     ///
@@ -62,6 +67,10 @@ public struct StoredModel: Sendable {
         self.model = model
         isMasked = member("masks")?.arrayValue?.isEmpty == false
         sparse = SparseLayers(member(SparseLayers.key) ?? [:])
+        quantization = member("quantization").flatMap(StoredQuantization.init)
+        guard quantization != nil || metadata[StoredQuantization.key] == nil else {
+            throw .badModel(path: path, reason: "it does not say how its layers are quantized")
+        }
         classNames = member("classes")?.arrayValue?.compactMap(\.stringValue) ?? []
         func numbers(_ key: String) -> [Double] {
             member(key)?.arrayValue?.compactMap(\.doubleValue) ?? []
