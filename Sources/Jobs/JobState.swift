@@ -73,4 +73,6 @@ public struct JobType: RawRepresentable, Hashable, Sendable, CustomStringConvert
     public static let distill = JobType(rawValue: "distill")
     /// Measures a stored model on a dataset.
     public static let evaluate = JobType(rawValue: "evaluate")
+    /// Turns a stored model's layers into bytes.
+    public static let quantize = JobType(rawValue: "quantize")
 }

@@ -78,7 +78,7 @@ function layout(main, id, onChange) {
       showNotices(notices, job);
       progress.update(job);
       tiles.update(job);
-      if (job.type === "evaluate") charts.hideTraining();
+      if (job.type === "evaluate" || job.type === "quantize") charts.hideTraining();
       rows(job.transitions ?? []);
       showDetails(details, job);
       report.update(job);

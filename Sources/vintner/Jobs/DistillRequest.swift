@@ -119,6 +119,7 @@ struct DistillRequest {
             guard let found = lookup.find(value, at: place, log),
                 let model = found.spec(for: dataset, at: place, log)
             else { continue }
+            found.refuseQuantized(at: place, log)
             teachers.append(found)
             models.append(model)
         }

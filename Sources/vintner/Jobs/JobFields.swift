@@ -5,7 +5,7 @@ import Training
 /// The JSON fields of jobs, and those of a `train` job.
 enum JobFields {
     /// What may be asked for now.
-    enum Kind: String, CaseIterable, Sendable { case train, prune, distill, evaluate }
+    enum Kind: String, CaseIterable, Sendable { case train, prune, distill, evaluate, quantize }
 
     static let type = Field.choice("type", of: Kind.self, "What kind of work it is.")
     static let name = Field.string("name", default: "", lengthMax: 200, "What people call the job.")

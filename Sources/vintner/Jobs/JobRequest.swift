@@ -48,7 +48,7 @@ import Training
             case .distill: DistillRequest.read(&reader, dataset, lookup, log)
             case .prune:
                 DistillRequest.readPruned(&reader, model: body["model"], dataset, lookup, log)
-            case .train, .evaluate: nil as DistillRequest?
+            case .train, .evaluate, .quantize: nil as DistillRequest?
             }
         let prune =
             kind == .prune
@@ -123,6 +123,7 @@ import Training
             return (ModelSpec.read(value, at: "/model", data: data, log: log), nil)
         }
         guard let reference = lookup.find(value, at: "/model", log) else { return (nil, nil) }
+        reference.refuseQuantized(at: "/model", log)
         return (reference.spec(for: dataset, at: "/model", log), reference)
     }
 
@@ -144,6 +145,15 @@ import Training
 }
 
 extension ModelLookup.Reference {
+    /// Logs a violation where the model is known to be one in bytes: it answers, but cannot be trained.
+    func refuseQuantized(at pointer: String, _ log: ViolationLog) {
+        guard let record, record.isQuantized else { return }
+        let parent = record.lineage["parent"]?.stringValue.map { "; name what it was made of, \($0)" } ?? ""
+        log.add(
+            pointer + (job == nil ? "/id" : "/job"), "quantized_model",
+            "\(record.id) is quantized: it answers, but cannot be trained or changed\(parent)")
+    }
+
     /// The model that is named, as it reads a dataset; nil after a violation.
     func spec(for dataset: DatasetInfo?, at pointer: String, _ log: ViolationLog) -> ModelSpec? {
         // What is wrong with a stored model is not a fault of a field that the client wrote.
@@ -157,6 +167,14 @@ extension ModelLookup.Reference {
         }
         return own.isEmpty ? model : nil
     }
+}
+
+extension ModelRecord {
+    /// The member of a lineage that tells which layers are bytes.
+    static let quantizationKey = "quantization"
+
+    /// Whether layers of it are stored as bytes.
+    var isQuantized: Bool { lineage[Self.quantizationKey]?.isNull == false }
 }
 
 extension JobSettings {
@@ -173,7 +191,7 @@ extension JobFields.Kind {
         switch self {
         case .prune: JobFields.pruneSchema
         case .distill: JobFields.distillSchema
-        case .train, .evaluate: JobFields.schema
+        case .train, .evaluate, .quantize: JobFields.schema
         }
     }
 }

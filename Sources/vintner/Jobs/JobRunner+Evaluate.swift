@@ -23,7 +23,8 @@ extension JobRunner {
                 code: "model_unusable", message: "The model that was waited for is not there.",
                 pointer: "/model/job")
         }
-        let evaluation = Evaluation(claim, control: control, sink: sink, request.settings, time)
+        let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
+        let evaluation = Evaluation(attempt: attempt, time: time)
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let found = try translate { () throws(TrainingError) -> Evaluation.Findings? in
@@ -33,9 +34,9 @@ extension JobRunner {
             } catch { throw .badStart(reason: error.description) }
             return try evaluation.run(stored, on: dataset, request.split)
         }
-        if let failure = evaluation.failure { throw failure }
+        if let failure = attempt.failure { throw failure }
         guard let found else { return outcome(of: control.signal.stopReason ?? .cancel) }
-        let totals = evaluation.totals()
+        let totals = attempt.totals()
         let report = self.report(request, record, found, totals)
         return .succeeded(JobResult(models: [], report: report, resources: totals))
     }
@@ -99,32 +100,15 @@ extension JSONObject {
     }
 }
 
-/// One attempt of an evaluate job.
-private final class Evaluation {
+/// What an evaluate job measures.
+private struct Evaluation {
     struct Findings {
         let tally: ClassificationTally
         let latencies: [Int: LatencyMeasurement.Figures]
     }
 
-    private let control: JobControl
-    private let sink: any JobSink
-    private let time: any TimeSource
-    private var sampler: ResourceSampler
-    private var watch: LimitWatch
-    private var lastProgress: UInt64 = 0
-    /// Set when the attempt must end for a reason of its own.
-    private(set) var failure: JobFailure?
-
-    init(
-        _ claim: ClaimedJob, control: JobControl, sink: any JobSink, _ settings: JobSettings,
-        _ time: any TimeSource
-    ) {
-        (self.control, self.sink, self.time) = (control, sink, time)
-        sampler = ResourceSampler(
-            threadName: ThreadGroupClock.currentName() ?? "", threads: claim.job.threads,
-            earlier: claim.job.resources, time: time)
-        watch = LimitWatch(settings.limits, time)
-    }
+    let attempt: MeasuringAttempt
+    let time: any TimeSource
 
     /// nil when the attempt has to end before.
     func run(
@@ -134,7 +118,7 @@ private final class Evaluation {
         let model = try InferenceModel(stored, batches: EvaluateRequest.latencyBatches)
         let found = try LatencyMeasurement.measure(
             [model], batches: EvaluateRequest.latencyBatches, now: { time.monotonicNanoseconds() },
-            isStopped: { isStopped(0.9) })
+            isStopped: { attempt.isStopped(0.9) })
         return found?.first.map { Findings(tally: tally, latencies: $0) }
     }
 
@@ -143,28 +127,7 @@ private final class Evaluation {
         _ stored: StoredModel, on dataset: Dataset, _ split: SplitName
     ) throws(TrainingError) -> ClassificationTally? {
         let evaluator = try Evaluator(stored, on: dataset, split: split)
-        sampler.prepared(arenaBytes: evaluator.byteCount, peak: 0)
-        return try evaluator.run { isStopped(0.9 * $0) }
-    }
-
-    private func isStopped(_ fraction: Double) -> Bool {
-        if failure == nil { failure = watch.failure(&sampler) }
-        let now = time.monotonicNanoseconds()
-        if now - lastProgress >= 250_000_000 {
-            lastProgress = now
-            sink.resources(sampler.sample(step: 0, isTraining: false))
-            sink.totals(sampler.totals)
-            sink.progress(
-                JobProgress(
-                    fraction: fraction, epoch: 0, epochs: 0, step: 0, steps: 0, samplesPerSecond: nil,
-                    etaSeconds: nil))
-        }
-        return failure != nil || control.signal != .none
-    }
-
-    /// What all attempts used.
-    func totals() -> JobResources {
-        sink.resources(sampler.sample(step: 0, isTraining: false))
-        return sampler.totals
+        attempt.prepared(byteCount: evaluator.byteCount)
+        return try evaluator.run { attempt.isStopped(0.9 * $0) }
     }
 }

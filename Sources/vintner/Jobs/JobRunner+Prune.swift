@@ -83,14 +83,14 @@ extension JobRunner {
         if !teachers.isEmpty { report["teacher"] = Self.block(of: found.dropFirst(2), teachers) }
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
-            throw rejection(verdict, comparison, report, in: place, sink)
+            throw rejection(verdict, from: found[0], report, in: place, sink)
         }
         var lineage = self.lineage(claim, request, nil)
         lineage["pruning"] = [
             "structure": .string(prune.options.structure.rawValue),
             "criterion": .string(prune.options.criterion.rawValue),
             "sparsity": JSONValue(remains.state.pruning?.sparsity),
-            "kept": .string((verdict?.kept ?? .pruned).rawValue),
+            "kept": .string(verdict?.word ?? "pruned"),
         ]
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
@@ -135,9 +135,9 @@ extension JobRunner {
     }
 
     /// Why a job ends whose model lost too much, with its report; the model goes.
-    private func rejection(
-        _ verdict: PruneComparison.Verdict, _ comparison: PruneComparison, _ report: JSONObject,
-        in place: String, _ sink: any JobSink
+    func rejection(
+        _ verdict: DropVerdict, from before: MeasuredModel, _ report: JSONObject, in place: String,
+        _ sink: any JobSink
     ) -> JobFailure {
         do throws(FileError) { try Folder.removeTree(folder.absolute(place)) } catch {
             sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
@@ -145,7 +145,7 @@ extension JobRunner {
         return JobFailure(
             code: "gate_failed",
             message: "The accuracy fell by \(percent(verdict.drop)) from "
-                + "\(percent(comparison.before.tally.accuracy)); \(percent(verdict.maxDrop)) were allowed.",
+                + "\(percent(before.tally.accuracy)); \(percent(verdict.maxDrop)) were allowed.",
             pointer: "/gate/max_drop", report: .object(report))
     }
 

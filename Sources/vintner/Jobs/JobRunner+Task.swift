@@ -32,6 +32,9 @@ extension JobRunner {
             do throws(TrainingError) { stored = try StoredModel(path) } catch {
                 throw .badStart(reason: error.description)
             }
+            guard !stored.isQuantized else {
+                throw .badStart(reason: "the model is quantized, and cannot be trained")
+            }
             try stored.check(fits: dataset.info, vocabulary: dataset.vocabulary, asks: .sameCount)
             return stored
         }

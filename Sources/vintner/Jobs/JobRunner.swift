@@ -39,8 +39,11 @@ final class JobRunner: JobExecutor {
         do throws(JobFailure) {
             // Whatever this thread computes, it does on the job's threads.
             ThreadTeam.use(job.job.threads)
-            return job.job.type == .evaluate
-                ? try evaluate(job, control, sink) : try train(job, control, sink)
+            switch job.job.type {
+            case .evaluate: return try evaluate(job, control, sink)
+            case .quantize: return try quantize(job, control, sink)
+            default: return try train(job, control, sink)
+            }
         } catch { return .failed(error) }
     }
 

@@ -58,8 +58,9 @@ struct JobSettings {
 
     private func readGate(_ reader: inout ObjectReader) {
         let value = reader.read(JobFields.gate)
-        // What a pruning may cost is read with it.
-        let isDrop = reader.raw("type") == .string(JobFields.Kind.prune.rawValue) && value.objectValue != nil
+        // What a pruning or quantization may cost is read with it.
+        let kind = reader.raw("type")?.stringValue.flatMap(JobFields.Kind.init)
+        let isDrop = (kind == .prune || kind == .quantize) && value.objectValue != nil
         guard reader.contains("gate"), !value.isNull, !isDrop else { return }
         guard let gates = value.arrayValue, gates.count <= 32 else {
             reader.log.add("/gate", "wrong_type", "expected an array of at most 32 conditions")

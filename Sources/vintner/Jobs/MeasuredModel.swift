@@ -17,6 +17,11 @@ struct MeasuredModel {
         let nonzeros: Int
         /// What computes the layer, by batch size.
         let kernels: [Int: String]
+        /// How its input is written; nil for floats.
+        let input: ActivationScale?
+
+        /// What computes the layer at the largest measured batch.
+        var kernel: String? { kernels.max { $0.key < $1.key }?.value }
     }
 
     let stored: StoredModel
@@ -40,22 +45,32 @@ struct MeasuredModel {
         let cost = CostModel(of: graph)
         (parameters, macs) = (cost.parameters, cost.macsPerSample)
         (fileBytes, byteCount) = (Folder.status(of: stored.path)?.byteCount ?? 0, model.byteCount)
+        let bytes = try stored.quantizedModel()?.layers ?? [:]
         var nonzeros: [Graph.ParameterID: Int] = [:]
         for id in graph.parameterIDs where graph[id].role.isLearned {
             do { nonzeros[id] = try program.read(id).reduce(0) { $0 + ($1 == 0 ? 0 : 1) } } catch {
                 throw .plan(error)
             }
         }
+        for (id, layer) in bytes {
+            if let weight = graph.quantizableWeight(of: id) {
+                nonzeros[weight] = layer.weights.count { $0 != 0 }
+            }
+            if let bias = graph.parameter(.bias, of: graph[id]) {
+                nonzeros[bias] = layer.bias.count { $0 != 0 }
+            }
+        }
         nonzeroParameters = nonzeros.values.reduce(0, +)
         let calls = latencies.keys.map { ($0, model.layerCalls(batch: $0)) }
-        weights = graph.nodes.compactMap { node in
+        weights = graph.nodeIDs.compactMap { id in
+            let node = graph[id]
             guard let weight = graph.parameter(.weight, of: node) else { return nil }
             return Weight(
                 layer: node.name, shape: graph[weight].shape.dimensions, nonzeros: nonzeros[weight] ?? 0,
                 kernels: Dictionary(
                     uniqueKeysWithValues: calls.compactMap { batch, calls in
                         calls[node.name].map { (batch, $0.kernel) }
-                    }))
+                    }), input: bytes[id]?.input)
         }
     }
 
@@ -86,20 +101,28 @@ extension JobRunner {
     func measure(
         _ subjects: [StoredModel], on dataset: Dataset, _ run: JobRun
     ) throws(TrainingError) -> [MeasuredModel]? {
+        try measure(
+            subjects, on: dataset, threads: run.threads, isStopped: { run.stopReason != nil })
+    }
+
+    /// The same for a job that trains nothing; nil once `isStopped` says so.
+    func measure(
+        _ subjects: [StoredModel], on dataset: Dataset, threads: Int, isStopped: () -> Bool
+    ) throws(TrainingError) -> [MeasuredModel]? {
         var models: [InferenceModel] = []
         for subject in subjects {
             models.append(try InferenceModel(subject, batches: EvaluateRequest.latencyBatches))
         }
         let latencies = try LatencyMeasurement.measure(
             models, batches: EvaluateRequest.latencyBatches, now: { time.monotonicNanoseconds() },
-            isStopped: { run.stopReason != nil })
+            isStopped: isStopped)
         guard let latencies else { return nil }
         var measured: [MeasuredModel] = []
         for (index, subject) in subjects.enumerated() {
             let evaluator = try Evaluator(subject, on: dataset, split: .test)
-            guard let tally = try evaluator.run(isStopped: { _ in run.stopReason != nil }) else { return nil }
+            guard let tally = try evaluator.run(isStopped: { _ in isStopped() }) else { return nil }
             measured.append(
-                try MeasuredModel(subject, models[index], tally, latencies[index], threads: run.threads))
+                try MeasuredModel(subject, models[index], tally, latencies[index], threads: threads))
         }
         return measured
     }

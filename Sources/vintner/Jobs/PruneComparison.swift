@@ -13,30 +13,8 @@ struct PruneComparison {
     /// What leaving out zeros was found to bring, layer by layer.
     var trials: [SparseTrial.Finding] = []
 
-    /// What becomes of a limit on the drop of the accuracy.
-    struct Verdict {
-        /// Which model the job leaves behind.
-        enum Kept: String { case pruned, dense, none }
-
-        let maxDrop: Double
-        let drop: Double
-        let onFail: PruneRequest.DropGate.Failure
-
-        // The difference of two counts over as many samples may lie above a decimal that it equals.
-        var passed: Bool { drop <= maxDrop + 1e-9 }
-        var kept: Kept { passed ? .pruned : onFail == .keepDense ? .dense : .none }
-
-        var json: JSONValue {
-            [
-                "max_drop": .number(maxDrop), "drop": .number(drop), "passed": .bool(passed),
-                "kept": .string(kept.rawValue),
-            ]
-        }
-    }
-
-    func verdict(_ gate: PruneRequest.DropGate) -> Verdict {
-        Verdict(
-            maxDrop: gate.maxDrop, drop: before.tally.accuracy - after.tally.accuracy, onFail: gate.onFail)
+    func verdict(_ gate: PruneRequest.DropGate) -> DropVerdict {
+        DropVerdict(gate, from: before, to: after, changed: "pruned")
     }
 
     /// The members of the job's report.
@@ -53,21 +31,9 @@ struct PruneComparison {
         var words: [String] = []
         let (old, new) = (before.fileBytes, after.fileBytes)
         words.append(Double(new) <= Double(old) * 0.99 ? "smaller" : "not smaller")
-        let ratios = before.latencies.keys.sorted().compactMap { batch -> (batch: Int, ratio: Double)? in
-            guard let old = before.latencies[batch], let new = after.latencies[batch], old.median > 0 else {
-                return nil
-            }
-            return (batch, new.median / old.median)
-        }
-        let faster = ratios.filter { $0.ratio <= Self.fasterRatio }
-        let slower = ratios.filter { $0.ratio >= 1 / Self.fasterRatio }
-        if !ratios.isEmpty, faster.count == ratios.count {
-            words.append("faster")
-        } else {
-            words += faster.map { "faster at batch \($0.batch)" }
-            words += slower.map { "slower at batch \($0.batch)" }
-        }
-        if faster.isEmpty {
+        let speed = Self.speed(from: before, to: after)
+        words += speed
+        if !speed.contains(where: { $0.hasPrefix("faster") }) {
             let hasZeros = after.nonzeroParameters < before.nonzeroParameters
             let isSmaller = after.parameters < before.parameters
             let isDense = after.stored.sparse.isEmpty
@@ -76,6 +42,20 @@ struct PruneComparison {
                     ? "no speed-up: dense kernels run on zeros" : "no speed-up")
         }
         return words
+    }
+
+    /// At which batch sizes a model is faster or slower than another, in words.
+    static func speed(from before: MeasuredModel, to after: MeasuredModel) -> [String] {
+        let ratios = before.latencies.keys.sorted().compactMap { batch -> (batch: Int, ratio: Double)? in
+            guard let old = before.latencies[batch], let new = after.latencies[batch], old.median > 0 else {
+                return nil
+            }
+            return (batch, new.median / old.median)
+        }
+        let faster = ratios.filter { $0.ratio <= fasterRatio }
+        let slower = ratios.filter { $0.ratio >= 1 / fasterRatio }
+        if !ratios.isEmpty, faster.count == ratios.count { return ["faster"] }
+        return faster.map { "faster at batch \($0.batch)" } + slower.map { "slower at batch \($0.batch)" }
     }
 
     /// What is left of each layer that has weights.

@@ -7,11 +7,11 @@ import Training
 
 /// The `prune` object of a job, and the accuracy that it may cost.
 struct PruneRequest {
-    /// How much worse the pruned model may be.
+    /// How much worse the pruned or quantized model may be.
     struct DropGate {
         /// What becomes of a model that is worse.
         enum Failure: String, CaseIterable, Sendable {
-            /// The model before the pruning is the job's.
+            /// The model as it was before is the job's.
             case keepDense = "keep_dense"
             /// The job fails.
             case fail
@@ -30,12 +30,12 @@ struct PruneRequest {
     static let metric = Field.choice(
         "metric", of: Metric.self, default: .accuracy, "What must not fall: the accuracy on the test split.")
     static let maxDrop = Field.number(
-        "max_drop", default: 0.01, in: 0...1, "By how much it may be below the model's before the pruning.")
+        "max_drop", default: 0.01, in: 0...1, "By how much it may be below that of the model before.")
     static let onFail = Field.choice(
         "on_fail", of: DropGate.Failure.self, default: .keepDense,
         "Whether the job then keeps the model as it was before, or fails.")
     static let gateSchema = ObjectSchema(
-        "gate", "What the pruning may cost.", fields: [metric, maxDrop, onFail])
+        "gate", "What the change may cost.", fields: [metric, maxDrop, onFail])
     static let gate = Field.raw(
         "gate",
         schema: [
@@ -43,7 +43,7 @@ struct PruneRequest {
                 gateSchema.jsonSchema(),
                 ["type": "array", "maxItems": 32, "items": JobFields.gateSchema.jsonSchema()],
             ]
-        ], "What the pruning may cost, or conditions that the verdict checks.")
+        ], "What the change may cost, or conditions that the verdict checks.")
 
     let options: PruneOptions
     let gate: DropGate?
@@ -75,7 +75,8 @@ struct PruneRequest {
         return PruneRequest(options: options, gate: gate, isStored: isStored)
     }
 
-    private static func readGate(_ reader: inout ObjectReader) -> DropGate? {
+    /// Reads what the accuracy may fall by; nil where the gate is another, or after a violation.
+    static func readGate(_ reader: inout ObjectReader) -> DropGate? {
         guard let value = reader.raw("gate"), value.objectValue != nil else { return nil }
         var nested = ObjectReader(value, as: gateSchema, at: "/gate", log: reader.log)
         _ = nested.read(metric)

@@ -53,7 +53,7 @@ extension SpecResolver {
         return try Self.sum(total, inputs.input + inputs.target)
     }
 
-    private func check(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {
+    func check(_ needed: Int, _ settings: JobSettings) throws(InvalidInput) {
         try checkLimit(needed, settings)
         guard needed <= budget.memoryBytes else {
             throw InvalidInput(

@@ -60,12 +60,12 @@ extension SpecResolver {
     /// Bytes of a model that only answers, and of its weights without zeros where some leave them out.
     func inference(
         _ graph: Graph, _ batches: [Int], sparse: [Graph.ParameterID: SparseWeights] = [:],
-        on engine: DNNEngine
+        on engine: DNNEngine, _ lowering: LoweringOptions = LoweringOptions()
     ) throws(PlanError) -> Int {
         var options = Program.Options(
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
-            evaluationBatches: batches)
-        options.lowering.sparse = sparse
+            evaluationBatches: batches, lowering: lowering)
+        if !sparse.isEmpty { options.lowering.sparse = sparse }
         let program = try Program(graph, options, on: engine)
         return try Self.sum(program.byteCount, program.conversionByteCount + program.constantByteCount)
     }

@@ -21,6 +21,7 @@ struct SpecResolver: JobSpecResolver {
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
         case .evaluate: try resolveEvaluation(body)
+        case .quantize: try resolveQuantization(body)
         case .train, .prune, .distill, nil: try resolveTraining(body)
         }
     }
@@ -102,6 +103,7 @@ struct SpecResolver: JobSpecResolver {
         case .prune: JobFields.jsonSchema(of: JobFields.pruneSchema)
         case .distill: JobFields.jsonSchema(of: JobFields.distillSchema)
         case .evaluate: EvaluateRequest.schema.jsonSchema()
+        case .quantize: QuantizeRequest.schema.jsonSchema()
         default: nil
         }
     }

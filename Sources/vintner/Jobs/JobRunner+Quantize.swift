@@ -1,0 +1,164 @@
+import Compression
+import Data
+import Files
+import Graph
+import Host
+import JSON
+import Jobs
+import Kernels
+import Tensor
+import Training
+
+extension JobRunner {
+    /// Runs a quantize job.
+    ///
+    /// Nothing of it is kept when it is interrupted: it begins anew.
+    func quantize(
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        let request = try reading { () throws(InvalidInput) in
+            try QuantizeRequest.read(
+                claim.job.spec, catalogue: catalogue, lookup: lookup, cores: cores)
+        }
+        guard let record = request.subject.record else {
+            throw JobFailure(
+                code: "model_unusable", message: "The model that was waited for is not there.",
+                pointer: "/model/job")
+        }
+        let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
+        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
+        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        let id: ModelID = identifiers.next(at: time.now())
+        let place = DataFolder.folder(of: id)
+        let path = "\(place)/model.safetensors"
+        let dense = try translate { () throws(TrainingError) in
+            do throws(TrainingError) {
+                return try StoredModel(folder.absolute(record.path), sha256: record.sha256)
+            } catch { throw .badStart(reason: error.description) }
+        }
+        let weights = try translate { () throws(TrainingError) in
+            try quantize(dense, request, dataset, attempt)
+        }
+        guard let weights else { return try stopped(attempt, control) }
+        var receipt = try store(weights, request, in: place, at: path)
+        let found = try translate { () throws(TrainingError) in
+            let models = [dense, try StoredModel(folder.absolute(path))]
+            return try measure(
+                models, on: dataset, threads: request.settings.threads,
+                isStopped: { attempt.isStopped(0.6) })
+        }
+        guard let found else { return try stopped(attempt, control) }
+        let comparison = QuantizeComparison(before: found[0], after: found[1])
+        let verdict = request.gate.map {
+            DropVerdict($0, from: found[0], to: found[1], changed: "quantized")
+        }
+        let keepsDense = verdict?.kept == .dense
+        if keepsDense {
+            receipt = try keepDense(record, request, in: place, at: path)
+            sink.event(.warning, "kept_dense", "The model is kept as it was before the quantization.", .null)
+        }
+        let kept = keepsDense ? comparison.before : comparison.after
+        let totals = attempt.totals()
+        var report = self.report(kept, request, receipt, totals)
+        for (key, value) in comparison.report.members { report[key] = value }
+        if let verdict { report["gate"] = verdict.json }
+        if let verdict, verdict.kept == .none {
+            throw rejection(verdict, from: found[0], report, in: place, sink)
+        }
+        let cost = CostModel(of: request.model.graph)
+        let model = ModelRecord(
+            id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
+            jobID: claim.job.id, createdAt: time.now(), architecture: request.model.json,
+            parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: path,
+            byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
+            metrics: [
+                "test_accuracy": .number(kept.tally.accuracy), "test_loss": .number(kept.tally.loss),
+                ModelRecord.reportKey: .object(report),
+            ],
+            lineage: .object(lineage(claim, request, record, keepsDense: keepsDense)))
+        return .succeeded(JobResult(models: [model], report: .object(report), resources: totals))
+    }
+
+    /// The quantizer is let go before anything is measured.
+    private func quantize(
+        _ dense: StoredModel, _ request: QuantizeRequest, _ dataset: Dataset, _ attempt: MeasuringAttempt
+    ) throws(TrainingError) -> QuantizedWeights? {
+        let quantizer = try Quantizer(
+            dense, layers: request.layers, on: dataset, request.options, seed: request.settings.seed)
+        attempt.prepared(byteCount: quantizer.byteCount)
+        return try quantizer.run { attempt.isStopped(0.5 * $0) }
+    }
+
+    private func stopped(
+        _ attempt: MeasuringAttempt, _ control: JobControl
+    ) throws(JobFailure) -> JobOutcome {
+        if let failure = attempt.failure { throw failure }
+        return outcome(of: control.signal.stopReason ?? .cancel)
+    }
+
+    private func store(
+        _ weights: QuantizedWeights, _ request: QuantizeRequest, in place: String, at path: String
+    ) throws(JobFailure) -> AtomicFile.Receipt {
+        try describe(request, in: place)
+        return try translate { () throws(TrainingError) in try weights.save(to: folder.absolute(path)) }
+    }
+
+    /// Writes the architecture and what was asked for beside the weights.
+    private func describe(_ request: QuantizeRequest, in place: String) throws(JobFailure) {
+        let beside: JSONObject = ["model": request.model.json, "spec": .object(request.resolved)]
+        do throws(FileError) {
+            try Folder.make(folder.absolute(place))
+            let text = JSONValue.object(beside).encoded(pretty: true)
+            _ = try AtomicFile.write(Array(text.utf8), to: folder.absolute("\(place)/model.json"))
+        } catch {
+            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+        }
+    }
+
+    /// Puts the model as it was in the place of the quantized one.
+    private func keepDense(
+        _ record: ModelRecord, _ request: QuantizeRequest, in place: String, at path: String
+    ) throws(JobFailure) -> AtomicFile.Receipt {
+        do throws(FileError) {
+            return try AtomicFile.copy(folder.absolute(record.path), to: folder.absolute(path))
+        } catch {
+            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+        }
+    }
+
+    private func lineage(
+        _ claim: ClaimedJob, _ request: QuantizeRequest, _ record: ModelRecord, keepsDense: Bool
+    ) -> JSONObject {
+        var lineage: JSONObject = [
+            "job": .string(claim.job.id.rawValue), "dataset": .string(request.dataset.name),
+            "dataset_sha256": .string(request.dataset.sha256),
+            "seed": .string(String(request.settings.seed)),
+            "parent": .string(record.id.rawValue), "parent_sha256": .string(record.sha256),
+        ]
+        if !keepsDense {
+            lineage[ModelRecord.quantizationKey] = [
+                "scheme": "int8",
+                "layers": .array(request.layers.map { .string(request.model.graph[$0].name) }),
+            ]
+        }
+        return lineage
+    }
+
+    private func report(
+        _ kept: MeasuredModel, _ request: QuantizeRequest, _ receipt: AtomicFile.Receipt,
+        _ totals: JobResources
+    ) -> JSONObject {
+        [
+            "test_accuracy": .number(kept.tally.accuracy), "test_loss": .number(kept.tally.loss),
+            "test_samples": JSONValue(kept.tally.count),
+            "calibration_samples": JSONValue(
+                min(request.options.calibrationSamples, request.dataset.trainCount)),
+            "instructions": .string(Quantizer.supportsAllCodes ? "vnni" : "without vnni"),
+            "seconds": .number(totals.wallSeconds), "cpu_seconds": .number(totals.cpuSeconds),
+            "joules": .number(totals.joules), "energy_method": .string(totals.energyMethod),
+            "peak_memory_bytes": .integer(totals.peakMemoryBytes),
+            "parameters": JSONValue(kept.parameters), "macs_per_sample": JSONValue(kept.macs),
+            "file_bytes": JSONValue(receipt.byteCount), "model_sha256": .string(receipt.sha256.hex),
+        ]
+    }
+}
