@@ -39,9 +39,22 @@ extension SafetensorsReader {
     /// - Returns: The elements, row-major.
     /// - Throws: `FormatError.mismatch` for another shape, `.malformed` where the parts do not go together.
     func sparseFloats(_ name: String, shape: [Int]?) throws(FormatError) -> [Float] {
+        try sparseElements(name, shape: shape, zero: 0) { name throws(FormatError) in try floats(name) }
+    }
+
+    /// The same of a tensor of type I8.
+    func sparseCodes(_ name: String, shape: [Int]?) throws(FormatError) -> [Int8] {
+        try sparseElements(name, shape: shape, zero: 0) { name throws(FormatError) in
+            try codes(name, shape: entry(name).shape)
+        }
+    }
+
+    private func sparseElements<Element>(
+        _ name: String, shape: [Int]?, zero: Element, _ load: (String) throws(FormatError) -> [Element]
+    ) throws(FormatError) -> [Element] {
         let (found, layout) = try sparseShape(name)
         if let shape, shape != found {
-            throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: "F32 \(found)")
+            throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: "\(found)")
         }
         let bits = try entry(name + SparseLayout.bitmaskSuffix)
         // Checked before anything is allocated: as many bits as the shape has elements, eight to a byte.
@@ -50,12 +63,12 @@ extension SafetensorsReader {
                 name, "needs \(layout.bitmaskCount) bytes of bits, its bitmask is \(bits.summary)")
         }
         let bitmask = try bytes(bits.name)
-        let values = try floats(name + SparseLayout.compressedSuffix)
+        let values = try load(name + SparseLayout.compressedSuffix)
         let count = bitmask.reduce(0) { $0 + $1.nonzeroBitCount }
         guard count == values.count else {
             throw malformed(name, "has \(count) bits for \(values.count) elements")
         }
-        var dense = [Float](repeating: 0, count: layout.rows * layout.columns)
+        var dense = [Element](repeating: zero, count: layout.rows * layout.columns)
         var next = 0
         for row in 0..<layout.rows {
             for byte in 0..<layout.rowBytes {
@@ -91,14 +104,17 @@ extension SafetensorsReader {
         for entry in entries where !parts.contains(entry.name) {
             let name = String(entry.name.dropLast(SparseLayout.compressedSuffix.count))
             if entry.name == name + SparseLayout.compressedSuffix, sparse.contains(name) {
-                tensors.append((name, .float32, try sparseShape(name).0))
+                tensors.append((name, entry.element, try sparseShape(name).0))
             } else {
                 tensors.append((entry.name, entry.element, entry.shape))
             }
         }
         let writer = try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
         for entry in writer.entries {
-            if sparse.contains(entry.name) {
+            if sparse.contains(entry.name), entry.element == .int8 {
+                let codes = try sparseCodes(entry.name, shape: nil)
+                try writer.append(codes.span)
+            } else if sparse.contains(entry.name) {
                 let values = try sparseFloats(entry.name, shape: nil)
                 try writer.append(values.span)
             } else {

@@ -110,8 +110,9 @@ public final class SafetensorsReader {
         try typed(name, .int64)
     }
 
-    /// The elements of a tensor of type I8 and these extents.
+    /// The elements of a tensor of type I8 and these extents; one without its zeros is made whole.
     public func codes(_ name: String, shape: [Int]) throws(FormatError) -> [Int8] {
+        if isSparse(name) { return try sparseCodes(name, shape: shape) }
         let entry = try entry(name)
         guard shape == entry.shape else {
             throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: entry.summary)

@@ -1,4 +1,4 @@
-/// A tensor of float32 most of whose elements are zero, as files have it.
+/// A tensor of float32 or int8 most of whose elements are zero, as files have it.
 ///
 /// Four tensors stand for it, those of the sparse-bitmask format of the compressed-tensors package:
 /// `NAME.compressed` has the elements that are not zero, row by row; `NAME.bitmask` a bit for every element,
@@ -8,9 +8,15 @@ public struct SparseTensor: Sendable, Equatable {
     /// The tensor that is stood for.
     public let name: String
     let shape: [Int]
-    let compressed: [Float]
+    let compressed: Elements
     let bitmask: [UInt8]
     let rowOffsets: [Int64]
+
+    /// What is left of the elements.
+    enum Elements: Sendable, Equatable {
+        case floats([Float])
+        case codes([Int8])
+    }
 
     /// The part of the dense bytes that the four may take to be worth reading them.
     static let worthwhileRatio = 0.9
@@ -24,31 +30,48 @@ public struct SparseTensor: Sendable, Equatable {
     ///   - shape: Extents, outermost first.
     ///   - values: Its elements, row-major.
     public init?(_ name: String, shape: [Int], values: [Float]) {
+        self.init(name, shape: shape, values, isZero: { $0.bitPattern == 0 }, Elements.floats)
+    }
+
+    /// Compresses a tensor of type I8; nil where that would save less than a tenth.
+    public init?(_ name: String, shape: [Int], codes: [Int8]) {
+        self.init(name, shape: shape, codes, isZero: { $0 == 0 }, Elements.codes)
+    }
+
+    private init?<Element>(
+        _ name: String, shape: [Int], _ values: [Element], isZero: (Element) -> Bool,
+        _ wrap: ([Element]) -> Elements
+    ) {
         guard let plan = SparseLayout(shape), plan.rows * plan.columns == values.count, !values.isEmpty else {
             return nil
         }
-        let count = values.reduce(0) { $0 + ($1.bitPattern == 0 ? 0 : 1) }
-        let bytes = 4 * count + plan.bitmaskCount + 8 * (plan.rows + shape.count)
-        guard Double(bytes) <= Self.worthwhileRatio * Double(4 * values.count) else { return nil }
-        var (compressed, offsets): ([Float], [Int64]) = ([], [])
+        let width = MemoryLayout<Element>.stride
+        let count = values.reduce(0) { $0 + (isZero($1) ? 0 : 1) }
+        let bytes = width * count + plan.bitmaskCount + 8 * (plan.rows + shape.count)
+        guard Double(bytes) <= Self.worthwhileRatio * Double(width * values.count) else { return nil }
+        var (compressed, offsets): ([Element], [Int64]) = ([], [])
         var bitmask = [UInt8](repeating: 0, count: plan.bitmaskCount)
         compressed.reserveCapacity(count)
         for row in 0..<plan.rows {
             offsets.append(Int64(compressed.count))
             for column in 0..<plan.columns {
                 let value = values[row * plan.columns + column]
-                guard value.bitPattern != 0 else { continue }
+                guard !isZero(value) else { continue }
                 compressed.append(value)
                 bitmask[row * plan.rowBytes + column / 8] |= 1 << (column % 8)
             }
         }
-        (self.name, self.shape, self.compressed) = (name, shape, compressed)
+        (self.name, self.shape, self.compressed) = (name, shape, wrap(compressed))
         (self.bitmask, rowOffsets) = (bitmask, offsets)
     }
 
     /// The tensors that hold its elements, its bits and its numbers, as a writer takes them.
     public var compressedTensor: (name: String, element: StoredElement, shape: [Int]) {
-        (name + SparseLayout.compressedSuffix, .float32, [compressed.count])
+        let place = name + SparseLayout.compressedSuffix
+        return switch compressed {
+        case .floats(let floats): (place, .float32, [floats.count])
+        case .codes(let codes): (place, .int8, [codes.count])
+        }
     }
     public var bitmaskTensor: (name: String, element: StoredElement, shape: [Int]) {
         (name + SparseLayout.bitmaskSuffix, .uint8, [rowOffsets.count, bitmask.count / rowOffsets.count])
@@ -69,7 +92,10 @@ public struct SparseTensor: Sendable, Equatable {
 
     /// Appends what `compressedTensor` announced.
     public func appendValues(to writer: SafetensorsWriter) throws(FormatError) {
-        try writer.append(compressed.span)
+        switch compressed {
+        case .floats(let floats): try writer.append(floats.span)
+        case .codes(let codes): try writer.append(codes.span)
+        }
     }
 
     /// Appends what `bitmaskTensor` announced.

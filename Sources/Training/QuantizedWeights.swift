@@ -7,9 +7,10 @@ internal import Tensor
 
 /// A quantised model, ready to be stored.
 ///
-/// A file has the weight of each such layer as codes (I8) under its own name, and beside it
-/// `weight_scale` (one a row), `bias` (F32, the folded normalisation included), `input_scale` and
-/// `input_zero_point`; the parameters of folded normalisations are left out, all others are F32 as ever.
+/// A file has the weight of each such layer as codes (I8) under its own name, and beside it `weight_scale`
+/// (one a row), `bias` (F32, the folded normalisation included), `input_scale` and `input_zero_point`. Codes
+/// most of which are zero lie as a `SparseTensor`. The parameters of folded normalisations are left out, all
+/// others are F32 as ever.
 public struct QuantizedWeights {
     /// What it computes.
     public let model: ModelSpec
@@ -40,6 +41,11 @@ public struct QuantizedWeights {
         case codes([Int8])
         case floats([Float])
         case bytes([UInt8])
+        /// Both of a sparse tensor's integer tensors, the second of which has nothing left to append.
+        case integers(SparseTensor)
+        case nothing
+        case values(SparseTensor)
+        case bits(SparseTensor)
     }
 
     /// Stores the model; the file appears whole or not at all.
@@ -59,7 +65,17 @@ public struct QuantizedWeights {
             guard let weight = graph.quantizableWeight(of: id) else { continue }
             let names = QuantizedNames(weight: graph[weight].name)
             let rows = [layer.scales.count]
-            add(names.weight, .int8, graph[weight].shape.dimensions, .codes(layer.weights))
+            let extents = graph[weight].shape.dimensions
+            if let sparse = SparseTensor(names.weight, shape: extents, codes: layer.weights) {
+                let parts = sparse.integerTensors
+                tensors += parts + [sparse.compressedTensor, sparse.bitmaskTensor]
+                contents[parts[0].name] = .integers(sparse)
+                contents[parts[1].name] = .nothing
+                contents[sparse.compressedTensor.name] = .values(sparse)
+                contents[sparse.bitmaskTensor.name] = .bits(sparse)
+            } else {
+                add(names.weight, .int8, extents, .codes(layer.weights))
+            }
             add(names.weightScale, .float32, rows, .floats(layer.scales))
             add(names.bias, .float32, rows, .floats(layer.bias))
             add(names.inputScale, .float32, [1], .floats([layer.input.scale]))
@@ -79,6 +95,10 @@ public struct QuantizedWeights {
                 case .codes(let codes): try writer.append(codes.span)
                 case .floats(let floats): try writer.append(floats.span)
                 case .bytes(let bytes): try writer.append(bytes.span)
+                case .integers(let sparse): try sparse.appendIntegers(to: writer)
+                case .nothing: break
+                case .values(let sparse): try sparse.appendValues(to: writer)
+                case .bits(let sparse): try sparse.appendBits(to: writer)
                 case nil: preconditionFailure("\(entry.name) has no content")
                 }
             }

@@ -116,4 +116,35 @@ import Testing
         #expect(throws: FormatError.self) { try reader.expand(to: folder + "/never") }
         #expect(Folder.status(of: folder + "/never") == nil)
     }
+
+    @Test(
+        "codes come back, and make the file that they were spared",
+        arguments: [[16, 40], [500], [20, 8, 3, 3]])
+    func codes(shape: [Int]) throws {
+        let codes = Self.values(shape.reduce(1, *)).map { $0 == 0 ? 0 : Int8(max(-127, min(127, $0))) }
+        let tensor = try #require(SparseTensor("w.weight", shape: shape, codes: codes))
+        let path = "\(folder)/codes"
+        let writer = try SafetensorsWriter(
+            path,
+            tensors: tensor.integerTensors + [("first", .float32, [1])]
+                + [tensor.compressedTensor, tensor.bitmaskTensor])
+        try tensor.appendIntegers(to: writer)
+        try writer.append([1].span as Span<Float>)
+        try tensor.appendValues(to: writer)
+        try tensor.appendBits(to: writer)
+        let receipt = try writer.commit()
+        let reader = try SafetensorsReader(path)
+        #expect(try reader.codes("w.weight", shape: shape) == codes)
+        #expect(throws: FormatError.self) { try reader.codes("w.weight", shape: shape + [1]) }
+        // Floats are asked for where there are codes, and the other way round.
+        #expect(throws: FormatError.self) { try reader.floats("w.weight") }
+        #expect(throws: FormatError.self) { try reader.codes("first", shape: [1]) }
+
+        let whole = try reader.expand(to: "\(folder)/whole")
+        let expanded = try SafetensorsReader("\(folder)/whole")
+        #expect(try expanded.entry("w.weight").element == .int8 && !expanded.hasSparse)
+        #expect(try expanded.codes("w.weight", shape: shape) == codes)
+        #expect(receipt.byteCount > 0 && whole.byteCount > 0)
+        #expect(SparseTensor("w", shape: [8], codes: [1, 2, 3, 0, 0, 0, 0, 0]) == nil, "saves nothing")
+    }
 }

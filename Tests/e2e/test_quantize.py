@@ -68,6 +68,32 @@ def test_a_network_in_bytes(binary, kept):
             assert refused.status == 422 and refused.json["errors"][0]["code"] == "quantized_model", refused
 
 
+def test_a_pruned_network_keeps_its_zeros_and_gets_smaller_still(binary, kept):
+    with Service(binary) as service:
+        dense = service.submit(DENSE)["id"]
+        pruned = service.submit({"type": "prune", "dataset": "fashion-mnist", "model": {"job": dense},
+                                 "prune": {"target_sparsity": 0.9, "finetune": {"epochs": 1}},
+                                 "train": {"optimizer": {"lr": 0.05, "momentum": 0.9}}})["id"]
+        job = service.wait(service.submit(
+            {"type": "quantize", "dataset": "fashion-mnist", "model": {"job": pruned}})["id"], seconds=300)
+        assert job["state"] == "succeeded", job
+        report, before = job["result"]["report"], service.wait(pruned)["result"]["report"]
+        blocks = report["before"], report["after"]
+        assert blocks[0]["file_bytes"] == before["file_bytes"], (blocks, before)
+        # A bit for each weight, and a byte instead of four for those that are left.
+        assert blocks[1]["file_bytes"] < 0.6 * blocks[0]["file_bytes"], blocks
+        assert blocks[1]["test_accuracy"] >= blocks[0]["test_accuracy"] - 0.005, blocks
+        assert blocks[1]["nonzero_parameters"] <= blocks[0]["nonzero_parameters"], blocks
+        assert report["sparsity"] >= 0.88, report["sparsity"]
+        measured = service.wait(service.submit(
+            {"type": "evaluate", "dataset": "fashion-mnist", "model": {"job": job["id"]}})["id"])
+        assert measured["result"]["report"]["accuracy"] == blocks[1]["test_accuracy"], (measured, blocks)
+        entries, _, size = header(service, job["result"]["model_id"])
+        whole = {"I8", "F32", "U8"}
+        assert {entry["dtype"] for name, entry in entries.items() if name != "__metadata__"} == whole, entries
+        assert size > blocks[1]["file_bytes"], "whole unless asked for otherwise"
+
+
 def test_the_gate_keeps_the_model_or_fails(binary, kept):
     with Service(binary) as service:
         dense = service.wait(service.submit({**DENSE, "train": {"steps": 60, "optimizer": {"lr": 0.02}}})["id"])
