@@ -213,7 +213,7 @@ extension PostOperation {
         case .sigmoid: .sigmoid
         case .tanh: .tanh
         case .hardSwish: .hardSwish
-        case .scaled, .addToDestination: nil
+        case .scaled, .bounded, .shifted, .clipped, .addToDestination: nil
         }
     }
 }

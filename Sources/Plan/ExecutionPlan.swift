@@ -35,8 +35,6 @@ public final class ExecutionPlan {
     private let precision: ElementType
     /// Which operands of which steps read what is bound from outside.
     private let external: [(role: Buffer.Role, step: Int, operand: Int)]
-    /// Where the values lie that can be read behind a run.
-    private let observed: [Graph.ValueID: BufferID]
     /// The input that was bound last.
     private var input: Place?
     private var arena: Arena?
@@ -64,9 +62,6 @@ public final class ExecutionPlan {
             kept[value] = buffer
         }
         self.kept = kept
-        observed = Dictionary(
-            uniqueKeysWithValues: options.observed.map { ($0, lowering.activation($0)) })
-        for id in observed.values { buffers[id.index].isKept = true }
         let last = max(steps.count - 1, 0)
         var requests: [MemoryPlanner.Request] = []
         var requested: [Int] = []
@@ -145,10 +140,9 @@ public final class ExecutionPlan {
         return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 
-    /// Where a value that the options asked for lies after an inference, likewise; of an observed one the
-    /// float32 elements.
+    /// Where a value that the options asked for lies after an inference, likewise; the input in float32.
     public func place(of value: Graph.ValueID) -> Place? {
-        guard let arena, let buffer = kept[value] ?? observed[value] else { return nil }
+        guard let arena, let buffer = kept[value] else { return nil }
         let count = batch * store.graph[value].shape.elementCount
         if case .external = buffers[buffer.index].home {
             return input.map { Place(Slot(offset: $0.slot.offset, byteCount: 4 * count), in: $0.arena) }

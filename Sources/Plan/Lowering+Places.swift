@@ -15,7 +15,6 @@ extension Lowering {
         if mode.isTraining, node.operation.backwardReads.contains(.input) { return nil }
         let tenants = tenants[buffer] ?? []
         guard watched.isDisjoint(with: tenants) else { return nil }
-        if !options.observed.isDisjoint(with: tenants) { return nil }
         for value in tenants {
             for reader in graph.consumers(of: value) where reader != own {
                 if reader.index > current.index, !absorbed.contains(reader) { return nil }

@@ -90,7 +90,7 @@ struct Lowering {
         self.engine = engine
         shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
         segments = Segments(graph, count: mode.isTraining ? options.segments : 1)
-        watched = Set(mode.isTraining ? graph.features.map(\.value) : options.kept)
+        watched = mode.isTraining ? Set(graph.features.map(\.value)) : options.kept
         makers = Dictionary(uniqueKeysWithValues: graph.nodes.enumerated().map { ($1.output, $0) })
         gradients = GradientTable()
         buffers = [

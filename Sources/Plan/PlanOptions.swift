@@ -200,14 +200,11 @@ public struct LoweringOptions: Hashable, Sendable {
     /// being kept, where the convolution that reads it takes far longer than that.
     public var normByteCountMax = 4 << 20
     /// Values that can be read behind an inference, besides the output.
-    public var kept: [Graph.ValueID] = []
-
+    public var kept: Set<Graph.ValueID> = []
     /// The parameters whose zeros are left out at inference in float32, where our kernels cover the layer.
     public var sparse: [Graph.ParameterID: SparseWeights] = [:]
     /// What is computed in bytes; for inference alone, and over float32 elsewhere.
     public var quantized: QuantizedModel?
-    /// Values that can be read behind a run which evaluates.
-    public var observed: Set<Graph.ValueID> = []
 
     public init() {}
 }

@@ -54,7 +54,8 @@ public final class Program {
         self.graph = graph
         self.engine = engine
         isClipping = options.optimizer.clipNorm != nil
-        let size = options.trainingBatches.first ?? options.evaluationBatches.first ?? 1
+        // Weights lie as the largest batch likes them: it has the most to lose.
+        let size = options.trainingBatches.first ?? options.evaluationBatches.max() ?? 1
         let absent = options.lowering.quantized?.absent ?? []
         let layouts = try ParameterLayouts.choose(
             for: graph, batch: size, training: !options.trainingBatches.isEmpty,

@@ -193,7 +193,7 @@ struct LessonPlan {
             loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
             evaluationBatches: batches)
         options.lowering.precision = precision
-        options.lowering.kept = kept
+        options.lowering.kept = Set(kept)
         options.evaluatesLoss = false
         return options
     }

@@ -81,7 +81,7 @@ public struct Quantizer {
         let flow = ByteFlow(graph)
         var options = LoweringOptions()
         options.fuses = false
-        options.observed = Set(layers.map { flow.owner(of: graph[$0].inputs[0]) })
+        options.kept = Set(layers.map { flow.owner(of: graph[$0].inputs[0]) })
         return options
     }
 

@@ -224,13 +224,13 @@ import Testing
         #expect(complaint(changed(), at: view)?.contains("cannot be computed in bytes") == true)
     }
 
-    @Test("observed values are there behind a run, whatever is computed in place")
+    @Test("values that are kept are there behind a run, whatever is computed in place")
     func observation() throws {
         let subject = try Subject(Self.models[6], batch: 2, seed: 3)
         let values = subject.reference.values(subject.input, batch: 2)
         var options = LoweringOptions()
-        (options.fuses, options.observed) = (false, Set(subject.graph.nodes.map(\.output)))
-        options.observed.insert(subject.graph.input)
+        (options.fuses, options.kept) = (false, Set(subject.graph.nodes.map(\.output)))
+        options.kept.insert(subject.graph.input)
         let program = try Program(
             subject.graph,
             .init(
@@ -244,7 +244,7 @@ import Testing
         let batch = try subject.delivered(.crossEntropy(labelSmoothing: 0))
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)
         _ = try plan.run(subject.state())
-        for value in options.observed {
+        for value in options.kept {
             let place = try #require(plan.place(of: value))
             let found = place.arena.read(place.slot, as: Float.self).map { Double($0) }
             let logical = logicalOrder(found, of: subject.graph[value], batch: 2)
