@@ -116,7 +116,10 @@ enum LayerFields {
         "init_std", default: 0.02, in: 0...100, "Standard deviation that the weights start from.")
     static let index = Field.integer(
         "index", default: 0, in: -(1 << 24)...(1 << 24), "Which token; negative ones count from the end.")
-    static let heads = Field.integer("heads", in: 1...4096, "Parts of the width that attend on their own.")
+    static let heads = Field.integer("heads", in: 1...4096, "Parts that attend on their own.")
+    static let headWidth = Field.optionalInteger(
+        "head_dim", in: 1...extentMax,
+        "Columns of each head's queries, keys and values; by default the width divided by the heads.")
     static let causal = Field.bool(
         "causal", default: false, "Whether a token sees itself and what is before it alone.")
     static let attentionDropout = Field.number(

@@ -58,7 +58,8 @@ public enum Operation: Hashable, Sendable {
     /// 2021).
     case rotary(heads: Int, base: Double)
     /// Scaled dot-product attention on a fused projection `[tokens, 3 * width]`: queries, keys, values, each
-    /// split into heads. The second input, where there is one, says how many tokens are seen.
+    /// split into heads; the width is that of all heads together. The second input, where there is one, says
+    /// how many tokens are seen.
     case attention(Attention)
 
     /// Element-wise non-linearities.

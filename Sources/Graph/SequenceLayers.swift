@@ -63,6 +63,8 @@ extension LayerKind {
     /// Attention of a sequence to itself, by several heads (Vaswani et al., 2017).
     public struct Attention: Hashable, Sendable {
         public var heads: Int
+        /// Columns of a head's queries, keys and values; nil for the width shared out among the heads.
+        public var headWidth: Int?
         /// Whether a token sees itself and what is before it alone.
         public var isCausal = false
         public var bias = true
@@ -135,8 +137,9 @@ extension LayerKind.Attention: TabledLayer {
         of path: any WritableKeyPath<Layer, Self> & Sendable
     ) -> [FieldTable<Layer>.Row] {
         let own: [FieldTable<Self>.Row] = [
-            .bind(LayerFields.heads, \.heads), .bind(LayerFields.causal, \.isCausal),
-            .bind(LayerFields.bias, \.bias), .bind(LayerFields.attentionDropout, \.dropout),
+            .bind(LayerFields.heads, \.heads), .bind(LayerFields.headWidth, \.headWidth),
+            .bind(LayerFields.causal, \.isCausal), .bind(LayerFields.bias, \.bias),
+            .bind(LayerFields.attentionDropout, \.dropout),
             .init(
                 field: LayerFields.rotary,
                 read: { reader, attention in

@@ -58,21 +58,24 @@ extension ShapeInference {
     }
 
     /// PyTorch's MultiheadAttention of a sequence with itself: its parameters, its order of queries, keys
-    /// and values.
+    /// and values; but its heads may be narrower or wider than their share of the width.
     private mutating func appendAttention(
         _ layer: LayerKind.Attention, _ site: Site, _ input: Graph.ValueID
     ) throws(InvalidInput) -> Graph.ValueID {
         let (tokens, width) = (graph[input].shape[0], graph[input].shape[1])
-        guard width % layer.heads == 0 else {
+        guard layer.headWidth != nil || width % layer.heads == 0 else {
             throw site.place.refusal(
                 "heads", "shape_mismatch", "\(layer.heads) heads do not divide the width \(width)")
         }
-        guard layer.rotaryBase == nil || width / layer.heads % 2 == 0 else {
+        let headWidth = layer.headWidth ?? width / layer.heads
+        guard layer.rotaryBase == nil || headWidth % 2 == 0 else {
             throw site.place.refusal(
-                "rotary", "shape_mismatch",
-                "rotary embeddings need heads of an even width, found \(width / layer.heads)")
+                layer.headWidth == nil ? "rotary" : "head_dim", "shape_mismatch",
+                "rotary embeddings need heads of an even width, found \(headWidth)")
         }
-        var product = Product(outFeatures: 3 * width)
+        // The fields' limits make this 2^28 at most.
+        let inner = layer.heads * headWidth
+        var product = Product(outFeatures: 3 * inner)
         (product.bias, product.deviation) = (layer.bias, layer.initialDeviation)
         product.startsAtZeroBias = true
         product.suffixes = ("_weight", "_bias")
@@ -80,15 +83,15 @@ extension ShapeInference {
         if let base = layer.rotaryBase {
             value = try emit(
                 site.part("rotary").name, .rotary(heads: layer.heads, base: base), [value],
-                [tokens, 3 * width], .plain, at: site.place)
+                [tokens, 3 * inner], .plain, at: site.place)
         }
         let attention = Operation.Attention(
             heads: layer.heads, isCausal: layer.isCausal, dropout: layer.dropout)
         // Queries with keys, then weights with values: each token's with all, or with those up to itself.
         let pairs = layer.isCausal ? tokens + 1 : 2 * tokens
         value = try emit(
-            site.part("attention").name, .attention(attention), withLengths(value), [tokens, width], .plain,
-            macs: Self.product(tokens, pairs, width), at: site.place)
+            site.part("attention").name, .attention(attention), withLengths(value), [tokens, inner], .plain,
+            macs: Self.product(tokens, pairs, inner), at: site.place)
         product.outFeatures = width
         product.deviation = layer.outputDeviation ?? layer.initialDeviation
         product.suffixes = (".weight", ".bias")

@@ -26,7 +26,8 @@ private struct Malice {
         let keys = [
             "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "out_features",
             "p", "eps", "momentum", "count_include_pad", "name", "oops", "inputs", "shape", "dims", "dim",
-            "heads", "width", "vocabulary", "reduction", "multiplier", "index", "output_size", "rotary",
+            "heads", "head_dim", "width", "vocabulary", "reduction", "multiplier", "index", "output_size",
+            "rotary",
             "mlp_ratio", "output_padding", "tied_to", "init_std", "start_dim", "end_dim",
         ]
         for key in keys where random.below(3) == 0 { layer[key] = number() }
@@ -66,7 +67,7 @@ private struct Malice {
         case 9:
             [
                 "type": "multi_head_attention", "heads": JSONValue(pick([1, 8, 4096])),
-                "rotary": pick([false, 1e4]),
+                "head_dim": pick([.null, 1, 65_536]), "rotary": pick([false, 1e4]),
             ]
         case 10: ["type": "transformer_block", "heads": 1, "mlp_ratio": pick([0.01, 4, 64])]
         case 11:

@@ -201,6 +201,27 @@ import Testing
         #expect(full.nodes[1].macs == 2 * 25 * 8)
     }
 
+    @Test("heads may be wider or narrower than their share")
+    func headWidths() throws {
+        let fields = #""heads": 3, "head_dim": 4"#
+        let graph = try readGraph([5, 8], #"{"type": "multi_head_attention", \#(fields), "rotary": 100}"#)
+        #expect(
+            story(graph) == [
+                "attention1.in_proj linear 5x36 plain", "attention1.rotary rotary 5x36 plain",
+                "attention1.attention attention 5x12 plain", "attention1.out_proj linear 5x8 plain",
+            ])
+        #expect(graph.parameters.map(\.shape.dimensions) == [[36, 8], [36], [8, 12], [8]])
+        #expect(graph.nodes.map(\.macs) == [5 * 8 * 36, 0, 2 * 25 * 12, 5 * 12 * 8])
+        let block = try readGraph([5, 8], #"{"type": "transformer_block", \#(fields)}"#)
+        #expect(
+            block.parameters.filter { $0.name.contains("_proj") }.map(\.shape.dimensions) == [
+                [36, 8], [36], [8, 12], [8],
+            ])
+        let usual = try readGraph([5, 8], #"{"type": "transformer_block", "heads": 2}"#)
+        let said = try readGraph([5, 8], #"{"type": "transformer_block", "heads": 2, "head_dim": 4}"#)
+        #expect(said.nodes == usual.nodes && said.parameters == usual.parameters)
+    }
+
     @Test("post-norm blocks norm the sums, and dropout of nothing is left out")
     func block() throws {
         let graph = try readGraph(

@@ -132,6 +132,19 @@ import Testing
             code: "shape_mismatch", detail: "rotary embeddings need heads of an even width, found 1",
             input: [5, 4]),
         Case(
+            layers: #"{"type": "transformer_block", "heads": 2, "head_dim": 3, "rotary": 10000}"#,
+            pointer: "/0/head_dim", code: "shape_mismatch",
+            detail: "rotary embeddings need heads of an even width, found 3", input: [5, 4]),
+        Case(
+            layers: #"{"type": "multi_head_attention", "heads": 4096, "head_dim": 65536}"#,
+            pointer: "/0", code: "too_large",
+            detail: "the weight of attention1.in_proj cannot be: The shape [805306368, 65536] has more than "
+                + "1099511627776 elements.", input: [5, 65_536]),
+        Case(
+            layers: #"{"type": "multi_head_attention", "heads": 2, "head_dim": 0}"#,
+            pointer: "/0/head_dim", code: "out_of_range",
+            detail: "expected an integer from 1 to 65536, found 0", input: [5, 4]),
+        Case(
             layers: #"{"type": "select_token", "index": -6}"#, pointer: "/0/index", code: "shape_mismatch",
             detail: "5x4 has no token -6", input: [5, 4]),
         Case(

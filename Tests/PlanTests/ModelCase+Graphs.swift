@@ -209,6 +209,18 @@ extension ModelCase {
         attention(#""heads": 2, "rotary": 10000, "causal": true"#),
         attention(#""heads": 2, "rotary": 100"#, tokens: 9, width: 12),
         attention(#""heads": 3"#, tokens: 1, width: 9),
+        attention(#""heads": 3, "head_dim": 5"#, tokens: 6, width: 7),
+        attention(#""heads": 1, "head_dim": 4, "rotary": 100, "causal": true, "bias": false"#, tokens: 11),
+        blocks(#""head_dim": 3, "causal": true"#),
+        blocks(#""head_dim": 6, "rotary": 10000, "pre_norm": false"#),
+        ModelCase(
+            "padded tokens, attended by one head of two that were", "[9]",
+            """
+            {"type": "embedding", "vocabulary": 3, "width": 8, "padding_idx": 0},
+            {"type": "positional_embedding"},
+            {"type": "transformer_block", "heads": 1, "head_dim": 4, "mlp_ratio": 0.5},
+            {"type": "global_avg_pool"}, {"type": "linear", "out_features": 3}
+            """, batch: 8),
         blocks(#""causal": true"#), blocks(#""causal": false, "bias": false, "activation": "relu""#),
         blocks(#""norm": "rms_norm", "rotary": 10000, "causal": true, "mlp_ratio": 3"#),
         blocks(#""pre_norm": false"#),
