@@ -43,7 +43,7 @@ extension ChannelAnalysis {
             let units = channels(input)
             register(.embedding, of: node, 1, units)
             return units
-        case .attention: return followAttention(node)
+        case .attention(let attention): return followAttention(node, heads: attention.heads)
         }
     }
 
@@ -174,16 +174,23 @@ extension ChannelAnalysis {
         }
     }
 
-    /// Attention takes its width from what it reads, and its heads divide it: all of it stays.
-    private mutating func followAttention(_ node: Graph.Node) -> [Int] {
-        let reason = "attention is as wide as what it reads"
-        pin(channels(node.inputs[0]), reason)
+    /// A head goes as a whole: its queries, keys and values, and the columns that read it.
+    ///
+    /// What attention reads and what its projection makes stay: the one is as wide as the other.
+    private mutating func followAttention(_ node: Graph.Node, heads: Int) -> [Int] {
+        let projection = channels(node.inputs[0])
+        let width = graph[node.output].channels
+        let units = fresh(heads)
+        for column in 0..<(3 * width) {
+            bind(projection[column % projection.count], units[column % width / (width / heads)])
+        }
+        self.heads += units
         var before = graph.producer(of: node.inputs[0])
         while let rotary = before, case .rotary = rotary.operation {
             before = graph.producer(of: rotary.inputs[0])
         }
-        if let projection = before { pin(channels(projection.inputs[0]), reason) }
-        return [pinned(reason)]
+        if let layer = before { pin(channels(layer.inputs[0]), "attention is as wide as what it reads") }
+        return units.flatMap { [Int](repeating: $0, count: width / heads) }
     }
 }
 

@@ -40,6 +40,8 @@ struct ChannelAnalysis {
     private(set) var filters: [Filters] = []
     /// Scales of batch normalisations.
     private(set) var scales: [(layer: String, parameter: Graph.ParameterID, labels: [Int])] = []
+    /// The units that are attention's heads.
+    var heads: [Int] = []
     private var forest = DisjointSets()
     private var reasons: [Int: String] = [:]
 

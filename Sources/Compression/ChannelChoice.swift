@@ -65,9 +65,10 @@ extension ChannelGroups {
         let channels: [Int: Int]
     }
 
-    /// The rooms of a group's layers when each keeps a number of channels.
+    /// The rooms of a group's layers when each keeps a number of channels; of heads one is enough.
     func rooms(of group: Group, minimum: Int) -> [Room] {
         let layers = Set(group.layers)
+        let minimum = group.isOfHeads ? 1 : minimum
         return analysis.filters.filter { layers.contains($0.layer) }.map { filters in
             let count = graph[filters.parameter].shape[filters.axis]
             let perLabel = count / filters.labels.count

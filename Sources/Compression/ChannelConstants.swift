@@ -57,8 +57,16 @@ struct ChannelConstants {
             }
             let places = image.elementCount / image[0]
             return channels(input, period: image[0]).flatMap { [Double?](repeating: $0, count: places) }
-        case .softmax, .layerNorm, .rmsNorm, .groupNorm, .embedding, .lengths, .positions, .prependToken,
-            .rotary, .attention:
+        case .attention:
+            // Of each head's values a mean, whatever weighs it.
+            let projection = channels(input)
+            return Array(projection[(projection.count / 3 * 2)...])
+        case .rotary:
+            // Queries and keys depend on their place.
+            let projection = channels(input)
+            let turned = projection.count / 3 * 2
+            return [Double?](repeating: nil, count: turned) + projection[turned...]
+        case .softmax, .layerNorm, .rmsNorm, .groupNorm, .embedding, .lengths, .positions, .prependToken:
             return [nil]
         }
     }

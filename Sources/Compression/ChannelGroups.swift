@@ -7,10 +7,15 @@ public struct ChannelGroups: Sendable {
     public struct Group: Sendable {
         /// The layers that make these channels, in the graph's order.
         public let layers: [String]
-        /// What can go: each unit is one channel of each layer, or several where layers are grouped.
+        /// What can go: each unit is one channel of each layer, several where layers are grouped, or a head.
         public let units: [Int]
         /// Why other units of these layers cannot.
         public let pins: [String]
+        /// Whether a unit is a head of attention: its rows of queries, keys and values.
+        public let isOfHeads: Bool
+
+        /// What goes as one, in the plural.
+        var piece: String { isOfHeads ? "heads" : "channels" }
     }
 
     public let graph: Graph
@@ -36,6 +41,7 @@ public struct ChannelGroups: Sendable {
     private static func groups(of analysis: ChannelAnalysis) -> [Group] {
         let roots = analysis.roots
         let pins = analysis.pins
+        let heads = Set(analysis.heads.map { roots[$0] })
         // Layers that share a unit that can go belong to one group.
         var forest = DisjointSets()
         let members = forest.add(analysis.filters.count)
@@ -66,7 +72,8 @@ public struct ChannelGroups: Sendable {
             for member in members where !layers.contains(analysis.filters[member].layer) {
                 layers.append(analysis.filters[member].layer)
             }
-            return Group(layers: layers, units: units, pins: reasons)
+            return Group(
+                layers: layers, units: units, pins: reasons, isOfHeads: units.contains(where: heads.contains))
         }
     }
 

@@ -10,9 +10,10 @@ struct ChannelImportance {
 
     /// A score for each unit of a group: the lower, the sooner it goes; nil where the criterion says nothing.
     ///
-    /// The norms of a unit's filters are summed over the layers of the group. Sizes are divided by their mean
-    /// over the group before they are compared with other groups'; what is made of gradients is comparable as
-    /// it is.
+    /// The norms of a unit's filters are summed over the layers of the group; those of a head over its rows
+    /// of queries, keys and values, their biases, and the columns that read it. Sizes are divided by their
+    /// mean over the group before they are compared with other groups'; what is made of gradients is
+    /// comparable as it is.
     func scores(of group: ChannelGroups.Group) throws(CompressionError) -> [Float]? {
         let index = Dictionary(
             zip(group.units, group.units.indices), uniquingKeysWith: { first, _ in first })
@@ -37,32 +38,53 @@ struct ChannelImportance {
     private func filterScores(
         _ group: ChannelGroups.Group, _ index: [Int: Int]
     ) throws(CompressionError) -> [Double] {
-        let layers = Set(group.layers)
-        let scoring = Scoring(options)
         var scores = [Double](repeating: 0, count: group.units.count)
-        var seen: Set<Graph.ParameterID> = []
-        for filters in groups.analysis.filters
-        where layers.contains(filters.layer) && seen.insert(filters.parameter).inserted {
-            let shape = groups.graph[filters.parameter].shape
-            let values = try numbers(of: filters.parameter)
-            let extent = shape[filters.axis]
-            let inner = shape.dimensions[(filters.axis + 1)...].reduce(1, *)
-            var sums = [Double](repeating: 0, count: extent)
-            // Row by row of the axes outside the filters'.
-            for row in 0..<(values.count / inner) {
-                let channel = row % extent
-                for element in (row * inner)..<((row + 1) * inner) {
-                    sums[channel] += scoring.term(values[element])
-                }
-            }
-            for (channel, sum) in sums.enumerated() {
-                let unit = groups.roots[filters.labels[channel % filters.labels.count]]
-                guard let place = index[unit] else { continue }
-                let isEuclidean = options.criterion == .magnitude && options.norm == .l2
-                scores[place] += isEuclidean ? sum.squareRoot() : sum
-            }
+        for axis in group.isOfHeads ? belongings(of: index) : filters(of: group) {
+            for (place, score) in try self.scores(of: axis, index) { scores[place] += score }
         }
         return options.criterion == .taylor ? scores.map { abs($0) } : scores
+    }
+
+    /// The weights of a group's layers, each once.
+    private func filters(of group: ChannelGroups.Group) -> [ChannelAnalysis.Axis] {
+        let layers = Set(group.layers)
+        var seen: Set<Graph.ParameterID> = []
+        let own = groups.analysis.filters.filter { filters in
+            layers.contains(filters.layer) && seen.insert(filters.parameter).inserted
+        }
+        return own.map { ChannelAnalysis.Axis(parameter: $0.parameter, axis: $0.axis) }
+    }
+
+    /// All that goes with some of a group's units: what is removed of a head is the head.
+    private func belongings(of index: [Int: Int]) -> [ChannelAnalysis.Axis] {
+        groups.analysis.axes.filter { axis, labels in
+            groups.graph[axis.parameter].role.isLearned
+                && labels.units.contains { index[groups.roots[$0]] != nil }
+        }.keys.sorted { ($0.parameter.index, $0.axis) < ($1.parameter.index, $1.axis) }
+    }
+
+    /// What the places along an axis of a parameter add to the units that they belong to.
+    private func scores(
+        of axis: ChannelAnalysis.Axis, _ index: [Int: Int]
+    ) throws(CompressionError) -> [(place: Int, score: Double)] {
+        guard let labels = groups.analysis.axes[axis] else { return [] }
+        let shape = groups.graph[axis.parameter].shape
+        let values = try numbers(of: axis.parameter)
+        let scoring = Scoring(options)
+        let extent = shape[axis.axis]
+        let inner = shape.dimensions[(axis.axis + 1)...].reduce(1, *)
+        var sums = [Double](repeating: 0, count: extent)
+        // Row by row of the axes outside this one.
+        for row in 0..<(values.count / inner) {
+            for element in (row * inner)..<((row + 1) * inner) {
+                sums[row % extent] += scoring.term(values[element])
+            }
+        }
+        let isEuclidean = options.criterion == .magnitude && options.norm == .l2
+        return sums.enumerated().compactMap { channel, sum in
+            let unit = groups.roots[labels.units[channel / labels.inner % labels.units.count]]
+            return index[unit].map { ($0, isEuclidean ? sum.squareRoot() : sum) }
+        }
     }
 
     /// The mean size of a unit's batch normalisation factors; nil where no layer of the group has one.

@@ -40,14 +40,16 @@ public struct ChannelSelection: Sendable {
             if let name = named.first, group.units.count < 2 {
                 log.add(
                     Self.pointer(to: name, pointer), "invalid_value",
-                    "no channel of \"\(name)\" can go: "
-                        + (group.pins.first ?? "all of them belong together"))
+                    group.isOfHeads && group.pins.isEmpty
+                        ? "\"\(name)\" has one head, which stays"
+                        : "no channel of \"\(name)\" can go: "
+                            + (group.pins.first ?? "all of them belong together"))
             } else if let name = named.first, let own, own > options.maxPerLayer || own < options.minPerLayer
             {
                 log.add(
                     Self.pointer(to: name, pointer), "out_of_range",
-                    "\(name) may lose from \(options.minPerLayer) to \(options.maxPerLayer) of its channels, "
-                        + "found \(own)")
+                    "\(name) may lose from \(options.minPerLayer) to \(options.maxPerLayer) of its "
+                        + "\(group.piece), found \(own)")
             }
             let hasScore = options.criterion != .bnScale || groups.hasScales(group)
             if group.units.count > 1, hasScore { candidates.append((index, own)) }
@@ -114,8 +116,9 @@ public struct ChannelSelection: Sendable {
         return ChannelChoice(groups: groups, removed: removed)
     }
 
-    /// Fewer, so that a multiple of `round_to` stays.
+    /// Fewer, so that a multiple of `round_to` stays; heads are no channels to round.
     private func rounded(_ count: Int, of group: ChannelGroups.Group) -> Int {
+        guard !group.isOfHeads else { return count }
         let kept = group.units.count - count
         let multiple = (kept + options.roundTo - 1) / options.roundTo * options.roundTo
         return group.units.count - min(group.units.count, multiple)
@@ -192,16 +195,17 @@ public struct ChannelSelection: Sendable {
             let own = group.layers.first { options.perLayer[$0] != nil }
             log.add(
                 own.map { Self.pointer(to: $0, pointer) } ?? place, "out_of_range",
-                "\(asked) leaves none of the \(group.units.count) channels of \(layer)")
+                "\(asked) leaves none of the \(group.units.count) \(group.piece) of \(layer)")
         }
         guard options.scope == .global else { return }
         let whole = free.reduce(0) { $0 + groups.groups[$1.group].units.count }
         let most = free.reduce(0) { $0 + mostRemoved(of: groups.groups[$1.group]) }
         let asked = Share.count(options.targetSparsity, of: whole)
         guard asked > most else { return }
+        let pieces = Set(free.map { groups.groups[$0.group].piece }).sorted().joined(separator: " and ")
         log.add(
             place, "out_of_range",
-            "\(options.targetSparsity) are \(asked) of \(whole) channels; the layers' limits allow \(most)")
+            "\(options.targetSparsity) are \(asked) of \(whole) \(pieces); the layers' limits allow \(most)")
     }
 
     private static func pointer(to layer: String, _ pointer: String) -> String {

@@ -47,10 +47,12 @@ struct LayerCutting {
             return .groupNorm(layer)
         case .reshape(let extents): return .reshape(reshaped(extents, name))
         case .squeezeExcite(let layer): return squeezeExcite(layer, name)
+        case .multiHeadAttention(let attention): return .multiHeadAttention(cut(attention, name))
         case .transformerBlock(var block):
+            block.attention = cut(block.attention, name + ".attn")
             let hidden = name + ".mlp.fc1"
             guard let node = nodes[hidden], outputs(hidden) != choice.groups.graph[node.output].channels
-            else { return kind }
+            else { return .transformerBlock(block) }
             let width = choice.groups.channelCount(node.inputs[0], without: choice.removed)
             block.mlpRatio = Double(outputs(hidden)) / Double(width)
             return .transformerBlock(block)
@@ -61,9 +63,21 @@ struct LayerCutting {
         case .depthwiseConv2d, .activation, .softmax, .maxPool2d, .avgPool2d, .maxPool1d, .avgPool1d,
             .adaptiveAvgPool2d, .globalAvgPool, .batchNorm, .layerNorm, .rmsNorm, .dropout, .flatten,
             .flattenAxes, .transpose, .add, .multiply, .concat, .positionalEmbedding, .classToken,
-            .selectToken, .multiHeadAttention:
+            .selectToken:
             return kind
         }
+    }
+
+    /// The heads that stay are as wide as they were, which is no longer their share of the width.
+    private func cut(_ attention: LayerKind.Attention, _ name: String) -> LayerKind.Attention {
+        let inner = name + ".attention"
+        guard let node = nodes[inner] else { return attention }
+        var attention = attention
+        let before = choice.groups.graph[node.output].channels
+        let headWidth = before / attention.heads
+        guard outputs(inner) != before else { return attention }
+        (attention.heads, attention.headWidth) = (outputs(inner) / headWidth, headWidth)
+        return attention
     }
 
     /// The channels of a node's output that stay.

@@ -5,7 +5,7 @@ public enum PruneFields {
     static let structure = Field.choice(
         "structure", of: PruneOptions.Structure.self, default: .unstructured,
         "What goes as one piece: single weights, tiles of a weight's matrix, all but n of every m weights "
-            + "along the input dimension, or whole channels.")
+            + "along the input dimension, or whole channels and heads of attention.")
     static let block = Field.pair(
         "block", default: Pair(4, 1), in: 1...1024,
         "A tile's outputs and inputs, of a weight as a matrix [out, in * taps].")
@@ -23,7 +23,7 @@ public enum PruneFields {
         "Whether all layers are ranked together, or each on its own.")
     static let target = Field.number(
         "target_sparsity", default: 0.5, in: 0...1, exclusiveMaximum: true,
-        "Part of the original model's prunable weights, tiles or channels that goes.")
+        "Part of the original model's prunable weights, tiles or channels and heads that goes.")
     static let curve = Field.choice(
         "schedule", of: CurveName.self, default: .oneshot,
         "How sparsity grows: at once; linear; cubic, fast first (Zhu and Gupta); exponential; or in rounds "
@@ -66,9 +66,10 @@ public enum PruneFields {
     static let maxPerLayer = Field.number(
         "max_per_layer", default: 0.98, in: 0...1, exclusiveMinimum: true, "Greatest sparsity of a layer.")
     static let roundTo = Field.integer(
-        "round_to", default: 1, in: 1...1024, "What the number of channels kept is a multiple of.")
+        "round_to", default: 1, in: 1...1024,
+        "What the number of channels kept is a multiple of; heads are not rounded.")
     static let minChannels = Field.integer(
-        "min_channels", default: 1, in: 1...65_536, "Fewest channels kept of a layer.")
+        "min_channels", default: 1, in: 1...65_536, "Fewest channels kept of a layer; of heads one is kept.")
     static let shrinks = Field.bool(
         "shrink", default: true, "Whether channels that are all zero are removed from the model.")
     static let includesBias = Field.bool(

@@ -8,7 +8,7 @@ public struct PruneOptions: Sendable, Hashable {
         case block
         /// All but `n` of every `m` weights along the input dimension.
         case ofEvery = "n:m"
-        /// Whole channels, which can be removed from the model.
+        /// Whole channels and heads of attention, which can be removed from the model.
         case channel
     }
 

@@ -14,15 +14,15 @@ struct ShrinkingCase: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    private init(_ name: String, preset: String, pruned: [String]) {
+    init(_ name: String, preset: String, pruned: [String]) {
         (self.name, self.text, self.pruned) = (name, preset, pruned)
     }
 
-    private init(_ name: String, _ input: String, _ layers: String, pruned: [String]) {
+    init(_ name: String, _ input: String, _ layers: String, pruned: [String]) {
         self.init(name, preset: #"{"input": \#(input), "layers": [\#(layers)]}"#, pruned: pruned)
     }
 
-    static let all = presets + networks + shapes
+    static let all = presets + networks + shapes + transformers
 
     static let presets = [
         ShrinkingCase(
@@ -49,13 +49,13 @@ struct ShrinkingCase: Sendable, CustomTestStringConvertible {
             preset: """
                 {"preset": "gpt", "layers": 2, "heads": 2, "width": 16, "context": 6, "vocabulary": 13,
                  "bias": true}
-                """, pruned: ["block1.mlp.fc1", "block2.mlp.fc1"]),
+                """, pruned: ["block1.mlp.fc1", "block2.mlp.fc1", "block1.attn.in_proj"]),
         ShrinkingCase(
             "vit_tiny",
             preset: """
                 {"preset": "vit_tiny", "input": [3, 12, 12], "patch": 4, "width": 12, "depth": 2, "heads": 3,
                  "classes": 5}
-                """, pruned: ["block1.mlp.fc1", "block2.mlp.fc1"]),
+                """, pruned: ["block1.mlp.fc1", "block2.attn.in_proj"]),
     ]
 
     static let networks = [
@@ -195,7 +195,7 @@ struct ShrinkingCase: Sendable, CustomTestStringConvertible {
         for layer in item.pruned {
             let weight = try #require(
                 model.graph.parameterIDs.first { id in
-                    model.graph[id].name == layer + ".weight"
+                    [".weight", "_weight"].contains { model.graph[id].name == layer + $0 }
                 })
             let isTransposed = layer == "up"
             #expect(choice.kept(weight, axis: isTransposed ? 1 : 0) != nil, "\(layer) lost nothing")

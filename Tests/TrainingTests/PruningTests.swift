@@ -17,6 +17,8 @@ struct PrunedToy {
     var options: TrainOptions = Toy.options
     let pruning: Pruning
     var start: StoredWeights?
+    /// Another than the toy's.
+    var model: ModelSpec?
 
     init(_ toy: Toy, _ text: String, isStored: Bool = false) throws {
         let log = ViolationLog()
@@ -32,7 +34,7 @@ struct PrunedToy {
     var task: TrainingTask {
         get throws {
             try TrainingTask(
-                model: toy.model(), options: options, dataset: toy.dataset, seed: 1, start: start,
+                model: model ?? toy.model(), options: options, dataset: toy.dataset, seed: 1, start: start,
                 pruning: pruning)
         }
     }

@@ -109,6 +109,43 @@ def test_channels_are_removed_until_a_constraint_holds(binary, kept):
         assert bad.json["errors"][0]["code"] == "constraint_unsatisfiable", bad
 
 
+def test_heads_of_attention_are_removed(binary, kept):
+    with Service(binary) as service:
+        vit = {"preset": "vit_tiny", "patch": 7, "width": 48, "depth": 2, "heads": 4}
+        optimizer = {"name": "adamw", "lr": 0.002}
+        body = {"type": "prune", "dataset": "fashion-mnist", "model": vit, "seed": 2,
+                "prune": {"structure": "channel", "scope": "layer", "constraint": {"macs": "70%"},
+                          "finetune": {"epochs": 1}},
+                "train": {"steps": 150, "eval_every_steps": 150, "batch_size": 64, "optimizer": optimizer}}
+        job = service.wait(service.submit(body)["id"], seconds=300)
+        assert job["state"] == "succeeded", job
+        report = job["result"]["report"]
+        before, after, proof = report["before"], report["after"], report["equivalence"]
+        assert 0.55 < after["macs"] / before["macs"] <= 0.7, (before, after)
+        assert proof["max_abs_difference"] <= proof["tolerance"] < 1e-3, proof
+        assert report["verdict"][0] == "smaller" and after["test_accuracy"] > 0.6, report
+        layers = {layer["name"]: layer for layer in report["layers"]}
+        for block in ("block1", "block2"):
+            columns, rows = layers[f"{block}.attn.out_proj"], layers[f"{block}.attn.in_proj"]
+            assert rows["shape_before"] == [144, 48] and columns["shape_before"] == [48, 48], layers
+            # Whole heads of 12 columns, of queries, keys and values alike.
+            inner = columns["shape_after"][1]
+            assert inner in (12, 24, 36) and columns["shape_after"] == [48, inner], columns
+            assert rows["shape_after"] == [3 * inner, 48], rows
+            assert layers[f"{block}.mlp.fc1"]["shape_after"][0] < 192, layers
+
+        model = {"id": job["result"]["model_id"]}
+        blocks = [layer for layer in service.get(f"/v1/models/{model['id']}").json["architecture"]["layers"]
+                  if layer["type"] == "transformer_block"]
+        assert [block["head_dim"] for block in blocks] == [12, 12], blocks
+        measured = service.wait(service.submit({"type": "evaluate", "dataset": "fashion-mnist", "model": model})["id"])
+        assert measured["result"]["report"]["accuracy"] == after["test_accuracy"], (measured, after)
+        further = service.wait(service.submit(
+            {"type": "train", "dataset": "fashion-mnist", "model": model,
+             "train": {"steps": 20, "precision": "bf16", "lora": {"rank": 4}, "optimizer": optimizer}})["id"])
+        assert further["state"] == "succeeded", further
+
+
 def test_killed_while_pruning_and_while_what_is_left_is_trained(binary, kept):
     """The same model and curves as a run that nobody disturbs, twice killed."""
     body = {"type": "prune", "dataset": "fashion-mnist", "model": {"preset": "lenet5_caffe"}, "seed": 3,
