@@ -181,7 +181,7 @@ import Testing
             var options = Program.Options(
                 loss: .crossEntropy(labelSmoothing: 0), optimizer: OptimizerOptions(), trainingBatches: [],
                 evaluationBatches: [probe.batch])
-            (options.evaluatesLoss, options.lowering.kept) = (false, kept)
+            (options.evaluatesLoss, options.lowering.kept) = (false, Set(kept))
             let program = try Program(graph, options, on: DNNEngine())
             try program.allocate()
             for (id, values) in zip(graph.parameterIDs, probe.reference.parameters) {
