@@ -236,7 +236,7 @@ ROWS = [
         magnitude("lenet5_caffe", train(12, 0.05, 5e-4), {"conv1": 0.66, "conv2": 0.12, "fc1": 0.075, "fc2": 0.19},
                   train(20, 0.05, 1e-4)),
         pruning("0.80 % dense, 0.77 % pruned (Han et al. 2015).")),
-    Row("snip_300_100", "LeNet-300-100 by SNIP at 98 %, MNIST", snip("lenet_300_100", train(60, 0.1, 1e-3), 0.98),
+    Row("snip_300_100", "LeNet-300-100 by SNIP at 98 %, MNIST", snip("lenet_300_100", train(100, 0.1, 5e-4), 0.98),
         at_start("2.4 % (Lee et al. 2019), 1.7 % dense.")),
     Row("snip_lenet5", "LeNet-5-Caffe by SNIP at 98 %, MNIST", snip("lenet5_caffe", train(20, 0.1, 5e-4), 0.98),
         at_start("0.8 % (Lee et al. 2019), 0.9 % dense.")),
