@@ -30,6 +30,42 @@ struct LinearCase: Sendable, CustomTestStringConvertible {
     ]
 }
 
+/// What a float64 loop makes of a linear layer's gradients, the weight's in PyTorch's order.
+struct LinearReference {
+    private let layer: LinearCase
+    private var weight, bias: [Double]
+    private var weightSums, biasSums: [Double]
+
+    init(_ layer: LinearCase, _ input: [Float], _ gradient: [Float]) {
+        self.layer = layer
+        weight = [Double](repeating: 0, count: layer.inputs * layer.outputs)
+        bias = [Double](repeating: 0, count: layer.outputs)
+        (weightSums, biasSums) = (weight, bias)
+        for row in 0..<layer.rows {
+            for output in 0..<layer.outputs {
+                let factor = Double(gradient[row * layer.outputs + output])
+                bias[output] += factor
+                biasSums[output] += abs(factor)
+                for i in 0..<layer.inputs {
+                    let term = factor * Double(input[row * layer.inputs + i])
+                    weight[output * layer.inputs + i] += term
+                    weightSums[output * layer.inputs + i] += abs(term)
+                }
+            }
+        }
+    }
+
+    /// Checks gradients within what float32 sums of so many rows may round.
+    func expect(_ found: [Float], _ foundBias: [Float]) {
+        expectClose(
+            found, weight.map { Float($0) },
+            within: bounds(weight, sums: weightSums, terms: layer.rows, as: .float32), "weight")
+        expectClose(
+            foundBias, bias.map { Float($0) },
+            within: bounds(bias, sums: biasSums, terms: layer.rows, as: .float32), "bias")
+    }
+}
+
 @Suite("A linear layer's gradient and the update by it") struct LinearGradientTests {
     static let rules: [OptimizerUpdates.Rule] = [
         .sgd(momentum: 0, nesterov: false), .sgd(momentum: 0.9, nesterov: false),
@@ -61,32 +97,13 @@ struct LinearCase: Sendable, CustomTestStringConvertible {
     func oracle(layer: LinearCase, element: ElementType) throws {
         let engine = try DNNEngine()
         let (input, gradient) = Self.operands(layer, element)
-        var weight = [Double](repeating: 0, count: layer.inputs * layer.outputs)
-        var bias = [Double](repeating: 0, count: layer.outputs)
-        var (weightSums, biasSums) = (weight, bias)
-        for row in 0..<layer.rows {
-            for output in 0..<layer.outputs {
-                let factor = Double(gradient[row * layer.outputs + output])
-                bias[output] += factor
-                biasSums[output] += abs(factor)
-                for i in 0..<layer.inputs {
-                    let term = factor * Double(input[row * layer.inputs + i])
-                    weight[output * layer.inputs + i] += term
-                    weightSums[output * layer.inputs + i] += abs(term)
-                }
-            }
-        }
+        let reference = LinearReference(layer, input, gradient)
         for threads in 1...3 {
             ThreadTeam.use(threads)
             let found = try Self.gradients(layer, element)
             let plain = try Reorder.convert(
                 found.weight, from: layer.weights(), to: layer.plain(), on: engine)
-            expectClose(
-                plain, weight.map { Float($0) },
-                within: bounds(weight, sums: weightSums, terms: layer.rows, as: .float32), "weight")
-            expectClose(
-                found.bias, bias.map { Float($0) },
-                within: bounds(bias, sums: biasSums, terms: layer.rows, as: .float32), "bias")
+            reference.expect(plain, found.bias)
             // What reaches beyond the matrix would otherwise be updated.
             let padded = try Reorder.convert(plain, from: layer.plain(), to: layer.weights(), on: engine)
             #expect(bits(found.weight) == bits(padded))

@@ -34,32 +34,13 @@ import Testing
         }
         let input = randomFloats(layer.rows * layer.inputs, seed: 1)
         let gradient = randomFloats(layer.rows * layer.outputs, seed: 2)
-        var weight = [Double](repeating: 0, count: layer.inputs * layer.outputs)
-        var bias = [Double](repeating: 0, count: layer.outputs)
-        var (weightSums, biasSums) = (weight, bias)
-        for row in 0..<layer.rows {
-            for output in 0..<layer.outputs {
-                let factor = Double(gradient[row * layer.outputs + output])
-                bias[output] += factor
-                biasSums[output] += abs(factor)
-                for i in 0..<layer.inputs {
-                    let term = factor * Double(input[row * layer.inputs + i])
-                    weight[output * layer.inputs + i] += term
-                    weightSums[output * layer.inputs + i] += abs(term)
-                }
-            }
-        }
+        let reference = LinearReference(layer, input, gradient)
         for threads in 1...3 {
             ThreadTeam.use(threads)
             let found = try Self.run(layer)
             let plain = try Reorder.convert(
                 found.floats(2), from: layer.weights(), to: layer.plain(), on: engine)
-            expectClose(
-                plain, weight.map { Float($0) },
-                within: bounds(weight, sums: weightSums, terms: layer.rows, as: .float32), "weight")
-            expectClose(
-                found.floats(3), bias.map { Float($0) },
-                within: bounds(bias, sums: biasSums, terms: layer.rows, as: .float32), "bias")
+            reference.expect(plain, found.floats(3))
             #expect(try Self.run(layer).bytes(2) == found.bytes(2))
             #expect(try Self.run(layer, false).bytes(2) == found.bytes(2))
         }

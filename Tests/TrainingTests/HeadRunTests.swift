@@ -72,18 +72,7 @@ import Testing
         #expect((left[0][0] ?? 4) < 4 || (left[1][0] ?? 3) < 3, "\(left)")
         let expected = try run.outcome(whole, follower)
         let polls = follower.polls
-        for poll in [2, polls / 2, polls - 5, polls - 1] {
-            let interrupted = Follower(toy)
-            interrupted.stopsAtPoll = poll
-            #expect(try run.finish(Trainer(run.task), interrupted).ending == .pause, "poll \(poll)")
-            interrupted.restart(stoppingAt: nil)
-            let task = try run.task.resumed(from: interrupted.last)
-            let trainer = try Trainer(task)
-            try trainer.restore(from: interrupted.last, sha256: interrupted.lastReceipt?.sha256.hex)
-            let (ending, resumed) = try run.finish(trainer, interrupted)
-            #expect(ending == nil)
-            #expect(try run.outcome(resumed, interrupted) == expected, "poll \(poll)")
-        }
+        for poll in [2, polls / 2, polls - 5, polls - 1] { try run.expect(expected, resumedAt: poll) }
     }
 
     @Test("with their moments, from a model that computes what the masked one does")

@@ -49,6 +49,20 @@ struct PrunedToy {
         }
     }
 
+    /// Checks what comes of a run that is stopped at a poll and resumed from its checkpoint.
+    func expect(_ expected: [String], resumedAt poll: Int) throws {
+        let interrupted = Follower(toy)
+        interrupted.stopsAtPoll = poll
+        #expect(try finish(Trainer(task), interrupted).ending == .pause, "poll \(poll)")
+        interrupted.restart(stoppingAt: nil)
+        let task = try task.resumed(from: interrupted.last)
+        let trainer = try Trainer(task)
+        try trainer.restore(from: interrupted.last, sha256: interrupted.lastReceipt?.sha256.hex)
+        let (ending, resumed) = try finish(trainer, interrupted)
+        #expect(ending == nil)
+        #expect(try outcome(resumed, interrupted) == expected, "poll \(poll)")
+    }
+
     /// What must not depend on interruptions.
     func outcome(_ trainer: Trainer, _ follower: Follower) throws -> [String] {
         let path = toy.file("model.safetensors")
@@ -102,18 +116,7 @@ struct PrunedToy {
         let expected = try run.outcome(whole, follower)
         let polls = follower.polls
         let some = polls <= 20 ? Array(1...polls) : [1, 4, 7, polls / 2, polls - 5, polls - 1, polls]
-        for poll in some {
-            let interrupted = Follower(toy)
-            interrupted.stopsAtPoll = poll
-            #expect(try run.finish(Trainer(run.task), interrupted).ending == .pause, "poll \(poll)")
-            interrupted.restart(stoppingAt: nil)
-            let task = try run.task.resumed(from: interrupted.last)
-            let trainer = try Trainer(task)
-            try trainer.restore(from: interrupted.last, sha256: interrupted.lastReceipt?.sha256.hex)
-            let (ending, resumed) = try run.finish(trainer, interrupted)
-            #expect(ending == nil)
-            #expect(try run.outcome(resumed, interrupted) == expected, "poll \(poll)")
-        }
+        for poll in some { try run.expect(expected, resumedAt: poll) }
     }
 
     @Test("has the sparsity of its schedule, exactly, in the file too")

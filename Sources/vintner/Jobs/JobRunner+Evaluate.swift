@@ -18,27 +18,36 @@ extension JobRunner {
             try EvaluateRequest.read(
                 claim.job.spec, catalogue: catalogue, lookup: lookup, cores: cores)
         }
-        guard let record = request.subject.record else {
-            throw JobFailure(
-                code: "model_unusable", message: "The model that was waited for is not there.",
-                pointer: "/model/job")
-        }
+        let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let evaluation = Evaluation(attempt: attempt, time: time)
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let found = try translate { () throws(TrainingError) -> Evaluation.Findings? in
-            let stored: StoredModel
-            do throws(TrainingError) {
-                stored = try StoredModel(folder.absolute(record.path), sha256: record.sha256)
-            } catch { throw .badStart(reason: error.description) }
-            return try evaluation.run(stored, on: dataset, request.split)
+            return try evaluation.run(try stored(record), on: dataset, request.split)
         }
         if let failure = attempt.failure { throw failure }
         guard let found else { return outcome(of: control.signal.stopReason ?? .cancel) }
         let totals = attempt.totals()
         let report = self.report(request, record, found, totals)
         return .succeeded(JobResult(models: [], report: report, resources: totals))
+    }
+
+    /// The stored model that a job is about.
+    func record(of subject: ModelLookup.Reference) throws(JobFailure) -> ModelRecord {
+        guard let record = subject.record else {
+            throw JobFailure(
+                code: "model_unusable", message: "The model that was waited for is not there.",
+                pointer: "/model/job")
+        }
+        return record
+    }
+
+    /// Opens the file of a record, whose hash it must have.
+    func stored(_ record: ModelRecord) throws(TrainingError) -> StoredModel {
+        do throws(TrainingError) {
+            return try StoredModel(folder.absolute(record.path), sha256: record.sha256)
+        } catch { throw .badStart(reason: error.description) }
     }
 
     private func report(

@@ -20,22 +20,14 @@ extension JobRunner {
             try QuantizeRequest.read(
                 claim.job.spec, catalogue: catalogue, lookup: lookup, cores: cores)
         }
-        guard let record = request.subject.record else {
-            throw JobFailure(
-                code: "model_unusable", message: "The model that was waited for is not there.",
-                pointer: "/model/job")
-        }
+        let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
         let dataset = try loading { () throws(DataError) in try decoding.wait() }
         let id: ModelID = identifiers.next(at: time.now())
         let place = DataFolder.folder(of: id)
         let path = "\(place)/model.safetensors"
-        let dense = try translate { () throws(TrainingError) in
-            do throws(TrainingError) {
-                return try StoredModel(folder.absolute(record.path), sha256: record.sha256)
-            } catch { throw .badStart(reason: error.description) }
-        }
+        let dense = try translate { () throws(TrainingError) in try stored(record) }
         let weights = try translate { () throws(TrainingError) in
             try quantize(dense, request, dataset, attempt)
         }

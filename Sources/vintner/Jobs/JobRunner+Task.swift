@@ -16,16 +16,12 @@ extension JobRunner {
         let pruning = request.prune.map { prune in
             Pruning(prune.options, isStored: prune.isStored) { [time] in time.monotonicNanoseconds() }
         }
-        guard request.origin != nil else {
+        guard let origin = request.origin else {
             return TrainingTask(
                 model: request.model, options: request.options, dataset: dataset, seed: training.seed,
                 distillation: distillation, pruning: pruning)
         }
-        guard let base = request.base else {
-            throw JobFailure(
-                code: "model_unusable", message: "The model that was waited for is not there.",
-                pointer: "/model/job")
-        }
+        let base = try record(of: origin)
         let path = folder.absolute(base.path)
         let stored = try translate { () throws(TrainingError) in
             let stored: StoredModel

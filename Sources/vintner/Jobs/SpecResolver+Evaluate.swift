@@ -14,21 +14,30 @@ extension SpecResolver {
         let request = try EvaluateRequest.read(
             body, catalogue: catalogue, lookup: ModelLookup(models: models, jobs: jobs), cores: budget.threads
         )
-        let settings = request.settings
+        return try resolved(.evaluate, request.settings, request.resolved, request.model) {
+            () throws(PlanError) in try memory(of: request)
+        }
+    }
+
+    /// A job over a stored model that is not trained, within the budget.
+    func resolved(
+        _ type: JobType, _ settings: JobSettings, _ spec: JSONObject, _ model: ModelSpec,
+        _ estimate: JSONObject = [:], memory: () throws(PlanError) -> Int
+    ) throws(InvalidInput) -> ResolvedJob {
         let needed: Int
-        do throws(PlanError) { needed = try memory(of: request) } catch {
+        do throws(PlanError) { needed = try memory() } catch {
             throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
         }
         try check(needed, settings)
-        let cost = CostModel(of: request.model.graph)
+        let cost = CostModel(of: model.graph)
+        var estimate = estimate
+        estimate["parameters"] = JSONValue(cost.parameters)
+        estimate["macs_per_sample"] = JSONValue(cost.macsPerSample)
+        estimate["peak_memory_bytes"] = JSONValue(needed)
         return ResolvedJob(
-            type: .evaluate, name: settings.name, labels: settings.labels, priority: settings.priority,
-            maxAttempts: settings.maxAttempts, spec: .object(request.resolved), threads: settings.threads,
-            memoryBytes: needed, dependencies: settings.dependencies,
-            estimate: [
-                "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
-                "peak_memory_bytes": JSONValue(needed),
-            ])
+            type: type, name: settings.name, labels: settings.labels, priority: settings.priority,
+            maxAttempts: settings.maxAttempts, spec: .object(spec), threads: settings.threads,
+            memoryBytes: needed, dependencies: settings.dependencies, estimate: .object(estimate))
     }
 
     /// Bytes that the job will hold at once: the dataset, its batches, and the model's plans.

@@ -14,23 +14,10 @@ extension SpecResolver {
         let request = try QuantizeRequest.read(
             body, catalogue: catalogue, lookup: ModelLookup(models: models, jobs: jobs), cores: budget.threads
         )
-        let settings = request.settings
-        let needed: Int
-        do throws(PlanError) { needed = try memory(of: request) } catch {
-            throw InvalidInput(pointer: "/model", code: "too_large", detail: error.description)
-        }
-        try check(needed, settings)
-        let cost = CostModel(of: request.model.graph)
-        return ResolvedJob(
-            type: .quantize, name: settings.name, labels: settings.labels, priority: settings.priority,
-            maxAttempts: settings.maxAttempts, spec: .object(request.resolved), threads: settings.threads,
-            memoryBytes: needed, dependencies: settings.dependencies,
-            estimate: [
-                "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
-                "peak_memory_bytes": JSONValue(needed),
-                "layers": .array(
-                    request.layers.map { .string(request.model.graph[$0].name) }),
-            ])
+        let layers = request.layers.map { JSONValue.string(request.model.graph[$0].name) }
+        return try resolved(
+            .quantize, request.settings, request.resolved, request.model, ["layers": .array(layers)]
+        ) { () throws(PlanError) in try memory(of: request) }
     }
 
     /// Bytes that the job will hold at once.
