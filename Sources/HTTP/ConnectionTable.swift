@@ -63,12 +63,12 @@ final class ConnectionTable: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: The limits.
-    ///   - isDraining: Whether idle connections are overdue too.
+    ///   - isClosing: Whether connections without a request are overdue too.
     /// - Returns: How many were cut.
-    func cutOverdue(_ configuration: ServerConfiguration, isDraining: Bool) -> Int {
+    func cutOverdue(_ configuration: ServerConfiguration, isClosing: Bool) -> Int {
         entries.withLock { entries in
             var count = 0
-            for entry in entries.values where Self.isOverdue(entry, configuration, isDraining) {
+            for entry in entries.values where Self.isOverdue(entry, configuration, isClosing) {
                 shutdown(entry.socket, Int32(SHUT_RDWR))
                 count += 1
             }
@@ -77,11 +77,11 @@ final class ConnectionTable: Sendable {
     }
 
     private static func isOverdue(
-        _ entry: Entry, _ configuration: ServerConfiguration, _ isDraining: Bool
+        _ entry: Entry, _ configuration: ServerConfiguration, _ isClosing: Bool
     ) -> Bool {
         let elapsed = seconds(since: entry.phaseStart)
         switch entry.phase {
-        case .header: return elapsed > configuration.headerSeconds || isDraining
+        case .header: return elapsed > configuration.headerSeconds || isClosing
         case .body(let byteCount):
             return elapsed > configuration.bodySeconds && Double(byteCount) < 1024 * elapsed
         case .handling, .streaming: return false
@@ -89,7 +89,7 @@ final class ConnectionTable: Sendable {
             return elapsed > configuration.responseSeconds + Double(byteCount) / 65_536
         // A header that trickles in after an answer is indistinguishable from silence here.
         case .idle:
-            return isDraining || elapsed > Double(configuration.idleSeconds) + configuration.headerSeconds
+            return isClosing || elapsed > Double(configuration.idleSeconds) + configuration.headerSeconds
         }
     }
 

@@ -103,7 +103,7 @@ public final class Server: Sendable {
     private static func wait(seconds: Double, for core: ServerCore) {
         let end = ContinuousClock.now + .seconds(seconds)
         while core.connections.count > 0, ContinuousClock.now < end {
-            _ = core.connections.cutOverdue(core.configuration, isDraining: true)
+            _ = core.connections.cutOverdue(core.configuration, isClosing: true)
             usleep(5000)
         }
     }

@@ -58,7 +58,8 @@ final class Watchdog: Sendable {
             for poll in polls where gone.contains(poll.exchange.connection.id) { poll.exchange.abort() }
             for channel in channels where gone.contains(channel.connection.id) { channel.finish() }
         }
-        let count = core.connections.cutOverdue(core.configuration, isDraining: core.isDraining)
+        // A server that drains still listens, and whoever has just connected is about to ask.
+        let count = core.connections.cutOverdue(core.configuration, isClosing: false)
         if count > 0 { core.log(.debug, "cut \(count) slow connections") }
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import HTTP
 import JSON
 import TestSupport
@@ -140,8 +141,11 @@ import Testing
 
     @Test("refuses new work, but not looking, as soon as it starts")
     func refusesWork() throws {
-        let server = try TestServer()
+        let server = try TestServer { $0.watchdogSeconds = 0.001 }
+        let slow = try server.client()
         server.server.startDraining()
+        usleep(100_000)  // Many looks of the watchdog, none of which may cut who has yet to ask.
+        #expect(try slow.ask("GET", "/v1/things/a", port: server.port).status == 200)
         let post = try server.ask("POST", "/v1/things", body: "{}")
         #expect(post.status == 503 && post.code == "draining" && post["Retry-After"] == "5")
         #expect(try server.ask("GET", "/v1/things/a").status == 200)
