@@ -4,12 +4,15 @@ import Testing
 
 @testable import Formats
 
-@Suite("Hostile safetensors are refused with a reason") struct HostileSafetensorsTests {
+@Suite("Hostile safetensors are refused with a reason") final class HostileSafetensorsTests {
     let folder: String
+
     init() throws {
         folder = NSTemporaryDirectory() + "vintner-hostile-" + UUID().uuidString
         try Folder.make(folder)
     }
+
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// A file with this header, its true length in front and `dataByteCount` bytes behind.
     static func file(_ header: String, dataByteCount: Int) -> [UInt8] {

@@ -4,12 +4,15 @@ import Testing
 
 @testable import Formats
 
-@Suite("Safetensors are exchanged with the reference implementation") struct SafetensorsTests {
+@Suite("Safetensors are exchanged with the reference implementation") final class SafetensorsTests {
     let folder: String
+
     init() throws {
         folder = NSTemporaryDirectory() + "vintner-formats-" + UUID().uuidString
         try Folder.make(folder)
     }
+
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// Where the committed fixtures lie.
     static func fixture(_ name: String) -> String {

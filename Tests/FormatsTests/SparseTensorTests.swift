@@ -4,12 +4,15 @@ import Testing
 
 @testable import Formats
 
-@Suite("A tensor without its zeros") struct SparseTensorTests {
+@Suite("A tensor without its zeros") final class SparseTensorTests {
     let folder: String
+
     init() throws {
         folder = NSTemporaryDirectory() + "vintner-sparse-" + UUID().uuidString
         try Folder.make(folder)
     }
+
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// Every fourth element, on the average, by a fixed sequence.
     private static func values(_ count: Int) -> [Float] {
