@@ -21,8 +21,7 @@ extension JobRunner {
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let evaluation = Evaluation(attempt: attempt, time: time)
-        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
-        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        let dataset = try load(request.dataset)
         let found = try translate { () throws(TrainingError) -> Evaluation.Findings? in
             return try evaluation.run(try stored(record), on: dataset, request.split)
         }

@@ -22,8 +22,7 @@ extension JobRunner {
         }
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
-        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
-        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        let dataset = try load(request.dataset)
         let id: ModelID = identifiers.next(at: time.now())
         let place = DataFolder.folder(of: id)
         let path = "\(place)/model.safetensors"

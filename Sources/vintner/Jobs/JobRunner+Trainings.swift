@@ -20,9 +20,7 @@ extension JobRunner {
         let peak = try translate { () throws(TrainingError) in
             try self.peak(threads: claim.job.threads, element)
         }
-        // Decoded on a thread of its own, and shared with whoever else trains on it.
-        let decoding = try loading { () throws(DataError) in try catalogue.startLoading(request.dataset.id) }
-        let dataset = try loading { () throws(DataError) in try decoding.wait() }
+        let dataset = try load(request.dataset)
         do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
             throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
         }

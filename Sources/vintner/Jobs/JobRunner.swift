@@ -99,8 +99,9 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    func loading<R>(_ body: () throws(DataError) -> R) throws(JobFailure) -> R {
-        do { return try body() } catch {
+    /// Decodes a dataset on a thread of its own; it is shared with whoever else uses it.
+    func load(_ dataset: DatasetInfo) throws(JobFailure) -> Dataset {
+        do throws(DataError) { return try catalogue.startLoading(dataset.id).wait() } catch {
             throw JobFailure(code: "dataset_unusable", message: error.description, pointer: "/dataset")
         }
     }

@@ -18,6 +18,12 @@ struct SpecResolver: JobSpecResolver {
     /// The jobs whose models others can start from.
     var jobs: (any JobSource)?
 
+    /// Where the models lie that bodies name.
+    var lookup: ModelLookup { ModelLookup(models: models, jobs: jobs) }
+
+    /// The most threads that a job may ask for.
+    var cores: Int { budget.threads }
+
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
         case .evaluate: try resolveEvaluation(body)
@@ -28,7 +34,7 @@ struct SpecResolver: JobSpecResolver {
 
     private func resolveTraining(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         var request = try JobRequest.read(
-            body, catalogue: catalogue, models: models, jobs: jobs, cores: budget.threads)
+            body, catalogue: catalogue, models: models, jobs: jobs, cores: cores)
         let limit = min(request.limits.memoryBytes ?? .max, budget.memoryBytes)
         var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
