@@ -67,22 +67,53 @@ CK_INLINE float cosine_sample(
     return (float)(1 - product * inverse);
 }
 
+/// `count` of the elements up to `end`, the other lanes 0: a whole vector is read wherever there is one,
+/// because a rest of channels taken one by one costs more than all vectors in front of it.
+CK_INLINE ck_lanes read_rest(
+    const void *elements, size_t index, size_t count, size_t end, const ck_element type) {
+    if (index + CK_LANES > end) return ck_read_some(elements, index, count, type);
+    return ck_keep_first(ck_read(elements, index, type), (int32_t)count, ck_splat(0));
+}
+
 /// The mean of squares over the channels of every position; returns their Euclidean norm.
 CK_INLINE double attention_map(
     const void *elements, size_t sample, size_t positions, size_t channels, float *map,
     const ck_element type) {
+    const size_t whole = channels / CK_LANES * CK_LANES, end = (sample + 1) * positions * channels;
     double sum = 0;
     for (size_t p = 0; p < positions; p++) {
         const size_t start = (sample * positions + p) * channels;
         ck_lanes squares = 0;
-        for (size_t c = 0; c < channels; c += CK_LANES) {
-            const ck_lanes some = ck_read_some(elements, start + c, channels - c, type);
+        for (size_t c = 0; c < whole; c += CK_LANES) {
+            const ck_lanes some = ck_read(elements, start + c, type);
+            squares += some * some;
+        }
+        if (whole < channels) {
+            const ck_lanes some = read_rest(elements, start + whole, channels - whole, end, type);
             squares += some * some;
         }
         map[p] = ck_sum_values(squares) / (float)channels;
         sum += (double)map[p] * (double)map[p];
     }
     return sqrt(sum);
+}
+
+/// The gradient of one position's channels. Behind a rest of them the vector goes on into the next position,
+/// where it leaves what the gradient is made of if both lie in one place, and what is overwritten if not.
+CK_INLINE void write_slopes(
+    const arguments *a, size_t start, size_t end, float slope, const ck_element type) {
+    const size_t channels = a->channels, whole = channels / CK_LANES * CK_LANES;
+    for (size_t c = 0; c < whole; c += CK_LANES)
+        ck_write(a->gradient, start + c, ck_splat(slope) * ck_read(a->student, start + c, type), type);
+    if (whole == channels) return;
+    const size_t index = start + whole, rest = channels - whole;
+    if (index + CK_LANES <= end) {
+        const ck_lanes some = ck_read(a->student, index, type);
+        ck_write(a->gradient, index, ck_keep_first(ck_splat(slope) * some, (int32_t)rest, some), type);
+    } else {
+        const ck_lanes some = ck_read_some(a->student, index, rest, type);
+        ck_write_some(a->gradient, index, rest, ck_splat(slope) * some, type);
+    }
 }
 
 /// mean over the positions of (s / |s| - t / |t|)^2 of both attention maps s and t.
@@ -105,14 +136,10 @@ CK_INLINE float attention_sample(
     if (size < 1e-12) along = 0;
     // d/ds_p = 2 / P (d_p - s_p / |s| sum d s / |s|) / |s|, and ds_p / da = 2 a / C
     const double factor = 4 * (double)slope_scale(a) * inverse / ((double)positions * (double)channels);
-    for (size_t p = 0; writes && p < positions; p++) {
-        const size_t start = (sample * positions + p) * channels;
-        const float slope = (float)(factor * (others[p] - own[p] * inverse * along));
-        for (size_t c = 0; c < channels; c += CK_LANES) {
-            const ck_lanes some = ck_read_some(a->student, start + c, channels - c, type);
-            ck_write_some(a->gradient, start + c, channels - c, slope * some, type);
-        }
-    }
+    const size_t first = sample * positions * channels, end = first + positions * channels;
+    for (size_t p = 0; writes && p < positions; p++)
+        write_slopes(a, first + p * channels, end,
+            (float)(factor * (others[p] - own[p] * inverse * along)), type);
     return (float)(sum / (double)positions);
 }
 

@@ -123,9 +123,10 @@ import Testing
     }
 
     /// Central differences of step h err by h² f''' / 6 + u f / h, below 1e-9 for h = 1e-6.
-    @Test("has the gradient of central differences", arguments: kinds)
-    func differences(kind: FeatureLoss.Kind) throws {
-        let example = Self.random(kind)
+    @Test("has the gradient of central differences, also in place", arguments: kinds, [3, 16, 18, 37])
+    func differences(kind: FeatureLoss.Kind, channels: Int) throws {
+        let example = Self.random(kind, channels: channels)
+        #expect(bits(try example.run(gradient: .sharing(1)).floats(5)) == bits(try example.run().floats(5)))
         let (gradient, student) = (try example.run().floats(5), example.student.map(Double.init))
         for place in stride(from: 0, to: student.count, by: 11) {
             let ends = [1e-6, -1e-6].map { step in
