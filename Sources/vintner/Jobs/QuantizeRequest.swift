@@ -58,7 +58,9 @@ import Training
             log.add("/dataset", "invalid_value", "the dataset has no training samples to find ranges with")
         }
         let common = try reading.finish()
-        guard let options else { preconditionFailure("options that are wrong without a violation") }
+        guard let options else {
+            throw InvalidInput(pointer: "/quantize", code: "invalid_value", detail: "cannot be understood")
+        }
         return QuantizeRequest(common: common, options: options, layers: layers, gate: gate)
     }
 }
