@@ -75,8 +75,11 @@ public enum Convolution {
     public static func fuses(
         _ operation: PostOperation, _ shape: ConvolutionShape, _ element: ElementType
     ) -> Bool {
-        ConvolutionAlgorithm.suggested(for: shape, element) != .tiled
-            || TiledConvolution.covers(shape, fusing: [operation])
+        switch ConvolutionAlgorithm.suggested(for: shape, element) {
+        case .depthwise: DepthwiseConvolution.covers(shape, fusing: [operation])
+        case .tiled: TiledConvolution.covers(shape, fusing: [operation])
+        case .direct, .winograd: true
+        }
     }
 
     /// output = input * weight + bias, followed by `fusing` in the same pass, or by `activation` in the same

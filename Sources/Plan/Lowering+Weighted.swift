@@ -80,9 +80,7 @@ extension Lowering {
         if !reads, shapes.fuses(operation, node) {
             tail.nodes.append(id)
             tail.operations.append(operation)
-        } else if reads || node.operation.isTransposed, tail.nodes.isEmpty,
-            deferredNorms[node.inputs[0]] == nil, let kind = operation.activation
-        {
+        } else if tail.nodes.isEmpty, deferredNorms[node.inputs[0]] == nil, let kind = operation.activation {
             tail.nodes.append(id)
             tail.activation = LayerActivation(kind, training: mode.isTraining)
         }

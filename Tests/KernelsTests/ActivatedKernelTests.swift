@@ -25,7 +25,7 @@ import Testing
                 return try InnerProduct.forward(
                     shape, element: element, weights: weights, activation: activation, on: engine)
             case .direct:
-                return try convolution(.of(batch: batch, 5, (18, 18), to: 24, stride: (2, 2)))
+                return try convolution(.of(batch: 4 * batch, 5, (18, 18), to: 24, stride: (2, 2)))
             case .tiled:
                 return try convolution(.of(batch: 4 * batch, 34, (15, 17), to: 37, padding: (1, 1)))
             case .winograd:
