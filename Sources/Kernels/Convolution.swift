@@ -75,16 +75,26 @@ public enum Convolution {
     public static func fuses(
         _ operation: PostOperation, _ shape: ConvolutionShape, _ element: ElementType
     ) -> Bool {
-        ConvolutionAlgorithm.suggested(for: shape, element) != .tiled
-            || TiledConvolution.covers(shape, fusing: [operation])
+        switch ConvolutionAlgorithm.suggested(for: shape, element) {
+        case .depthwise: DepthwiseConvolution.covers(shape, fusing: [operation])
+        case .tiled: TiledConvolution.covers(shape, fusing: [operation])
+        case .direct, .winograd: true
+        }
     }
 
-    /// output = input * weight + bias, followed by `fusing` in the same pass.
+    /// output = input * weight + bias, followed by `fusing` in the same pass, or by `activation` in the same
+    /// call.
     public static func forward(
         _ shape: ConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        fusing: [PostOperation] = [], training: Bool = true, algorithm: ConvolutionAlgorithm? = nil,
-        slices: Int? = nil, normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
+        fusing: [PostOperation] = [], activation: LayerActivation? = nil, training: Bool = true,
+        algorithm: ConvolutionAlgorithm? = nil, slices: Int? = nil,
+        normalizing norm: FusedBatchNorm.Activation? = nil, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if let activation {
+            return try activated(
+                shape, element, activation, weights: weights, algorithm: algorithm, training: training,
+                on: engine)
+        }
         if let norm {
             return try DepthwiseConvolution.forward(
                 shape, element, weights: weights, fusing: fusing, normalizing: norm)
@@ -107,6 +117,33 @@ public enum Convolution {
                     descriptor, Primitive.forwardUses(fusing: fusing),
                     outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
             }
+        }
+    }
+
+    /// A forward pass with an activation that leaves what the backward pass reads.
+    ///
+    /// Our tiles are activated before they are stored. Winograd's algorithm by oneDNN is not cut: every slice
+    /// would transform the weights anew.
+    private static func activated(
+        _ shape: ConvolutionShape, _ element: ElementType, _ activation: LayerActivation,
+        weights: TensorLayout?, algorithm: ConvolutionAlgorithm?, training: Bool, on engine: DNNEngine
+    ) throws(KernelError) -> any LayerKernel {
+        let how = algorithm ?? .suggested(for: shape, element)
+        if how == .tiled,
+            let own = try? TiledConvolution.forward(
+                shape, element, weights: weights, activation: activation)
+        {
+            return own
+        }
+        return try ActivatedKernel.prepare(
+            activation, batch: shape.batch, element, isCut: how == .direct || how == .depthwise,
+            weights: weights
+        ) { batch, weights throws(KernelError) in
+            var part = shape
+            part.batch = batch
+            return try forward(
+                part, element: element, weights: weights, training: training, algorithm: algorithm, on: engine
+            )
         }
     }
 

@@ -18,12 +18,22 @@ public struct InnerProductShape: Hashable, Sendable {
 
 /// The three passes of a fully connected layer; operand orders and element types as in `Convolution`.
 public enum InnerProduct {
-    /// output = input · weightᵀ + bias, followed by `fusing` in the same pass.
+    /// output = input · weightᵀ + bias, followed by `fusing` in the same pass, or by `activation` in the same
+    /// call.
     public static func forward(
         _ shape: InnerProductShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        fusing: [PostOperation] = [], training: Bool = true, on engine: DNNEngine
+        fusing: [PostOperation] = [], activation: LayerActivation? = nil, training: Bool = true,
+        on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
-        try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
+        if let activation {
+            return try ActivatedKernel.prepare(activation, batch: shape.batch, element, weights: weights) {
+                batch, weights throws(KernelError) in
+                var part = shape
+                part.batch = batch
+                return try forward(part, element: element, weights: weights, training: training, on: engine)
+            }
+        }
+        return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
             element, weights throws(KernelError) in
             let descriptor = try forwardDescriptor(
                 shape, element, weights: weights, fusing: fusing, training: training, on: engine)

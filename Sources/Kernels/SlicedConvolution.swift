@@ -1,6 +1,6 @@
 internal import Tensor
 
-/// A convolution whose batch is cut into slices, computed one after the other in one scratchpad.
+/// A layer whose batch is cut into slices, computed one after the other in one scratchpad.
 ///
 /// Gradients of parameters are summed slice by slice, in the order of the samples: always the same bits.
 final class SlicedConvolution: LayerKernel {

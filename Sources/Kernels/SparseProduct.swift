@@ -199,21 +199,3 @@ private final class SparsePacking: PreparedKernel {
         }
     }
 }
-
-extension PostOperation {
-    /// The same as an activation; nil for what is none.
-    fileprivate var activation: ActivationKind? {
-        switch self {
-        case .relu: .relu
-        case .relu6: .relu6
-        case .leakyReLU(let slope): .leakyReLU(slope: slope)
-        case .geluErf: .geluErf
-        case .geluTanh: .geluTanh
-        case .silu: .silu
-        case .sigmoid: .sigmoid
-        case .tanh: .tanh
-        case .hardSwish: .hardSwish
-        case .scaled, .bounded, .shifted, .clipped, .addToDestination: nil
-        }
-    }
-}

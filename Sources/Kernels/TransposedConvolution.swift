@@ -7,7 +7,7 @@ public struct TransposedConvolutionShape: Hashable, Sendable {
     ///
     /// Its input is our output: set its strides, padding, dilation, groups and bias; its `inHeight` and
     /// `inWidth` follow from `inHeight`, `inWidth` and the output padding given here.
-    public let transposed: ConvolutionShape
+    public private(set) var transposed: ConvolutionShape
 
     /// PyTorch's `conv_transpose2d`.
     ///
@@ -31,6 +31,13 @@ public struct TransposedConvolutionShape: Hashable, Sendable {
         (inHeight, inWidth) = (settings.inHeight, settings.inWidth)
     }
 
+    /// The same over another batch.
+    fileprivate func over(_ batch: Int) -> TransposedConvolutionShape {
+        var shape = self
+        shape.transposed.batch = batch
+        return shape
+    }
+
     /// Rows and columns added at the far edge, where several sizes lead to one; below the stride.
     public let outputPaddingHeight: Int
     public let outputPaddingWidth: Int
@@ -52,10 +59,20 @@ public enum TransposedConvolution {
     }
 
     /// Every input pixel adds its value times the kernel to the output, on top of the bias.
+    ///
+    /// oneDNN fuses nothing behind it; an `activation` runs in the same call.
     public static func forward(
         _ shape: TransposedConvolutionShape, element: ElementType = .float32, weights: TensorLayout? = nil,
-        training: Bool = true, on engine: DNNEngine
+        activation: LayerActivation? = nil, training: Bool = true, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
+        if let activation {
+            let batch = shape.transposed.batch
+            return try ActivatedKernel.prepare(activation, batch: batch, element, weights: weights) {
+                batch, weights throws(KernelError) in
+                try forward(
+                    shape.over(batch), element: element, weights: weights, training: training, on: engine)
+            }
+        }
         let roles = WidenedKernel.Roles.forward(hasBias: shape.transposed.hasBias)
         return try engine.pass(element, weights: weights, roles) { element, weights throws(KernelError) in
             let descriptor = try forwardDescriptor(

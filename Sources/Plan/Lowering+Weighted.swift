@@ -10,12 +10,14 @@ extension Lowering {
         let tail = tail(behind: node)
         let norm = deferredNorms[node.inputs[0]]
         let (kernel, weights, macs) = try forwardKernel(
-            node, weight, fusing: tail.operations, normalizing: norm?.activation)
+            node, weight, tail, normalizing: norm?.activation)
         let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
-        place(node.output, in: output)
+        let kept = keep(tail, node)
+        place(node.output, in: kept ?? output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
         let coefficients = norm.map { [$0.coefficients] } ?? []
-        let operands = [activation(node.inputs[0]), weights] + bias + [output] + coefficients
+        let operands =
+            [activation(node.inputs[0]), weights] + bias + [output, kept].compactMap(\.self) + coefficients
         for id in tail.nodes {
             absorbed.insert(id)
             place(graph[id].output, in: output)
@@ -27,17 +29,17 @@ extension Lowering {
 
     /// What computes a layer, the weights that it reads, and its multiply-accumulates.
     private mutating func forwardKernel(
-        _ node: Graph.Node, _ weight: Graph.ParameterID, fusing operations: [PostOperation],
+        _ node: Graph.Node, _ weight: Graph.ParameterID, _ tail: Tail,
         normalizing norm: FusedBatchNorm.Activation?
     ) throws(PlanError) -> (kernel: any PreparedKernel, weights: BufferID, macs: Int) {
-        if let product = sparseProduct(node, weight, fusing: operations) {
+        if let product = sparseProduct(node, weight, fusing: tail.operations) {
             let packed = try packed(weight, for: product, node)
-            return (product.forward(fusing: operations), packed, product.macs)
+            return (product.forward(fusing: tail.operations), packed, product.macs)
         }
         let primitive = try preferringStored(weight) { layout throws(KernelError) in
             try shapes.forward(
-                node, weights: layout, fusing: operations, training: mode.isTraining, normalizing: norm,
-                on: engine)
+                node, weights: layout, fusing: tail.operations, activation: tail.activation,
+                training: mode.isTraining, normalizing: norm, on: engine)
         }
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) forward")
         return (primitive, weights, batch * node.macs)
@@ -52,19 +54,35 @@ extension Lowering {
         var operations: [PostOperation] = []
         /// Where the sum's other term lies, to which the result is added.
         var output: BufferID?
+        /// An activation that is none of the operations: one that leaves something for the backward pass, or
+        /// that the layer's kernel cannot run itself.
+        var activation: LayerActivation?
+    }
+
+    /// Where an activation leaves what its backward pass reads, in the place of its input.
+    private mutating func keep(_ tail: Tail, _ node: Graph.Node) -> BufferID? {
+        guard let activation = tail.activation, let id = tail.nodes.last else { return nil }
+        if activation.kept == .derivative { derivatives.insert(id) } else { derivatives.remove(id) }
+        return activation.kept == .nothing ? nil : addBuffer("\(node.name) kept", like: node.output)
     }
 
     private func tail(behind node: Graph.Node) -> Tail {
         var tail = Tail()
-        guard options.fuses, !node.operation.isTransposed else { return tail }
+        guard options.fuses else { return tail }
         var value = node.output
         if let (sum, output) = sumBehind(node) {
             tail = Tail(nodes: [sum], operations: [.addToDestination], output: output)
             value = graph[sum].output
         }
-        if let (id, operation) = activationBehind(value), shapes.fuses(operation, node) {
+        guard let (id, operation) = activationBehind(value) else { return tail }
+        // What is kept lies in the place of the activation's input, which a sum would have elsewhere.
+        let reads = mode.isTraining && graph[id].operation.backwardReads.contains(.input)
+        if !reads, shapes.fuses(operation, node) {
             tail.nodes.append(id)
             tail.operations.append(operation)
+        } else if tail.nodes.isEmpty, deferredNorms[node.inputs[0]] == nil, let kind = operation.activation {
+            tail.nodes.append(id)
+            tail.activation = LayerActivation(kind, training: mode.isTraining)
         }
         return tail
     }
@@ -74,9 +92,7 @@ extension Lowering {
         guard let reader = soleReader(of: value), let operation = graph[reader].operation.postOperation else {
             return nil
         }
-        // Its derivative is taken from the output, or from nothing at all.
-        let reads = graph[reader].operation.backwardReads
-        return mode.isTraining && reads.contains(.input) ? nil : (reader, operation)
+        return (reader, operation)
     }
 
     /// The sum that alone reads a product's output, and where its other term lies: already computed, and read
@@ -195,7 +211,6 @@ extension Lowering {
 }
 
 extension Operation {
-    /// oneDNN's transposed convolution takes no post-operations.
     var isTransposed: Bool {
         if case .transposedConvolution = self { true } else { false }
     }

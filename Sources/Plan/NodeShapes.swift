@@ -83,26 +83,27 @@ struct NodeShapes {
 /// The primitives of convolutions and products.
 extension NodeShapes {
     func forward(
-        _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation], training: Bool,
+        _ node: Graph.Node, weights: TensorLayout?, fusing: [PostOperation],
+        activation: LayerActivation? = nil, training: Bool,
         normalizing norm: FusedBatchNorm.Activation? = nil, addingBias: Bool = false, on engine: DNNEngine
     ) throws(KernelError) -> any LayerKernel {
         switch node.operation {
         case .convolution(let window) where window.isPointwise:
             try InnerProduct.forward(
                 innerProduct(hasBias: window.bias || addingBias, node), element: element, weights: weights,
-                fusing: fusing, training: training, on: engine)
+                fusing: fusing, activation: activation, training: training, on: engine)
         case .convolution(let window):
             try Convolution.forward(
                 convolution(window, node, addingBias: addingBias), element: element, weights: weights,
-                fusing: fusing, training: training, normalizing: norm, on: engine)
+                fusing: fusing, activation: activation, training: training, normalizing: norm, on: engine)
         case .linear(let bias):
             try InnerProduct.forward(
                 innerProduct(hasBias: bias || addingBias, node), element: element, weights: weights,
-                fusing: fusing,
-                training: training, on: engine)
+                fusing: fusing, activation: activation, training: training, on: engine)
         case .transposedConvolution(let window):
             try TransposedConvolution.forward(
-                transposed(window, node), element: element, weights: weights, training: training, on: engine)
+                transposed(window, node), element: element, weights: weights, activation: activation,
+                training: training, on: engine)
         default: preconditionFailure("\(node.name) has no weights")
         }
     }
@@ -119,6 +120,7 @@ extension NodeShapes {
 
     /// Whether an operation can run inside the forward pass at no cost of a better algorithm.
     func fuses(_ operation: PostOperation, _ node: Graph.Node) -> Bool {
+        if node.operation.isTransposed { return false }
         guard case .convolution(let window) = node.operation, !window.isPointwise else { return true }
         return Convolution.fuses(operation, convolution(window, node), element)
     }

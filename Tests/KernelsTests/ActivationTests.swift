@@ -53,12 +53,7 @@ extension ActivationKind {
             let run = try KernelRun(
                 Activation.forward(kind, count: count, type: type), [stored(input, as: type)])
             let exact = input.map { kind.exact(Double($0)) }
-            // x times a share in [0, 1] that is wrong by at most 8 epsilon; see vector_math.h. GELU's share
-            // is good to 2^-11 of itself where it is stored as bfloat16.
-            let rounding = roundingError(of: type) + (kind == .geluErf && type == .bfloat16 ? 0x1p-11 : 0)
-            let bounds = zip(input, exact).map {
-                8 * epsilon * max(abs($0), 1) + rounding * Float(abs($1))
-            }
+            let bounds = zip(input, exact).map { kind.bound($0, Float($1), as: type) }
             expectClose(run.values(1, as: type), exact.map(Float.init), within: bounds, "\(kind)")
         }
     }

@@ -40,3 +40,41 @@ struct ConvolutionRun: Equatable {
         self.bias = bias == nil ? [] : learned.floats(3)
     }
 }
+
+extension ConvolutionRun {
+    /// Checks what a fused activation makes of what the plain pass yields, which goes beyond a ReLU6's limit.
+    ///
+    /// Clamps are exact. For the others the plain result, of which the activation takes the unrounded number,
+    /// may be off by its rounding, times a slope of at most 1.2; the rest as in `ActivationTests`.
+    static func expectFused(
+        _ operation: PostOperation, _ shape: ConvolutionShape, _ algorithm: ConvolutionAlgorithm,
+        _ element: ElementType
+    ) throws {
+        let reference = ConvolutionReference(shape: shape)
+        let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -4, high: 4), to: element)
+        let weight = randomFloats(reference.weightCount, seed: 2)
+        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
+        let bias = randomFloats(shape.outChannels, seed: 4)
+        let plain = try ConvolutionRun(shape, algorithm, element, input, weight, bias, gradient)
+        let fused = try ConvolutionRun(
+            shape, algorithm, element, input, weight, bias, gradient, fusing: [operation])
+        let kind = try #require(operation.activation)
+        let expected = plain.output.map { Float(kind.exact(Double($0))) }
+        let isClamp = operation == .relu || operation == .relu6
+        expectClose(
+            fused.output, expected,
+            within: zip(plain.output, expected).map {
+                isClamp ? 0 : kind.bound($0, $1, as: element) + 1.2 * roundingError(of: element) * abs($0)
+            }, "\(operation)")
+        #expect(plain.output.contains { $0 > 6 }, "the limit was never reached")
+    }
+}
+
+extension ActivationKind {
+    /// How far y = kind(x) may be off: x times a share in [0, 1] that is wrong by at most 8 ε
+    /// (vector_math.h), GELU's by 2^-11 of itself where it is stored as bfloat16.
+    func bound(_ x: Float, _ y: Float, as element: ElementType) -> Float {
+        let short: Float = self == .geluErf && element == .bfloat16 ? 0x1p-11 : 0
+        return 8 * epsilon * max(abs(x), 1) + (roundingError(of: element) + short) * abs(y)
+    }
+}

@@ -133,16 +133,7 @@ import Testing
         [ElementType.float32, .bfloat16])
     func fused(operation: PostOperation, element: ElementType) throws {
         let shape = ConvolutionShape.depthwise(batch: 2, 24, (7, 10))
-        let reference = ConvolutionReference(shape: shape)
-        let input = rounded(randomFloats(reference.inputCount, seed: 1, low: -4, high: 4), to: element)
-        let weight = randomFloats(reference.weightCount, seed: 2)
-        let gradient = rounded(randomFloats(reference.outputCount, seed: 3), to: element)
-        let bias = randomFloats(24, seed: 4)
-        let plain = try ConvolutionRun(shape, .depthwise, element, input, weight, bias, gradient)
-        let cut = try ConvolutionRun(
-            shape, .depthwise, element, input, weight, bias, gradient, fusing: [operation])
-        #expect(cut.output == plain.output.map { operation == .relu ? max($0, 0) : min(max($0, 0), 6) })
-        #expect(plain.output.contains { $0 > 6 }, "the limit was never reached")
+        try ConvolutionRun.expectFused(operation, shape, .depthwise, element)
     }
 
     @Test("pass NaN on through a fused ReLU6, to the pixels around it alone")

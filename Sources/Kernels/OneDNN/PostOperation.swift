@@ -28,6 +28,22 @@ public enum PostOperation: Hashable, Sendable {
     /// Adds what the destination held before: a residual, without a pass of its own.
     case addToDestination
 
+    /// The activation that it is, for kernels of our own.
+    public var activation: ActivationKind? {
+        switch self {
+        case .relu: .relu
+        case .relu6: .relu6
+        case .leakyReLU(let slope): .leakyReLU(slope: slope)
+        case .geluErf: .geluErf
+        case .geluTanh: .geluTanh
+        case .silu: .silu
+        case .sigmoid: .sigmoid
+        case .tanh: .tanh
+        case .hardSwish: .hardSwish
+        case .scaled, .bounded, .shifted, .clipped, .addToDestination: nil
+        }
+    }
+
     /// Appends the operation to oneDNN's list.
     func append(to operations: dnnl_post_ops_t?) throws(KernelError) {
         let algorithm: dnnl_alg_kind_t
