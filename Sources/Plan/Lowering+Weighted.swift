@@ -182,6 +182,9 @@ extension Lowering {
         let parameter = parameterBuffer(id)
         if store[id].layout == layout { return parameter }
         if let copy = store[id].copy, copy.layout == layout { return copyBuffer(id, copy.slot) }
+        if let other = store[id].others.first(where: { $0.layout == layout }) {
+            return persistent(other.slot, "\(graph[id].name) for few samples")
+        }
         let reorder = try kernels { () throws(KernelError) in
             try WeightCopy.prepare(from: store[id].layout, to: layout, on: engine)
         }
@@ -202,7 +205,7 @@ extension Lowering {
         _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
     ) throws(PlanError) -> any LayerKernel {
         let (isFloats, copy) = (options.precision == .float32 || engine.widens, store[id].copy)
-        let layout = isFloats || asFloats && copy != nil ? store[id].layout : copy?.layout
+        let layout = isFloats || asFloats && copy != nil ? store[id].layout(batch: batch) : copy?.layout
         return try kernels { () throws(KernelError) in
             if let layout, let stored = try? make(layout), !stored.isReference { return stored }
             return try make(nil)

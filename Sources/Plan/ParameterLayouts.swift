@@ -56,4 +56,47 @@ enum ParameterLayouts {
         }
         return layouts
     }
+
+    /// Plans of fewer samples may have layouts of their own: from here on convolutions run by tiles.
+    static let samplesMin = 8
+
+    /// Adds the layouts that plans of few samples would like better, as far as the options let weights lie
+    /// twice.
+    ///
+    /// Weights that a plan makes something else of need none: those without zeros, in bytes or in bfloat16,
+    /// and those in front of a batch normalisation, which are folded in the plan's own layout.
+    static func addOthers(
+        to layouts: inout [ParameterLayout], for graph: Graph, batches: [Int], _ options: LoweringOptions,
+        on engine: DNNEngine
+    ) throws(PlanError) {
+        guard options.precision == .float32 else { return }
+        let absent = options.quantized?.absent ?? []
+        var left = options.layoutByteCountMax
+        for batch in Set(batches).sorted() where batch < samplesMin {
+            let shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
+            for node in graph.nodes {
+                guard let weight = graph.parameter(.weight, of: node), !absent.contains(weight),
+                    options.sparse[weight]?[batch: batch] == nil, !isFolded(node, graph),
+                    !layouts[weight.index].others.contains(where: { $0.batches.contains(batch) })
+                else { continue }
+                let layout = try kernels { () throws(KernelError) in
+                    try shapes.forward(node, weights: nil, fusing: [], training: false, on: engine).layouts[1]
+                }
+                guard layout.element == .float32, layout != layouts[weight.index].stored else { continue }
+                let known = layouts[weight.index].others.firstIndex { $0.layout == layout }
+                if let known {
+                    layouts[weight.index].others[known].batches.insert(batch)
+                } else if layout.byteCount <= left {
+                    left -= layout.byteCount
+                    layouts[weight.index].others.append((layout, [batch]))
+                }
+            }
+        }
+    }
+
+    private static func isFolded(_ node: Graph.Node, _ graph: Graph) -> Bool {
+        graph.consumers(of: node.output).contains { id in
+            if case .batchNorm = graph[id].operation { true } else { false }
+        }
+    }
 }

@@ -34,13 +34,17 @@ extension ParameterStore {
             values.count == graph[id].shape.elementCount,
             "\(values.count) elements for \(graph[id].name) of \(graph[id].shape)")
         guard let slot = slot(id, part) else { return }
-        arena.write(try stored(values, of: id, on: engine), to: slot)
-        if part == .value { refreshCopy(of: id, in: arena) }
+        arena.write(try stored(values, of: id, as: self[id].layout, on: engine), to: slot)
+        guard part == .value else { return }
+        refreshCopy(of: id, in: arena)
+        for other in self[id].others {
+            arena.write(try stored(values, of: id, as: other.layout, on: engine), to: other.slot)
+        }
     }
 
-    /// Brings elements in PyTorch's order into the parameter's layout, with padding.
+    /// Brings elements in PyTorch's order into a layout of the parameter's, with padding.
     private func stored(
-        _ values: [Float], of id: Graph.ParameterID, on engine: DNNEngine
+        _ values: [Float], of id: Graph.ParameterID, as layout: TensorLayout, on engine: DNNEngine
     ) throws(PlanError) -> [Float] {
         try kernels { () throws(KernelError) in
             var plain = values
@@ -49,7 +53,7 @@ extension ParameterStore {
                 plain = try Reorder.convert(
                     plain, from: image.channelsFirst(rows), to: image.channelsLast(rows), on: engine)
             }
-            return try Reorder.convert(plain, from: self[id].plain, to: self[id].layout, on: engine)
+            return try Reorder.convert(plain, from: self[id].plain, to: layout, on: engine)
         }
     }
 
@@ -71,7 +75,7 @@ extension ParameterStore {
             mask.count == graph[id].shape.elementCount,
             "a mask of \(mask.count) for \(graph[id].name) of \(graph[id].shape)")
         guard let slot = maskSlot(id) else { preconditionFailure("no masks are kept of \(graph[id].name)") }
-        let layout = try stored(mask.map { Float($0) }, of: id, on: engine)
+        let layout = try stored(mask.map { Float($0) }, of: id, as: self[id].layout, on: engine)
         arena.write(layout.map { UInt8($0) }, to: slot)
         try applyMask(of: id, in: arena)
     }

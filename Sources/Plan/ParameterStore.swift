@@ -34,6 +34,13 @@ public struct ParameterStore {
         public let value: Slot
         /// The same numbers as products in bfloat16 read them; follows every change of the value.
         let copy: (layout: TensorLayout, slot: Slot)?
+        /// The same numbers as plans of some batch sizes like them better; they follow what is written.
+        var others: [(layout: TensorLayout, batches: Set<Int>, slot: Slot)] = []
+
+        /// The layout that a batch size's plan reads best.
+        func layout(batch: Int) -> TensorLayout {
+            others.first { $0.batches.contains(batch) }?.layout ?? layout
+        }
     }
 
     /// What beside the parameters' values has to be kept.
@@ -110,10 +117,13 @@ public struct ParameterStore {
             let offset = offsets[index]
             var copy: (TensorLayout, Slot)?
             if let layout = layout.copy { copy = (layout, try region(layout.byteCount)) }
-            entries.append(
-                Entry(
-                    layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
-                    value: Slot(offset: start + offset, byteCount: byteCounts[index]), copy: copy))
+            var entry = Entry(
+                layout: layout.stored, plain: layout.plain, flattened: layout.flattened, offset: offset,
+                value: Slot(offset: start + offset, byteCount: byteCounts[index]), copy: copy)
+            for other in layout.others {
+                entry.others.append((other.layout, other.batches, try region(other.layout.byteCount)))
+            }
+            entries.append(entry)
         }
         var states: [Slot] = []
         for _ in 0..<needs.stateCount { states.append(try region(trained)) }
@@ -179,6 +189,8 @@ struct ParameterLayout {
     var plain: TensorLayout
     /// As products in bfloat16 take it, where a copy is kept.
     var copy: TensorLayout?
+    /// As plans of some batch sizes like it better.
+    var others: [(layout: TensorLayout, batches: Set<Int>)] = []
     /// Where its second extent is a flattened image.
     var flattened: ImageExtents?
 }

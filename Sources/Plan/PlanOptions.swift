@@ -203,8 +203,15 @@ public struct LoweringOptions: Hashable, Sendable {
     public var kept: Set<Graph.ValueID> = []
     /// The parameters whose zeros are left out at inference in float32, where our kernels cover the layer.
     public var sparse: [Graph.ParameterID: SparseWeights] = [:]
+    /// Bytes that weights may take in second layouts, which plans of few samples like better than that of the
+    /// largest batch; for programs that never train.
+    public var layoutByteCountMax = LoweringOptions.layoutByteCountMax
     /// What is computed in bytes; for inference alone, and over float32 elsewhere.
     public var quantized: QuantizedModel?
+
+    /// The default of `layoutByteCountMax`: ten times what a 5x5 convolution of 128 channels takes, the
+    /// largest whose layouts differ.
+    public static let layoutByteCountMax = 16 << 20
 
     public init() {}
 }

@@ -57,9 +57,14 @@ public final class Program {
         // Weights lie as the largest batch likes them: it has the most to lose.
         let size = options.trainingBatches.first ?? options.evaluationBatches.max() ?? 1
         let absent = options.lowering.quantized?.absent ?? []
-        let layouts = try ParameterLayouts.choose(
+        var layouts = try ParameterLayouts.choose(
             for: graph, batch: size, training: !options.trainingBatches.isEmpty,
             precision: options.lowering.precision, leavingOut: absent, on: engine)
+        if options.trainingBatches.isEmpty {
+            let others = options.evaluationBatches.filter { $0 != size }
+            try ParameterLayouts.addOthers(
+                to: &layouts, for: graph, batches: others, options.lowering, on: engine)
+        }
         let needs =
             options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
         store = try ParameterStore(graph: graph, layouts: layouts, needs: needs, leavingOut: absent)
@@ -118,7 +123,10 @@ public final class Program {
 
     /// Bytes that reading or writing a parameter takes beside the arena: the largest in PyTorch's order,
     /// twice in the arena of its reordering, and as result, for each of at most two reorderings.
-    public var conversionByteCount: Int { 5 * (store.entries.map(\.layout.byteCount).max() ?? 0) }
+    public var conversionByteCount: Int {
+        let layouts = store.entries.flatMap { [$0.layout] + $0.others.map(\.layout) }
+        return 5 * (layouts.map(\.byteCount).max() ?? 0)
+    }
 
     /// The plan that trains on a batch of this size; nil where gradients are accumulated.
     public func trainingPlan(batch: Int) -> ExecutionPlan? { training[batch] }

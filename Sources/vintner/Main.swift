@@ -13,7 +13,7 @@ import ArgumentParser
             CancelCommand.self, PauseCommand.self, ResumeCommand.self,
             DatasetsCommand.self, PredictCommand.self, HealthCommand.self, PlanCommand.self,
             ProfileCommand.self, BenchStepCommand.self, BenchDistillCommand.self,
-            BenchSparseCommand.self,
+            BenchSparseCommand.self, BenchLatencyCommand.self,
             BenchPeakCommand.self, RunModelCommand.self,
         ])
 

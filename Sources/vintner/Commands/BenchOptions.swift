@@ -1,5 +1,6 @@
 import ArgumentParser
 import Graph
+import JSON
 import Kernels
 import Plan
 import Tensor
@@ -26,6 +27,27 @@ enum BenchLoss: String, ExpressibleByArgument {
         case .crossEntropy: .crossEntropy(labelSmoothing: 0)
         case .mse: .meanSquaredError(oneHot: false)
         }
+    }
+}
+
+extension ModelSpec {
+    /// The model that a file describes, or a preset for 28x28 grey images of ten classes; what is wrong with
+    /// it ends the command.
+    static func benchmarked(file: String?, preset: String) throws -> ModelSpec {
+        let log = ViolationLog()
+        let found: ModelSpec?
+        if let file {
+            found = ModelSpec.read(try readJSON(file), at: "/model", data: DataShape(), log: log)
+        } else {
+            found = ModelSpec.read(
+                ["preset": .string(preset)], at: "/model", datasetInput: try Shape([1, 28, 28]), classes: 10,
+                log: log)
+        }
+        guard let found else {
+            Terminal.complain(InvalidInput(log.violations).description)
+            throw Ending.usage.error
+        }
+        return found
     }
 }
 

@@ -45,7 +45,7 @@ struct BenchStepCommand: ParsableCommand {
     func run() throws {
         let time = SystemTime()
         let start = ProcessStart.monotonicNanoseconds ?? time.monotonicNanoseconds()
-        let spec = try readModel()
+        let spec = try ModelSpec.benchmarked(file: model, preset: preset ?? "mlp")
         var rule = optimizer.options
         rule.clipNorm = clip > 0 ? clip : nil
         let subject = StepSubject(
@@ -66,24 +66,6 @@ struct BenchStepCommand: ParsableCommand {
         }
         durations.sort()
         report(durations, firstStep, step, planned: before + Int64(step.byteCount))
-    }
-
-    private func readModel() throws -> ModelSpec {
-        let log = ViolationLog()
-        let found: ModelSpec?
-        if let model {
-            let json = try readJSON(model)
-            found = ModelSpec.read(json, at: "/model", data: DataShape(), log: log)
-        } else {
-            found = ModelSpec.read(
-                ["preset": .string(preset ?? "mlp")], at: "/model", datasetInput: try Shape([1, 28, 28]),
-                classes: 10, log: log)
-        }
-        guard let found else {
-            Terminal.complain(InvalidInput(log.violations).description)
-            throw Ending.usage.error
-        }
-        return found
     }
 
     private func printProfile(_ step: BenchStep, _ time: SystemTime) throws {
