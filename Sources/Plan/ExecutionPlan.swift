@@ -30,6 +30,8 @@ public final class ExecutionPlan {
     private let store: ParameterStore
     private let gradients: [Graph.ParameterID: (BufferID, TensorLayout)]
     private let logits: BufferID?
+    /// The step of a loss that learns from a teacher, and the outputs that it reads.
+    private let taught: Lowering.TaughtLoss?
     /// Where what can be read behind a run lies, besides the output.
     private let kept: [Graph.ValueID: BufferID]
     private let precision: ElementType
@@ -52,7 +54,7 @@ public final class ExecutionPlan {
         (self.batch, self.mode, self.store) = (batch, mode, store)
         precision = options.precision
         (steps, preparation) = (lowering.steps, lowering.preparation)
-        gradients = lowering.parameterGradients
+        (gradients, taught) = (lowering.parameterGradients, lowering.taught)
         logits = mode.hasOutput ? lowering.activation(graph.output) : nil
         var (buffers, kept): ([Buffer], [Graph.ValueID: BufferID]) = (lowering.buffers, [:])
         if !mode.isTraining, let logits { buffers[logits.index].isKept = true }
@@ -155,18 +157,50 @@ public final class ExecutionPlan {
     ///
     /// - Returns: The loss over the batch.
     public func run(_ state: StepState) throws(PlanError) -> LossResult {
-        guard let arena else { preconditionFailure("the plan is not bound") }
-        try prepare()
-        state.store(to: store.state, in: arena)
+        let arena = try begin(state)
         do { for step in steps { try step.kernel.run() } } catch { throw .kernel(error) }
         return LossResult.load(from: store.result, in: arena)
     }
 
-    /// Takes the arena over, and computes what the steps need from the parameters as they are.
-    private func prepare() throws(PlanError) {
-        if tenancy.isHeld(by: self) { return }
-        do { for step in preparation { try step.kernel.run() } } catch { throw .kernel(error) }
-        tenancy.pass(to: self)
+    /// Runs every step once, and `body` right in front of the loss: `taughtPlace` then has the outputs, and
+    /// what they are compared with can still be bound.
+    ///
+    /// - Precondition: The loss is one that learns from a teacher.
+    public func run(
+        _ state: StepState, beforeLoss body: () throws(PlanError) -> Void
+    ) throws(PlanError) -> LossResult {
+        let arena = try begin(state)
+        do { for step in steps[..<lossStep] { try step.kernel.run() } } catch { throw .kernel(error) }
+        try body()
+        do { for step in steps[lossStep...] { try step.kernel.run() } } catch { throw .kernel(error) }
+        return LossResult.load(from: store.result, in: arena)
+    }
+
+    private var lossStep: Int {
+        guard let taught else { preconditionFailure("the plan learns from nobody") }
+        return taught.step
+    }
+
+    /// Takes the arena over, computes what the steps need from the parameters as they are, and tells the
+    /// steps what is new.
+    private func begin(_ state: StepState) throws(PlanError) -> Arena {
+        guard let arena else { preconditionFailure("the plan is not bound") }
+        if !tenancy.isHeld(by: self) {
+            do { for step in preparation { try step.kernel.run() } } catch { throw .kernel(error) }
+            tenancy.pass(to: self)
+        }
+        state.store(to: store.state, in: arena)
+        return arena
+    }
+
+    /// Where the outputs lie in front of a loss that learns from a teacher, stored in the plan's precision:
+    /// what follows writes over them.
+    ///
+    /// It is nil with any other loss, and where no step of the plan computes an output.
+    public var taughtPlace: Place? {
+        guard let arena, let taught, let slot = buffers[taught.outputs.index].slot else { return nil }
+        let count = batch * store.graph.outputShape.elementCount
+        return Place(Slot(offset: slot.offset, byteCount: count * precision.byteCount), in: arena)
     }
 
     /// The gradient of a parameter after a run in mode `gradients`, in PyTorch's order.
@@ -218,20 +252,38 @@ extension ExecutionPlan {
     public func run(
         _ state: StepState, adding nanoseconds: inout [UInt64], now: () -> UInt64
     ) throws(PlanError) -> LossResult {
-        guard let arena else { preconditionFailure("the plan is not bound") }
+        let arena = try begin(state)
+        try time(steps.indices, adding: &nanoseconds, now)
+        return LossResult.load(from: store.result, in: arena)
+    }
+
+    /// The same with `body` in front of the loss, whose time is not counted.
+    ///
+    /// - Precondition: The loss is one that learns from a teacher.
+    public func run(
+        _ state: StepState, adding nanoseconds: inout [UInt64], now: () -> UInt64,
+        beforeLoss body: () throws(PlanError) -> Void
+    ) throws(PlanError) -> LossResult {
+        let arena = try begin(state)
+        try time(0..<lossStep, adding: &nanoseconds, now)
+        try body()
+        try time(lossStep..<steps.count, adding: &nanoseconds, now)
+        return LossResult.load(from: store.result, in: arena)
+    }
+
+    private func time(
+        _ range: Range<Int>, adding nanoseconds: inout [UInt64], _ now: () -> UInt64
+    ) throws(PlanError) {
         precondition(nanoseconds.count == steps.count, "\(nanoseconds.count) sums")
-        try prepare()
-        state.store(to: store.state, in: arena)
         var begin = now()
         do {
-            for (index, step) in steps.enumerated() {
-                try step.kernel.run()
+            for index in range {
+                try steps[index].kernel.run()
                 let end = now()
                 nanoseconds[index] += end - begin
                 begin = end
             }
         } catch { throw .kernel(error) }
-        return LossResult.load(from: store.result, in: arena)
     }
 
     /// What the plan does and what it takes, as values.

@@ -4,6 +4,12 @@ internal import Tensor
 
 /// The loss.
 extension Lowering {
+    /// Where a plan learns from a teacher.
+    struct TaughtLoss {
+        let step: Int
+        let outputs: BufferID
+    }
+
     /// Lowers the loss; its gradient takes the output's place where the backward pass does not read that.
     ///
     /// - Returns: The buffer of the output's gradient.
@@ -26,6 +32,7 @@ extension Lowering {
                 settings, rows: rows, width: width, target: target, element: element(graph.output),
                 gradient: isGradient)
             operands = [state, logits, targets, teacher, rowLoss, rowCorrect, rowSoft, result]
+            taught = TaughtLoss(step: steps.count, outputs: logits)
         } else {
             kernel = Loss.prepare(
                 kind.function, rows: rows, width: width, target: target, element: element(graph.output),

@@ -59,6 +59,8 @@ struct Lowering {
     var owner: String?
     /// What a repeated forward pass starts from: never written over.
     var checkpoints: Set<BufferID> = []
+    /// The loss, where it learns from a teacher.
+    var taught: TaughtLoss?
     /// Whether the forward pass is being repeated for the backward pass.
     var isRecomputing = false
     var gradients: GradientTable

@@ -25,6 +25,7 @@ extension Trainer {
         if let distillation = task.distillation {
             parts.append(.string(String(describing: distillation.options)))
             parts += distillation.teachers.map { .string($0.sha256) }
+            if let peer = distillation.peer { parts.append(peer.json) }
         }
         if let pruning = task.pruning { parts.append(.string(String(describing: pruning.options))) }
         if let shrunk = task.shrunk {
@@ -36,7 +37,7 @@ extension Trainer {
     /// Stores parameters, optimiser state and position; the file appears whole or not at all.
     public func save(to path: String) throws(TrainingError) -> AtomicFile.Receipt {
         try write(
-            path, parts: program.store.parts,
+            path,
             metadata: [
                 Key.state: state.json.encoded(), Key.task: fingerprint, Key.model: task.model.json.encoded(),
             ])
@@ -74,7 +75,7 @@ extension Trainer {
         let graph = program.graph
         let trained = graph.parameterIDs.filter { graph[$0].isTrained && !graph.isFeatureAdapter($0) }
         return try write(
-            path, trained.map { ($0, .value) }, metadata: metadata, prefix: Self.adapterPrefix)
+            path, trained.map { (program, $0, .value, Self.adapterPrefix) }, metadata: metadata)
     }
 
     /// The metadata of a file of weights: its architecture, where it is a whole model, and what has to be
@@ -89,38 +90,45 @@ extension Trainer {
     /// What PEFT puts before the names of the model that it adapts.
     public static let adapterPrefix = "base_model.model."
 
-    private func write(
-        _ path: String, parts: [ParameterStore.Part], metadata: [String: String]
-    ) throws(TrainingError) -> AtomicFile.Receipt {
-        var stored: [Stored] = []
-        for part in parts {
-            let kept = program.graph.parameterIDs.filter { program.store.slot($0, part) != nil }
-            stored += kept.map { ($0, part) }
-        }
-        return try write(
-            path, stored, try storedMasks(), rewindPoint: true, metadata: metadata)
+    /// All that is trained, and what stands before its names in a checkpoint: no layer's name has a slash.
+    private var students: [(prefix: String, program: Program)] {
+        [("", program)] + (peer.map { [("peer/", $0.program)] } ?? [])
     }
 
-    private typealias Stored = (id: Graph.ParameterID, part: ParameterStore.Part)
+    private func write(
+        _ path: String, metadata: [String: String]
+    ) throws(TrainingError) -> AtomicFile.Receipt {
+        var stored: [Stored] = []
+        for (prefix, program) in students {
+            for part in program.store.parts {
+                let kept = program.graph.parameterIDs.filter { program.store.slot($0, part) != nil }
+                stored += kept.map { (program, $0, part, prefix) }
+            }
+        }
+        return try write(path, stored, try storedMasks(), rewindPoint: true, metadata: metadata)
+    }
+
+    private typealias Stored = (
+        program: Program, id: Graph.ParameterID, part: ParameterStore.Part, prefix: String
+    )
 
     private func write(
         _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], rewindPoint: Bool = false,
-        metadata: [String: String], prefix: String = ""
+        metadata: [String: String]
     ) throws(TrainingError) -> AtomicFile.Receipt {
-        let graph = program.graph
         let kept = rewindPoint ? keptTensors : []
-        let tensors = stored.map { id, part in
+        let tensors = stored.map { program, id, part, prefix in
             (
-                name: prefix + part.prefix + graph[id].name, element: StoredElement.float32,
-                shape: graph[id].shape.dimensions
+                name: prefix + part.prefix + program.graph[id].name, element: StoredElement.float32,
+                shape: program.graph[id].shape.dimensions
             )
         }
         let writer = try formatting { () throws(FormatError) in
             try SafetensorsWriter(
                 path, tensors: tensors + kept.map(\.tensor) + masks.map(\.tensor), metadata: metadata)
         }
-        for (id, part) in stored {
-            let values = try read(id, part)
+        for (program, id, part, _) in stored {
+            let values = try planning { () throws(PlanError) in try program.read(id, part) }
             try formatting { () throws(FormatError) in try writer.append(values.span) }
         }
         return try formatting { () throws(FormatError) in
@@ -188,7 +196,7 @@ extension Trainer {
         guard let restored = TrainingState(of: reader) else {
             throw .badCheckpoint(path: path, reason: "its state cannot be read")
         }
-        try load(reader, program.store.parts)
+        try load(reader) { _ in true }
         try loadMasks(reader)
         try loadKept(reader)
         state = restored
@@ -199,7 +207,7 @@ extension Trainer {
     public func restoreParameters(from path: String, sha256: String?) throws(TrainingError) {
         try verify(path, sha256)
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
-        try load(reader, program.store.parts.filter { $0 == .value || $0 == .average })
+        try load(reader) { $0 == .value || $0 == .average }
         try loadMasks(reader)
     }
 
@@ -213,15 +221,18 @@ extension Trainer {
     }
 
     private func load(
-        _ reader: SafetensorsReader, _ parts: [ParameterStore.Part]
+        _ reader: SafetensorsReader, _ isWanted: (ParameterStore.Part) -> Bool
     ) throws(TrainingError) {
-        let graph = program.graph
-        for part in parts {
-            for id in graph.parameterIDs where program.store.slot(id, part) != nil {
-                let values = try formatting { () throws(FormatError) in
-                    try reader.floats(part.prefix + graph[id].name, shape: graph[id].shape.dimensions)
+        for (prefix, program) in students {
+            let graph = program.graph
+            for part in program.store.parts where isWanted(part) {
+                for id in graph.parameterIDs where program.store.slot(id, part) != nil {
+                    let name = prefix + part.prefix + graph[id].name
+                    let values = try formatting { () throws(FormatError) in
+                        try reader.floats(name, shape: graph[id].shape.dimensions)
+                    }
+                    try planning { () throws(PlanError) in try program.write(values, to: id, part) }
                 }
-                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
             }
         }
     }

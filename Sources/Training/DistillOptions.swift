@@ -91,13 +91,18 @@ extension DistillOptions.LossName: FieldOwner {
     }
 }
 
+extension DistillOptions.LossName {
+    /// Whether outputs are softened.
+    public var knowsTemperature: Bool { fields.contains("temperature") }
+}
+
 /// The JSON fields of `distill` but for the teacher, which is a reference to stored models.
 public enum DistillFields {
-    static let temperature = Field.number(
+    public static let temperature = Field.number(
         "temperature", default: 4, in: 0...1000, exclusiveMinimum: true,
         "What both models' outputs are divided by before their softmax; soft losses are multiplied by its "
             + "square.")
-    static let alpha = Field.number(
+    public static let alpha = Field.number(
         "alpha", default: 0.1, in: 0...1,
         "Weight of the loss against the labels; the loss against the teacher has 1 - alpha.")
     static let loss = Field.choice(
@@ -116,7 +121,8 @@ public enum DistillFields {
     static let share = Field.number(
         "jsd_beta", default: 0.5, in: 0...1,
         "The teacher's share of the mixture; 0 is kl and 1 is reverse_kl.")
-    static let cache = Field.choice(
+    public static let features = FeatureFields.list
+    public static let cache = Field.choice(
         "teacher_cache", of: DistillOptions.CacheName.self, default: DistillOptions.CacheName.none,
         "Where the teacher's outputs are kept, so that it runs once over the training samples: none, memory "
             + "or disk. Not with augmentation, nor with running text.")
@@ -126,7 +132,7 @@ public enum DistillFields {
 
     /// The fields that `DistillOptions.read` reads, for the schema of the whole object.
     public static let fields: [any AnyField] = [
-        loss, temperature, alpha, decoupled, share, FeatureFields.list, cache, cacheBytes,
+        loss, temperature, alpha, decoupled, share, features, cache, cacheBytes,
     ]
 }
 

@@ -62,17 +62,31 @@ public struct TeacherModel: Sendable {
     }
 }
 
-/// What a run learns from besides its labels: one teacher, or several whose logits are averaged.
+/// What a run learns from besides its labels: one teacher, several whose logits are averaged, or another
+/// student that learns from it in turn.
 public struct Distillation: Sendable {
     public var options: DistillOptions
+    /// None where there is a peer.
     public let teachers: [TeacherModel]
+    /// What the other student computes; nil where teachers teach.
+    public let peer: ModelSpec?
     /// Where a cache on disk lies; nil bypasses it.
     public let cachePath: String?
 
-    /// - Precondition: There is at least one teacher.
+    /// Learning from teachers.
+    ///
+    /// - Precondition: There is at least one.
     public init(_ options: DistillOptions, teachers: [TeacherModel], cachePath: String? = nil) {
         precondition(!teachers.isEmpty, "a distillation without a teacher")
-        (self.options, self.teachers, self.cachePath) = (options, teachers, cachePath)
+        (self.options, self.teachers, self.cachePath, peer) = (options, teachers, cachePath, nil)
+    }
+
+    /// Learning from a student that is trained at the same time, from values of its own.
+    ///
+    /// - Precondition: No features are compared: the peer's layers are not there yet when they would be.
+    public init(_ options: DistillOptions, peer: ModelSpec) {
+        precondition(options.features.isEmpty, "features of a peer")
+        (self.options, self.peer, teachers, cachePath) = (options, peer, [], nil)
     }
 
     /// Why a student cannot learn from a network, whatever its weights; nil where it can.

@@ -29,6 +29,20 @@ extension Trainer {
     public func evaluate(
         _ split: Split, observer: (any TrainingObserver)? = nil
     ) throws(TrainingError) -> EvaluationResult? {
+        try evaluate(program, split, observer)
+    }
+
+    /// The same of the student that learns beside it; nil too where there is none.
+    public func evaluatePeer(
+        _ split: Split, observer: (any TrainingObserver)? = nil
+    ) throws(TrainingError) -> EvaluationResult? {
+        guard let peer else { return nil }
+        return try evaluate(peer.program, split, observer)
+    }
+
+    private func evaluate(
+        _ program: Program, _ split: Split, _ observer: (any TrainingObserver)?
+    ) throws(TrainingError) -> EvaluationResult? {
         program.swapAverages()
         defer { program.swapAverages() }
         let (dataset, reading) = (task.dataset, task.reading)

@@ -79,8 +79,9 @@ extension Trainer {
     ///
     /// - Returns: false when the observer asked to stop; the sweep is then repeated later.
     func findLearningRate(_ observer: any TrainingObserver) throws(TrainingError) -> Bool {
-        let snapshot = program.snapshot()
-        defer { program.restore(snapshot) }
+        let programs = [program] + (peer.map { [$0.program] } ?? [])
+        let snapshots = programs.map { $0.snapshot() }
+        defer { for (program, snapshot) in zip(programs, snapshots) { program.restore(snapshot) } }
         var finder = LearningRateFinder()
         var prefetcher = try prefetch(from: BatchPosition())
         for index in 0..<LearningRateFinder.stepsMax {

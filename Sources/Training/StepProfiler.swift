@@ -81,15 +81,30 @@ public final class StepProfiler {
     /// Runs a plan as a part of the step.
     public func run(_ plan: ExecutionPlan, _ state: StepState) throws(PlanError) -> LossResult {
         guard isTiming else { return try plan.run(state) }
-        let id = ObjectIdentifier(plan)
-        if plans[id] == nil {
-            plans[id] = Timed(plan.overview)
-            order.append(id)
+        return try timing(plan) { nanoseconds throws(PlanError) in
+            try plan.run(state, adding: &nanoseconds, now: now)
         }
-        guard var entry = plans.removeValue(forKey: id) else { return try plan.run(state) }
+    }
+
+    /// Runs a plan as a part of the step, and `body` in front of its loss, whose time is nobody's.
+    public func run(
+        _ plan: ExecutionPlan, _ state: StepState, beforeLoss body: () throws(PlanError) -> Void
+    ) throws(PlanError) -> LossResult {
+        guard isTiming else { return try plan.run(state, beforeLoss: body) }
+        return try timing(plan) { nanoseconds throws(PlanError) in
+            try plan.run(state, adding: &nanoseconds, now: now, beforeLoss: body)
+        }
+    }
+
+    private func timing(
+        _ plan: ExecutionPlan, _ run: (inout [UInt64]) throws(PlanError) -> LossResult
+    ) throws(PlanError) -> LossResult {
+        let id = ObjectIdentifier(plan)
+        if plans[id] == nil { order.append(id) }
+        var entry = plans.removeValue(forKey: id) ?? Timed(plan.overview)
         defer { plans[id] = entry }
         entry.runs += 1
-        return try plan.run(state, adding: &entry.nanoseconds, now: now)
+        return try run(&entry.nanoseconds)
     }
 
     /// A step is over.

@@ -102,18 +102,20 @@ public struct TrainOptions: Sendable {
     /// Samples of the largest part of a batch that runs at once.
     public var largestPart: Int { min(microBatchSize ?? batchSize, batchSize) }
 
-    /// Cuts the batch as the planner likes it, where that is left to it.
-    public mutating func cutBatch(for graph: Graph) {
+    /// Cuts the batch as the planner likes it for each of the networks that are trained on it together, where
+    /// that is left to it.
+    public mutating func cutBatch(for graphs: [Graph]) {
         guard choosesMicroBatch else { return }
-        let size = MicroBatch.size(of: batchSize, graph, precision.element)
+        let size = graphs.map { MicroBatch.size(of: batchSize, $0, precision.element) }.max() ?? batchSize
         microBatchSize = size < batchSize ? size : nil
     }
 
     /// Cuts the batch once more, where that is left to the planner and it would.
     ///
     /// - Returns: Whether the parts are smaller now.
-    public mutating func cutBatchFurther(for graph: Graph) -> Bool {
-        guard choosesMicroBatch, let size = MicroBatch.size(below: largestPart, graph) else { return false }
+    public mutating func cutBatchFurther(for graphs: [Graph]) -> Bool {
+        let sizes = graphs.compactMap { MicroBatch.size(below: largestPart, $0) }
+        guard choosesMicroBatch, sizes.count == graphs.count, let size = sizes.max() else { return false }
         microBatchSize = size
         return true
     }

@@ -25,6 +25,8 @@ public final class Trainer {
     private let feed: BatchFeed
     /// What the teachers say, where there are any.
     let lesson: Lesson?
+    /// The other student, where two learn from each other.
+    let peer: Peer?
     /// What prunes the model, where something does.
     let pruner: Pruner?
     /// The parameters, states and averages that are gone back to after a pruning.
@@ -56,15 +58,18 @@ public final class Trainer {
             return program
         }
         let (feed, engine) = (feed, program.engine)
-        lesson = try task.distillation.map { distillation throws(TrainingError) in
-            try Lesson(distillation, task, feed, on: engine)
+        lesson = try task.distillation.flatMap { distillation throws(TrainingError) in
+            distillation.peer == nil ? try Lesson(distillation, task, feed, on: engine) : nil
+        }
+        peer = try task.distillation?.peer.map { model throws(TrainingError) in
+            try Peer(model, task, on: engine)
         }
         try initialize()
     }
 
-    /// Bytes of the arena, of the teachers, and of the prefetched batches.
+    /// Bytes of the arena, of the teachers or the other student, and of the prefetched batches.
     public var byteCount: Int {
-        program.byteCount + (lesson?.byteCount ?? 0)
+        program.byteCount + (lesson?.byteCount ?? 0) + (peer?.byteCount ?? 0)
             + (TrainingTask.inputByteCount(task.dataset.info, task.model, task.options) ?? 0)
     }
 
@@ -194,9 +199,9 @@ public final class Trainer {
         var (first, macs) = (0, 0)
         var sum = LossResult()
         for (index, part) in parts.enumerated() {
-            guard
-                let plan = program.trainingPlan(batch: part) ?? program.accumulationPlan(batch: part)
-            else { preconditionFailure("no plan trains on \(part) samples") }
+            guard let plan = program.stepPlan(batch: part) else {
+                preconditionFailure("no plan trains on \(part) samples")
+            }
             let samples = first..<first + part
             let (arena, input, target) = (batch.arena, batch.inputSlot(samples), batch.targetSlot(samples))
             let taught = try lesson?.answers(for: batch, samples)
@@ -205,23 +210,37 @@ public final class Trainer {
             step.microBatch = UInt32(index)
             let result = try planning { () throws(PlanError) in
                 try plan.bindBatch(input: input, target: target, in: arena)
-                try taught?.bind(to: plan)
-                return try run(plan, step)
+                guard let peer else {
+                    try taught?.bind(to: plan)
+                    return try run(plan, step)
+                }
+                return try run(plan, step) { () throws(PlanError) in
+                    try peer.learn(with: plan, from: (input, target, arena), step)
+                }
             }
             sum.add(result)
-            macs += plan.macs + (taught?.macs ?? 0)
+            macs += plan.macs + (taught?.macs ?? 0) + (peer?.macs(batch: part) ?? 0)
             first += part
         }
-        if let update = program.updatePlan {
-            _ = try planning { () throws(PlanError) in
-                try run(update, step)
-            }
+        try planning { () throws(PlanError) in
+            if let update = program.updatePlan { _ = try run(update, step) }
+            try peer?.update(step)
         }
         return (sum, macs)
     }
 
     private func run(_ plan: ExecutionPlan, _ state: StepState) throws(PlanError) -> LossResult {
         if let profiler { try profiler.run(plan, state) } else { try plan.run(state) }
+    }
+
+    private func run(
+        _ plan: ExecutionPlan, _ state: StepState, beforeLoss body: () throws(PlanError) -> Void
+    ) throws(PlanError) -> LossResult {
+        if let profiler {
+            try profiler.run(plan, state, beforeLoss: body)
+        } else {
+            try plan.run(state, beforeLoss: body)
+        }
     }
 
     private func report(
@@ -234,7 +253,7 @@ public final class Trainer {
                 epochs: (steps + stepsPerEpoch - 1) / stepsPerEpoch, loss: state.window.loss,
                 learningRate: rate(at: state.step - 1), gradientNorm: program.gradientNorm?.norm,
                 samples: pending.samples, macs: pending.macs, waitNanoseconds: waited - pending.waited,
-                distillation: lesson == nil
+                distillation: task.distillation == nil
                     ? nil
                     : DistillationReport(
                         hardLoss: state.window.hardLoss, softLoss: state.window.softLoss,
@@ -248,11 +267,13 @@ public final class Trainer {
     private func evaluate(_ observer: any TrainingObserver) throws(TrainingError) -> Bool {
         observer.willEvaluate(step: state.step)
         guard let validation = try evaluate(.validation, observer: observer) else { return false }
+        let other = try evaluatePeer(.validation, observer: observer)
+        guard (other == nil) == (peer == nil) else { return false }
         let isBest = state.judge(validation, task.options)
         observer.didFinishEpoch(
             EpochReport(
                 epoch: (state.step - 1) / stepsPerEpoch, step: state.step, trainLoss: state.epoch.loss,
-                trainAccuracy: state.epoch.accuracy, validation: validation, isBest: isBest))
+                trainAccuracy: state.epoch.accuracy, validation: validation, peer: other, isBest: isBest))
         state.epoch = TrainingState.Tally()
         if isBest { try observer.storeCheckpoint(of: self, isBest: true) }
         return true

@@ -26,6 +26,8 @@ public enum TrainingError: Error, CustomStringConvertible {
     case badAdapters(reason: String)
     /// A teacher that the student cannot learn from.
     case badTeacher(path: String, reason: String)
+    /// A student that another cannot learn with.
+    case badPeer(reason: String)
     /// Layers of a student and its teacher that cannot be compared.
     case badFeatures(reason: String)
     /// What cannot be pruned as asked.
@@ -50,6 +52,7 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .misfit(let reason): "This cannot go together: \(reason)."
         case .badAdapters(let reason): "The adapters do not fit the model: \(reason)."
         case .badTeacher(let path, let reason): "The teacher \(path) cannot be used: \(reason)."
+        case .badPeer(let reason): "The peer cannot be used: \(reason)."
         case .badFeatures(let reason): "The features cannot be compared: \(reason)."
         case .pruning(let error): error.description
         case .notEquivalent(let difference, let tolerance):

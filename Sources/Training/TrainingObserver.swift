@@ -71,6 +71,8 @@ public struct EpochReport: Sendable {
     public let trainLoss: Double
     public let trainAccuracy: Double
     public let validation: EvaluationResult
+    /// The same of the student that learns beside it.
+    public let peer: EvaluationResult?
     /// Whether it is the best evaluation so far.
     public let isBest: Bool
 }

@@ -26,11 +26,11 @@ import Testing
         .decoupled(target: 1, others: 8),
     ]
 
-    private static func settings(_ soft: DistillationLoss.Soft) -> Settings {
+    static func settings(_ soft: DistillationLoss.Soft) -> Settings {
         Settings(soft: soft, alpha: 0.3, temperature: 2.5, labelSmoothing: 0.1)
     }
 
-    private static func reference(_ settings: Settings) -> ReferenceDistillation {
+    static func reference(_ settings: Settings) -> ReferenceDistillation {
         let soft: ReferenceDistillation.Soft =
             switch settings.soft {
             case .klDivergence: .divergence

@@ -37,6 +37,15 @@ struct School {
             input: Shape([1, 6, 5]), layers: kinds.enumerated().map { LayerSpec($1, name: "s\($0)") })
     }
 
+    /// The same student without dropout, which draws the same first values.
+    static func plainStudent() throws -> ModelSpec {
+        let kinds: [LayerKind] = [
+            .flatten, .linear(.init(outFeatures: 5)), .relu, .linear(.init(outFeatures: 3)),
+        ]
+        return try ModelSpec(
+            input: Shape([1, 6, 5]), layers: kinds.enumerated().map { LayerSpec($1, name: "s\($0)") })
+    }
+
     /// Without what changes images at random.
     static var plain: TrainOptions {
         var options = Toy.options
@@ -68,6 +77,7 @@ final class Pupil: TrainingObserver {
     init(_ toy: Toy) { inner = Follower(toy) }
 
     var steps: [StepReport] { inner.steps }
+    var epochs: [EpochReport] { inner.epochs }
     var stopReason: StopReason? { inner.stopReason }
     var isCheckpointDue: Bool { false }
     func didFindLearningRate(_ report: LearningRateReport) { inner.didFindLearningRate(report) }
@@ -125,6 +135,32 @@ final class Pupil: TrainingObserver {
         #expect(try trainer.teacherDigests == parameters && parameters.count == 1)
         #expect(try readFile(school.teacher.stored.path, limit: 1 << 20) == before)
         #expect(try school.values(of: trainer) != untrained, "the student has learned something")
+    }
+
+    @Test("whose dropout is silent, while the student's own is not")
+    func dropout() throws {
+        let school = try School()
+        let deaf = try School.plainStudent()
+        func losses(_ model: ModelSpec) throws -> [Double] {
+            var options = School.plain
+            options.steps = 1
+            var distill = DistillOptions()
+            distill.alpha = 0
+            let follower = Follower(school.toy)
+            _ = try Trainer(
+                TrainingTask(
+                    model: model, options: options, dataset: school.toy.dataset, seed: 1,
+                    distillation: Distillation(distill, teachers: [school.teacher]))
+            ).run(follower)
+            return follower.steps.map(\.loss)
+        }
+        #expect(try losses(school.student()) != losses(deaf))
+        // The teacher has dropout as well, and says what it says in an evaluation.
+        let teacher = try InferenceModel(school.teacher.stored, batches: [1])
+        let layers = teacher.program.graph.nodes.map(\.operation)
+        #expect(layers.contains { if case .dropout = $0 { true } else { false } })
+        let calls = try #require(teacher.program.evaluationPlan(batch: 1)).summary
+        #expect(!calls.isEmpty && !calls.contains { $0.contains("dropout") })
     }
 
     /// A gradient whose hard part is summed in another order moves a weight by some 1e-7 a step.

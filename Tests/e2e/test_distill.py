@@ -137,3 +137,42 @@ def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
         losses = [curves[name]["values"][-1] for name in curves if name.startswith("val_loss")]
         assert len(set(losses)) == 4, "trainings of other seeds or losses are the same"
         assert len(curves["train_loss"]["steps"]) == 4000 and "train_loss.control" not in curves
+
+
+def test_two_students_learn_from_each_other(binary, kept):
+    """With the same student alone beside them; killed while both learn, they end with the same bits."""
+    body = {"type": "distill", "dataset": "fashion-mnist", "model": {"preset": "mlp", "hidden": [24]},
+            "distill": {"mutual": True, "peer": {"preset": "mlp", "hidden": [40]}, "control": True},
+            "train": {"steps": 3000, "eval_every_steps": 1000, "optimizer": {"lr": 0.05},
+                      "checkpoint_every_seconds": 1}}
+    with Service(binary) as service:
+        calm = service.wait(service.submit(body)["id"])
+        assert calm["state"] == "succeeded" and calm["type"] == "distill", calm
+        report = calm["result"]["report"]
+        runs = report["runs"]
+        assert runs["distilled"] == [report["test_accuracy"]] and len(runs["control"]) == 1, report
+        assert runs["peer"] == [report["peer"]["test_accuracy"]], report
+        assert report["peer"]["test_accuracy"] > 0.7 < report["test_accuracy"], report
+        assert report["peer"]["parameters"] == 784 * 40 + 40 + 400 + 10, report
+        assert report["student"]["parameters"] == 19_090 and "teacher" not in report, report
+        assert report["verdict"] == "inconclusive", report
+        model = service.get(f"/v1/models/{calm['result']['model_id']}").json
+        assert model["parameters"] == 19_090 and model["lineage"]["peer"], model
+        curves = service.get(f"/v1/jobs/{calm['id']}/metrics?max_points=9999").json["series"]
+        assert curves["peer_val_accuracy"]["steps"] == curves["val_accuracy"]["steps"] == [1000, 2000, 3000], curves
+        assert curves["peer_val_loss"]["values"] != curves["val_loss"]["values"], curves
+        agreement = curves["agreement"]["values"]
+        assert len(agreement) == 3000 and sum(agreement[-100:]) > sum(agreement[:100]), agreement
+        assert "peer_val_accuracy.control" not in curves, "it learns alone"
+
+        job = service.submit(body)["id"]
+        service.wait(job, lambda one: 0.6 < (one["progress"]["fraction"] or 0) < 0.95)
+        service.kill()
+        service.start()
+        done = service.wait(job)
+        assert done["state"] == "succeeded" and done["attempt"] == 2, done
+        for key in ("runs", "model_sha256"):
+            assert done["result"]["report"][key] == report[key], (key, done, report)
+        again = service.get(f"/v1/jobs/{job}/metrics?max_points=9999").json["series"]
+        for name in ("peer_val_loss", "soft_loss", "train_loss"):
+            assert again[name]["values"] == curves[name]["values"], name

@@ -2,6 +2,7 @@ import Data
 import Graph
 import JSON
 import Jobs
+import Tensor
 import Testing
 import Training
 
@@ -173,5 +174,83 @@ import Training
             ])
         }
         #expect(train?.violations.map(\.pointer) == ["/distill"])
+    }
+
+    @Test("of mutual students has the published weights, memory for both, and reads the same again")
+    func mutual() throws {
+        let resolver = Self.resolver(Shelf())
+        let job = try resolver.resolve(Self.body(["mutual": true]))
+        #expect(job.type == .distill && job.dependencies.isEmpty)
+        #expect(job.spec["distill"]?["alpha"] == .number(0.5))
+        #expect(job.spec["distill"]?["temperature"] == .number(1))
+        #expect(try resolver.resolve(job.spec).spec == job.spec)
+        let own: JSONValue = ["mutual": true, "alpha": 0.2, "temperature": 3, "loss": "jsd"]
+        let chosen = try resolver.resolve(Self.body(own))
+        #expect(chosen.spec["distill"]?["alpha"] == 0.2)
+        #expect(chosen.spec["distill"]?["temperature"] == .number(3))
+        let logits = try resolver.resolve(Self.body(["mutual": true, "loss": "mse_logits"]))
+        #expect(logits.spec["distill"]?["temperature"] == nil)
+        let peer: JSONValue = ["preset": "mlp", "hidden": [1000]]
+        let wide = try resolver.resolve(Self.body(["mutual": true, "peer": peer]))
+        #expect(try resolver.resolve(wide.spec).spec == wide.spec)
+        // A thousand by 784 weights, and their momentum or gradients.
+        #expect(wide.memoryBytes - job.memoryBytes > 3_000_000)
+    }
+
+    @Test("of mutual students is refused, at the place, where something does not go with them")
+    func badMutual() throws {
+        var shelf = Shelf()
+        let teacher = try shelf.add("a", [Self.ten])
+        let seven: JSONValue = ["layers": [["type": "flatten"], ["type": "linear", "out_features": 7]]]
+        let feature: JSONValue = ["student": "fc1", "teacher": "fc1"]
+        for (distill, train, pointer) in [
+            (["mutual": true, "teacher": teacher], [:], "/distill/teacher"),
+            (["mutual": true, "features": [feature]], [:], "/distill/features"),
+            (["mutual": true, "teacher_cache": "memory"], [:], "/distill/teacher_cache"),
+            (["mutual": true, "peer": teacher], [:], "/distill/peer"),
+            (["mutual": true, "peer": seven], [:], "/distill/peer"),
+            (["mutual": true], ["lora": ["rank": 2]], "/train/lora"),
+            (["mutual": true], ["loss": "mse"], "/train/loss"),
+            (["teacher": teacher, "peer": ["preset": "mlp"]], [:], "/distill/peer"),
+            (["mutual": false], [:], "/distill/teacher"),
+        ] as [(JSONValue, JSONValue, String)] {
+            let error = #expect(throws: InvalidInput.self) {
+                try Self.resolver(shelf).resolve(Self.body(distill, train: train))
+            }
+            #expect(error?.violations.map(\.pointer) == [pointer], "\(distill) \(train)")
+        }
+        let pruned = #expect(throws: InvalidInput.self) {
+            try Self.resolver(shelf).resolve([
+                "type": "prune", "dataset": "fashion-mnist", "model": ["preset": "mlp"], "prune": [:],
+                "distill": ["teacher": teacher, "mutual": true],
+            ])
+        }
+        #expect(pruned?.violations.map(\.pointer) == ["/distill/mutual"])
+    }
+
+    @Test("of mutual students cuts no batch that the second student looks at as a whole")
+    func mutualParts() throws {
+        let peer: JSONValue = [
+            "layers": [
+                ["type": "flatten"], ["type": "linear", "out_features": 20], ["type": "batch_norm"], Self.ten,
+            ]
+        ]
+        let graph = try #require(
+            ModelSpec.read(
+                peer, at: "", data: .images(try Shape([1, 28, 28]), classes: 10), log: ViolationLog())
+        ).graph
+        let plain = try #require(
+            ModelSpec.read(
+                ["preset": "vit_tiny"], at: "", data: .images(try Shape([3, 32, 32]), classes: 10),
+                log: ViolationLog())
+        ).graph
+        var options = TrainOptions()
+        options.batchSize = 64
+        options.cutBatch(for: [plain])
+        #expect(options.microBatchSize != nil, "it is cut where only itself is trained")
+        options.cutBatch(for: [plain, graph])
+        #expect(options.microBatchSize == nil)
+        let isCut = options.cutBatchFurther(for: [plain, graph])
+        #expect(!isCut)
     }
 }

@@ -64,7 +64,7 @@ struct StepOptions: ParsableArguments {
             body, catalogue: catalogue, models: folder.storedModels, cores: HostFacts().usableCores)
         if let batch { request.options.batchSize = batch }
         if let precision { request.options.precision = precision }
-        request.options.cutBatch(for: request.graph)
+        request.options.cutBatch(for: request.trainedGraphs)
         return StepSubject(
             graph: request.graph,
             options: TrainingTask.programOptions(request.dataset, request.model, request.options),
@@ -120,7 +120,7 @@ struct StepSubject {
         var train = TrainOptions()
         (train.batchSize, train.precision, train.microBatchSize) = (batch, precision, microBatch)
         train.choosesMicroBatch = microBatch == nil && !evaluates
-        train.cutBatch(for: graph)
+        train.cutBatch(for: [graph])
         let parts = evaluates ? [batch] : train.parts(of: batch)
         var rule = optimizer
         rule.accumulates = parts.count > 1

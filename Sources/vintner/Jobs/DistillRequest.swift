@@ -11,9 +11,8 @@ struct DistillRequest {
     static let teachersMax = 8
 
     static let teacher = teacherField(
-        isRequired: true, "A stored model, or up to \(teachersMax) whose logits are averaged.")
+        "A stored model, or up to \(teachersMax) whose logits are averaged; required unless mutual.")
     static let ownTeacher = teacherField(
-        isRequired: false,
         "A stored model, or up to \(teachersMax) whose logits are averaged; the model as it is before the "
             + "pruning unless given.")
     static let control = Field.bool(
@@ -22,9 +21,17 @@ struct DistillRequest {
     static let seedCount = Field.integer(
         "seeds", default: 1, in: 1...32,
         "Trainings that differ in their seeds, which count up from the job's; the model is the first seed's.")
+    static let mutual = Field.bool(
+        "mutual", default: false,
+        "Whether, instead of from a teacher, it learns from a second student that is trained with it and "
+            + "learns from it in turn. temperature is then 1 and alpha 0.5 unless given.")
+    static let peer = Field.raw(
+        "peer", schema: ["type": ["object", "null"]],
+        "The second student, described as the model is; by default the same network. It starts from other "
+            + "values.")
     static let schema = ObjectSchema(
         "distill", "What the model learns from besides the labels.",
-        fields: [teacher] + DistillFields.fields + [control, seedCount])
+        fields: [teacher] + DistillFields.fields + [mutual, peer, control, seedCount])
     static let object = Field.object(
         "distill", schema, "What the model learns from besides the labels.")
 
@@ -38,14 +45,18 @@ struct DistillRequest {
     let teachers: [ModelLookup.Reference]
     /// What the teachers compute.
     let models: [ModelSpec]
+    /// Whether a second student takes the teachers' place.
+    var isMutual = false
+    /// What the second student computes, where that is not what the first does.
+    var peer: ModelSpec?
     /// Whether there is a training without teachers for each with them.
-    let hasControl: Bool
+    var hasControl = false
     /// Trainings with teachers.
-    let seeds: Int
+    var seeds = 1
 
-    private static func teacherField(isRequired: Bool, _ summary: String) -> Field<JSONValue> {
+    private static func teacherField(_ summary: String) -> Field<JSONValue> {
         Field.raw(
-            "teacher", isRequired: isRequired,
+            "teacher",
             schema: [
                 "oneOf": .array(
                     JobFields.references + [
@@ -66,14 +77,74 @@ struct DistillRequest {
             return nil
         }
         let read = reader.readObject(object) { nested in
-            (
-                value: nested.read(teacher), options: DistillOptions.read(&nested),
-                hasControl: nested.read(control), seeds: nested.read(seedCount)
-            )
+            let value = nested.read(teacher)
+            let options = DistillOptions.read(&nested)
+            let isMutual = nested.read(mutual)
+            let request =
+                isMutual
+                ? readMutual(&nested, options, dataset, log)
+                : readTaught(&nested, value, options, dataset, lookup, log)
+            let (hasControl, seeds) = (nested.read(control), nested.read(seedCount))
+            guard var request else { return nil as DistillRequest? }
+            (request.hasControl, request.seeds) = (hasControl, seeds)
+            return request
         }
-        guard let read, !read.value.isNull else { return nil }
-        return find(
-            read.value, read.options, dataset, lookup, log, hasControl: read.hasControl, seeds: read.seeds)
+        return read.flatMap(\.self)
+    }
+
+    private static func readTaught(
+        _ reader: inout ObjectReader, _ value: JSONValue, _ options: DistillOptions, _ dataset: DatasetInfo?,
+        _ lookup: ModelLookup, _ log: ViolationLog
+    ) -> DistillRequest? {
+        if reader.raw(peer.name)?.isNull == false {
+            log.add(reader.pointer(to: peer.name), "invalid_value", "only mutual students have a peer")
+        }
+        guard !value.isNull else {
+            log.add(reader.pointer(to: teacher.name), "missing_field", "\"teacher\" is required")
+            return nil
+        }
+        return find(value, options, dataset, lookup, log)
+    }
+
+    /// Reads what two students learn from each other by: as much from the labels as from the other, at a
+    /// temperature of 1, as their inventors have it.
+    private static func readMutual(
+        _ reader: inout ObjectReader, _ options: DistillOptions, _ dataset: DatasetInfo?, _ log: ViolationLog
+    ) -> DistillRequest? {
+        var options = options
+        for (name, reason) in [
+            (teacher.name, "mutual students learn from each other"),
+            (DistillFields.features.name, "the layers of mutual students are not compared"),
+        ] where reader.raw(name)?.isNull == false {
+            log.add(reader.pointer(to: name), "invalid_value", reason)
+        }
+        if options.cache != .none {
+            log.add(
+                reader.pointer(to: DistillFields.cache.name), "invalid_value",
+                "what a mutual student says changes at every step")
+        }
+        options.features = []
+        if reader.raw(DistillFields.alpha.name) == nil {
+            options.alpha = 0.5
+            reader.resolve(DistillFields.alpha.name, as: .number(options.alpha))
+        }
+        if reader.raw(DistillFields.temperature.name) == nil, options.loss.knowsTemperature {
+            options.temperature = 1
+            reader.resolve(DistillFields.temperature.name, as: .number(options.temperature))
+        }
+        let value = reader.read(peer)
+        let place = reader.pointer(to: peer.name)
+        guard !value.isNull else {
+            return DistillRequest(options: options, teachers: [], models: [], isMutual: true)
+        }
+        guard !ModelLookup.isReference(value) else {
+            log.add(place, "invalid_value", "a peer starts from drawn values: it is described, not stored")
+            return nil
+        }
+        let spec = ModelSpec.read(value, at: place, data: dataset?.modelData ?? DataShape(), log: log)
+        guard let spec else { return nil }
+        reader.resolve(peer.name, as: spec.json)
+        return DistillRequest(options: options, teachers: [], models: [], isMutual: true, peer: spec)
     }
 
     /// Reads the member of a prune job; nil after a violation, or where there is none.
@@ -97,12 +168,12 @@ struct DistillRequest {
                 "a model that is not stored has no dense original to learn from; a teacher is required")
             return nil
         }
-        return find(value, read.options, dataset, lookup, log, hasControl: false, seeds: 1)
+        return find(value, read.options, dataset, lookup, log)
     }
 
     private static func find(
         _ value: JSONValue, _ options: DistillOptions, _ dataset: DatasetInfo?, _ lookup: ModelLookup,
-        _ log: ViolationLog, hasControl: Bool, seeds: Int
+        _ log: ViolationLog
     ) -> DistillRequest? {
         var places = [("/distill/teacher", value)]
         if let list = value.arrayValue {
@@ -124,8 +195,7 @@ struct DistillRequest {
             models.append(model)
         }
         guard teachers.count == places.count else { return nil }
-        return DistillRequest(
-            options: options, teachers: teachers, models: models, hasControl: hasControl, seeds: seeds)
+        return DistillRequest(options: options, teachers: teachers, models: models)
     }
 
     /// Logs what keeps a student from learning from the teachers.
@@ -138,6 +208,13 @@ struct DistillRequest {
                 "the student's channels are to be removed, and features count on them")
         }
         self.options.check(with: options, at: "/distill", log: log)
+        if isMutual, options.adapters != nil {
+            log.add(
+                "/train/lora", "invalid_value", "of mutual students the second is drawn, and learns whole")
+        }
+        if let peer, let reason = Distillation.misfit(of: peer.graph, with: student.graph) {
+            log.add("/distill/peer", "invalid_value", "the peer does not fit: \(reason)")
+        }
         for (index, model) in models.enumerated() {
             guard let reason = Distillation.misfit(of: model.graph, with: student.graph) else { continue }
             let place = models.count == 1 ? "" : "/\(index)"

@@ -56,10 +56,12 @@ import Training
         reader.finish()
         if let model { distill?.check(model, settings.options, prune?.options, log) }
         let graph = model.flatMap { trained($0, settings.options, distill, log) }
-        if let graph { settings.options.cutBatch(for: graph) }
+        if let graph { settings.options.cutBatch(for: [graph] + (distill?.peer.map { [$0.graph] } ?? [])) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
-            if log.isEmpty { settings.options.check(model, on: dataset, at: "/train", log) }
+            for student in [model, distill?.peer].compactMap(\.self) where log.isEmpty {
+                settings.options.check(student, on: dataset, at: "/train", log)
+            }
             do { try dataset.check(TrainingTask.reading(model, settings.options)) } catch {
                 log.add("/dataset", "too_short", error.description)
             }
@@ -80,6 +82,12 @@ import Training
             prune: prune, graph: graph,
             resolved: reader.resolved)
     }
+
+    /// What the second of two students computes that learn from each other.
+    var peer: ModelSpec? { distill.flatMap { $0.isMutual ? $0.peer ?? model : nil } }
+
+    /// All that is trained.
+    var trainedGraphs: [Graph] { [graph] + (peer.map { [$0.graph] } ?? []) }
 
     /// The stored model that the weights come from, once it is there.
     var base: ModelRecord? { origin?.record }

@@ -178,10 +178,13 @@ final class JobRun: TrainingObserver {
 
     func didFinishEpoch(_ report: EpochReport) {
         let now = time.now()
-        let values = [
+        var values = [
             ("train_accuracy", report.trainAccuracy), ("val_loss", report.validation.loss),
             ("val_accuracy", report.validation.accuracy),
         ]
+        if let peer = report.peer {
+            values += [("peer_val_loss", peer.loss), ("peer_val_accuracy", peer.accuracy)]
+        }
         points += values.map {
             MetricPoint(series: part.series($0.0), step: report.step, value: $0.1, at: now)
         }

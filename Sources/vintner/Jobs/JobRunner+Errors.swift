@@ -25,6 +25,8 @@ extension JobRunner {
             case .badTeacher:
                 throw JobFailure(
                     code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
+            case .badPeer:
+                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/distill/peer")
             case .badFeatures:
                 throw JobFailure(
                     code: "invalid_spec", message: error.description, pointer: "/distill/features")

@@ -111,7 +111,7 @@ extension JobRunner {
         _ trainer: Trainer?, _ prune: PruneRequest, _ request: JobRequest, in place: String, at path: String,
         _ sink: any JobSink, _ run: JobRun
     ) throws(JobFailure) -> Remains? {
-        guard let trainer, let test = try test(trainer, request, sink, run) else { return nil }
+        guard let trainer, let (test, _) = try test(trainer, request, sink, run) else { return nil }
         // Stopped while it is measured, the run leads back here.
         try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
         if let failure = run.failure { throw failure }

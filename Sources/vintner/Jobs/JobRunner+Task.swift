@@ -43,6 +43,7 @@ extension JobRunner {
     /// The teachers of a distill job; nil for any other.
     private func distillation(_ request: JobRequest, _ job: JobID) throws(JobFailure) -> Distillation? {
         guard let distill = request.distill else { return nil }
+        if let peer = request.peer { return Distillation(distill.options, peer: peer) }
         var teachers: [TeacherModel] = []
         for reference in distill.teachers {
             guard let record = reference.record else {
@@ -83,9 +84,17 @@ extension JobRunner {
         let found = try translate { () throws(TrainingError) in try measure(subjects, on: dataset, run) }
         guard let found else { return nil }
         let records = distill.teachers.compactMap(\.record)
+        var blocks: JSONObject = ["student": found.last.map { .object($0.block) } ?? .null]
+        if !distill.isMutual { blocks["teacher"] = Self.block(of: found.dropLast(), records) }
+        return blocks
+    }
+
+    /// What is told of the second of two students, of which nothing is kept.
+    func block(ofPeer peer: ModelSpec, _ test: EvaluationResult) -> JSONValue {
+        let cost = CostModel(of: peer.graph)
         return [
-            "teacher": Self.block(of: found.dropLast(), records),
-            "student": found.last.map { .object($0.block) } ?? .null,
+            "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
+            "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
         ]
     }
 

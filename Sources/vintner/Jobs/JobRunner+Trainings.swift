@@ -59,10 +59,12 @@ extension JobRunner {
             if index + 1 == trainings.count {
                 return try conclude(trainer, request, claim, ledger, sink, run)
             }
-            guard let test = try test(trainer, request, sink, run) else {
+            guard let (test, peer) = try test(trainer, request, sink, run) else {
                 return outcome(of: run.stopReason ?? .cancel)
             }
-            do throws(FileError) { try ledger.append(part.training, accuracy: test.accuracy) } catch {
+            let entry = RunLedger.Entry(
+                training: part.training, accuracy: test.accuracy, peer: peer?.accuracy)
+            do throws(FileError) { try ledger.append(entry) } catch {
                 throw JobFailure(
                     code: "io", message: "How a training ended could not be written down.", isRetryable: true)
             }
@@ -93,18 +95,22 @@ extension JobRunner {
         return ending
     }
 
-    /// Measures the test split with the weights that count; nil where it was stopped half way: the training
-    /// is over but for this, and its last checkpoint leads back here.
+    /// Measures the test split with the weights that count, and a second student's where there is one; nil
+    /// where it was stopped half way: the training is over but for this, and its last checkpoint leads back
+    /// here.
     func test(
         _ trainer: Trainer, _ request: JobRequest, _ sink: any JobSink, _ run: JobRun
-    ) throws(JobFailure) -> EvaluationResult? {
+    ) throws(JobFailure) -> (EvaluationResult, peer: EvaluationResult?)? {
         if request.options.keep == .best, let best = run.best { try takeBest(best, trainer, sink) }
-        let test = try translate { () throws(TrainingError) in try trainer.evaluate(.test, observer: run) }
-        if let failure = run.failure { throw failure }
-        if test == nil {
-            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+        typealias Results = (EvaluationResult?, EvaluationResult?)
+        let (test, peer) = try translate { () throws(TrainingError) -> Results in
+            let test = try trainer.evaluate(.test, observer: run)
+            return (test, test == nil ? nil : try trainer.evaluatePeer(.test, observer: run))
         }
-        return test
+        if let failure = run.failure { throw failure }
+        if let test, (peer == nil) == (trainer.task.distillation?.peer == nil) { return (test, peer) }
+        try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+        return nil
     }
 
     /// Makes the trainer, at the newest checkpoint of its training that can be used.

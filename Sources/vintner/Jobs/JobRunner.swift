@@ -111,7 +111,7 @@ final class JobRunner: JobExecutor {
         _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ ledger: RunLedger,
         _ sink: any JobSink, _ run: JobRun
     ) throws(JobFailure) -> JobOutcome {
-        guard let test = try test(trainer, request, sink, run) else {
+        guard let (test, peer) = try test(trainer, request, sink, run) else {
             return outcome(of: run.stopReason ?? .cancel)
         }
         let id: ModelID = identifiers.next(at: time.now())
@@ -131,8 +131,9 @@ final class JobRunner: JobExecutor {
             }
             for (key, value) in measured.members { report[key] = value }
             let trainings = request.trainings.suffix(1).map {
-                RunLedger.Entry(training: $0, accuracy: test.accuracy)
+                RunLedger.Entry(training: $0, accuracy: test.accuracy, peer: peer?.accuracy)
             }
+            if let peer, let model = request.peer { report["peer"] = block(ofPeer: model, peer) }
             for (key, value) in RunLedger.report(ledger.entries + trainings).members { report[key] = value }
         }
         let model = ModelRecord(
@@ -163,6 +164,7 @@ final class JobRunner: JobExecutor {
         if let distill = request.distill {
             lineage["teachers"] = .array(distill.teachers.map { JSONValue($0.record?.id.rawValue) })
             lineage["teachers_sha256"] = .array(distill.teachers.map { JSONValue($0.record?.sha256) })
+            lineage["peer"] = request.peer?.json
         }
         lineage["adapters"] = adapters.flatMap { request.adapterLineage($0) }
         return lineage

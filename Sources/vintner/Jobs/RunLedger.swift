@@ -31,6 +31,8 @@ struct RunLedger {
     struct Entry: Equatable {
         let training: JobTraining
         let accuracy: Double
+        /// Of the student that learned beside it.
+        var peer: Double?
     }
 
     private let path: String
@@ -49,17 +51,18 @@ struct RunLedger {
                 found["control"] == .bool(training.isControl),
                 let accuracy = found["test_accuracy"]?.doubleValue
             else { return }
-            entries.append(Entry(training: training, accuracy: accuracy))
+            let peer = found["peer_test_accuracy"]?.doubleValue
+            entries.append(Entry(training: training, accuracy: accuracy, peer: peer))
         }
     }
 
     /// Writes down how the next one ended.
-    mutating func append(_ training: JobTraining, accuracy: Double) throws(FileError) {
-        entries.append(Entry(training: training, accuracy: accuracy))
+    mutating func append(_ entry: Entry) throws(FileError) {
+        entries.append(entry)
         let list = entries.map { entry -> JSONValue in
             [
                 "seed": .string(String(entry.training.seed)), "control": .bool(entry.training.isControl),
-                "test_accuracy": .number(entry.accuracy),
+                "test_accuracy": .number(entry.accuracy), "peer_test_accuracy": JSONValue(entry.peer),
             ]
         }
         let json: JSONValue = ["trainings": .array(list)]
@@ -73,10 +76,13 @@ struct RunLedger {
         let sorted = entries.sorted { $0.training.seed < $1.training.seed }
         let distilled = sorted.filter { !$0.training.isControl }.map(\.accuracy)
         let control = sorted.filter(\.training.isControl).map(\.accuracy)
-        var report: JSONObject = ["runs": ["distilled": numbers(distilled)], "distilled": spread(distilled)]
+        let peers = sorted.compactMap(\.peer)
+        var runs: JSONObject = ["distilled": numbers(distilled)]
+        if !control.isEmpty { runs["control"] = numbers(control) }
+        if !peers.isEmpty { runs["peer"] = numbers(peers) }
+        var report: JSONObject = ["runs": .object(runs), "distilled": spread(distilled)]
         guard !control.isEmpty else { return report }
         let test = PairedTest(distilled, against: control)
-        report["runs"] = ["distilled": numbers(distilled), "control": numbers(control)]
         report["control"] = spread(control)
         report["mean_gain"] = .number(test.meanGain)
         report["verdict"] = .string(test.verdict.rawValue)

@@ -39,7 +39,7 @@ struct SpecResolver: JobSpecResolver {
         var (needed, plans) = try fit(&request, limit)
         while request.choosesBatchSize, needed > limit, request.options.batchSize > 1 {
             request.options.batchSize /= 2
-            request.options.cutBatch(for: request.graph)
+            request.options.cutBatch(for: request.trainedGraphs)
             (needed, plans) = try fit(&request, limit)
         }
         try check(needed, request)
@@ -86,7 +86,7 @@ struct SpecResolver: JobSpecResolver {
     ) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let (kept, whole) = (try memory(of: request), request.options)
         guard kept.0 > limit else { return kept }
-        while request.options.cutBatchFurther(for: request.graph) {
+        while request.options.cutBatchFurther(for: request.trainedGraphs) {
             let needed = try memory(of: request)
             if needed.0 <= limit { return needed }
         }
@@ -176,12 +176,33 @@ struct SpecResolver: JobSpecResolver {
         let copies = request.options.findsLearningRate ? program.store.byteCount : 0
         let (sum, overflow) = program.byteCount.addingReportingOverflow(
             max(copies, program.conversionByteCount) + program.constantByteCount + program.codeByteCount)
-        let (total, overflowed) = sum.addingReportingOverflow(try teaching(request, on: engine))
-        guard !overflow, !overflowed else { throw .tooLarge }
+        guard !overflow else { throw .tooLarge }
+        let (beside, plans) =
+            request.peer == nil
+            ? (try teaching(request, on: engine), []) : try learning(request, on: engine)
+        let total = try Self.sum(sum, beside)
         return (
             try pruning(request, training: total, program, on: engine),
-            program.stepPlans(request.parts).map(\.overview)
+            program.stepPlans(request.parts).map(\.overview) + plans
         )
+    }
+
+    /// Bytes of the second of two students that learn from each other, and the plans of its steps.
+    private func learning(
+        _ request: JobRequest, on engine: DNNEngine
+    ) throws(PlanError) -> (Int, [PlanSummary]) {
+        guard let distill = request.distill, let peer = request.peer else { return (0, []) }
+        let weights = CostModel(of: peer.graph).parameterBytes
+        guard weights <= budget.memoryBytes else { return (weights, []) }
+        let program = try Distillation.program(
+            of: peer, distill.options, request.options, on: request.dataset, engine: engine)
+        let copies = request.options.findsLearningRate ? program.store.byteCount : 0
+        var total = try Self.sum(program.byteCount, max(copies, program.conversionByteCount))
+        // The same network's code is there already.
+        if distill.peer != nil { total = try Self.sum(total, program.codeByteCount) }
+        let outputs = Distillation.stagingByteCount(of: peer, request.options)
+        total = try Self.sum(total, try Self.sum(program.constantByteCount, outputs))
+        return (total, program.stepPlans(request.parts).map(\.overview))
     }
 
     /// Bytes of the teachers and what they say.
