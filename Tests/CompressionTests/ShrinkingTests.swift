@@ -59,6 +59,16 @@ struct ShrinkingCase: Sendable, CustomTestStringConvertible {
     ]
 
     static let networks = [
+        // Of as many channels as groups, and yet no depthwise convolution.
+        ShrinkingCase(
+            "convolutions of one channel", "[1, 8, 8]",
+            """
+            {"type": "conv2d", "name": "one", "out_channels": 1, "kernel_size": 3},
+            {"type": "conv2d", "name": "wide", "out_channels": 6, "kernel_size": 3}, {"type": "relu"},
+            {"type": "conv2d", "name": "narrow", "out_channels": 1, "kernel_size": 1}, {"type": "relu"},
+            {"type": "conv2d", "name": "last", "out_channels": 4, "kernel_size": 1}, {"type": "tanh"},
+            {"type": "flatten"}, {"type": "linear", "name": "out", "out_features": 3}
+            """, pruned: ["wide", "last"]),
         ShrinkingCase(
             "a U-Net with a concatenation", "[2, 8, 8]",
             """
