@@ -46,34 +46,6 @@ CK_INLINE void forward_with_derivative(
     }
 }
 
-/// Floats of a tile, of which neither array is what is stored in the end.
-typedef struct {
-    float *values, *derivatives;
-    float slope;
-    ck_activation kind;
-    ck_element type;
-} floats;
-
-CK_INLINE void forward_floats(
-    const floats *a, size_t begin, size_t end, const ck_activation kind, const ck_element type) {
-    float *values = a->values;
-    const float slope = a->slope;
-    CK_INDEPENDENT
-    for (size_t i = begin; i < end; i++) values[i] = ck_activate_stored(values[i], kind, slope, type);
-}
-
-CK_INLINE void derive_floats(
-    const floats *a, size_t begin, size_t end, const ck_activation kind, const ck_element type) {
-    float *values = a->values, *derivatives = a->derivatives;
-    const float slope = a->slope;
-    CK_INDEPENDENT
-    for (size_t i = begin; i < end; i++) {
-        const float x = values[i];
-        derivatives[i] = ck_activation_gradient_stored(x, 1, kind, slope, type);
-        values[i] = ck_activate_stored(x, kind, slope, type);
-    }
-}
-
 CK_INLINE void backward(
     const ck_activation_backward_arguments *a, size_t begin, size_t end, const ck_activation kind,
     const ck_element type) {
@@ -105,22 +77,6 @@ static void derivative_range(const void *pointer, size_t begin, size_t end) {
 }
 
 CK_CLONES
-static void floats_range(const void *pointer, size_t begin, size_t end) {
-    const floats *a = pointer;
-    EACH_KIND(forward_floats)
-}
-
-CK_CLONES
-static void derived_floats_range(const void *pointer, size_t begin, size_t end) {
-    const floats *a = pointer;
-    switch (a->kind) {
-        ONE_KIND(derive_floats, CK_ACTIVATION_GELU_ERF)
-        ONE_KIND(derive_floats, CK_ACTIVATION_GELU_TANH)
-        ONE_KIND(derive_floats, CK_ACTIVATION_SILU)
-    }
-}
-
-CK_CLONES
 static void backward_range(const void *pointer, size_t begin, size_t end) {
     const ck_activation_backward_arguments *a = pointer;
     EACH_KIND(backward)
@@ -143,12 +99,6 @@ void ck_activation_backward(const ck_activation_backward_arguments *arguments) {
 
 void ck_activate_some(const ck_activation_arguments *arguments, size_t begin, size_t end) {
     forward_range(arguments, begin, end);
-}
-
-void ck_activate_floats(
-    float *values, float *derivatives, size_t count, ck_activation kind, float slope, ck_element type) {
-    const floats a = {values, derivatives, slope, kind, type};
-    (derivatives ? derived_floats_range : floats_range)(&a, 0, count);
 }
 
 void ck_differentiate_inputs(const ck_activation_backward_arguments *arguments, void *inputs, size_t count) {

@@ -5,11 +5,6 @@
 /// nearest cache when they activate them.
 void ck_activate_some(const ck_activation_arguments *arguments, size_t begin, size_t end);
 
-/// Activates floats where they lie, as exactly as those stored as `type` need it, on the calling thread.
-/// `derivatives`, for kinds whose arguments may name one, takes those of what lay there; else it is NULL.
-void ck_activate_floats(
-    float *values, float *derivatives, size_t count, ck_activation kind, float slope, ck_element type);
-
 /// The gradients of `count` inputs of an activation that lie in `inputs`, whatever else the backward pass
 /// would read; what is in `inputs` is lost. `saved` of the arguments does not count.
 void ck_differentiate_inputs(const ck_activation_backward_arguments *arguments, void *inputs, size_t count);

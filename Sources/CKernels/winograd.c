@@ -1,4 +1,3 @@
-#include "activation.h"
 #include "winograd_tiles.h"
 
 int32_t ck_has_wide_vectors(void) {
@@ -42,77 +41,36 @@ static void weights_range(const void *pointer, size_t begin, size_t end) {
     else weights_of(a, begin, end, ck_taps3, 2, 3);
 }
 
-/// Where a tile of outputs is put together: in its image, or in a copy where it is not whole inside that.
-typedef struct {
-    char *corner, *to;
-    /// Elements from one row to the next, and the rows and columns that are inside.
-    size_t step, high, wide;
-} tile_place;
-
-CK_INLINE tile_place place_tile(
-    const ck_dense_shape *s, void *image, float *copy, size_t row, size_t column, const ck_element type) {
+/// Sums over all points to outputs, which are clamped and stored.
+CK_INLINE void store_tile(
+    const ck_dense_arguments *a, const ck_tiling *t, const float *planes, void *image, float *copy,
+    size_t row, size_t column, const ck_points table, const int pairs, const ck_element type) {
+    const ck_dense_shape *s = &a->shape;
     const size_t channels = s->out_channels, bytes = type == CK_BFLOAT16 ? 2 : 4;
     const size_t y = row * CK_TILE_OUTPUTS, x = column * CK_TILE_OUTPUTS;
     const size_t high = s->out_height - y < CK_TILE_OUTPUTS ? s->out_height - y : CK_TILE_OUTPUTS;
     const size_t wide = s->out_width - x < CK_TILE_OUTPUTS ? s->out_width - x : CK_TILE_OUTPUTS;
     const int is_inside = high == CK_TILE_OUTPUTS && wide == CK_TILE_OUTPUTS && channels >= CK_LANES;
     char *corner = (char *)image + (y * s->out_width + x) * channels * bytes;
-    return (tile_place){
-        corner, is_inside ? corner : (char *)copy,
-        (is_inside ? s->out_width : CK_TILE_OUTPUTS) * channels, high, wide};
-}
-
-CK_INLINE void finish_tile(const ck_dense_shape *s, const tile_place *place, const ck_element type) {
-    const size_t bytes = s->out_channels * (type == CK_BFLOAT16 ? 2 : 4);
-    if (place->to == place->corner) return;
-    for (size_t i = 0; i < place->high; i++)
-        __builtin_memcpy(place->corner + i * s->out_width * bytes, place->to + i * CK_TILE_OUTPUTS * bytes,
-            place->wide * bytes);
-}
-
-/// One vector of channels of a tile.
-CK_INLINE void write_square(
-    const tile_place *place, size_t channel, size_t channels, const ck_lanes *square, const ck_element type) {
-    CK_ALL for (size_t i = 0; i < CK_TILE_OUTPUTS; i++)
-        CK_ALL for (size_t j = 0; j < CK_TILE_OUTPUTS; j++)
-            ck_write(place->to, i * place->step + j * channels + channel, square[i * CK_TILE_OUTPUTS + j],
-                type);
-}
-
-/// Sums over all points to outputs, which are clamped, activated and stored.
-CK_INLINE void store_tile(
-    const ck_dense_arguments *a, const ck_tiling *t, const float *planes, size_t tile, float *copy,
-    const ck_points table, const int pairs, const ck_element type) {
-    enum { SQUARE = CK_TILE_OUTPUTS * CK_TILE_OUTPUTS };
-    const ck_dense_shape *s = &a->shape;
-    const size_t channels = s->out_channels, n = tile / t->tiles, at = tile % t->tiles;
-    const size_t image = n * s->out_height * s->out_width * channels * (type == CK_BFLOAT16 ? 2 : 4);
-    const size_t row = at / t->tile_columns, column = at % t->tile_columns;
-    const tile_place out = place_tile(s, (char *)a->output + image, copy, row, column, type);
-    tile_place kept = out;
-    if (a->kept)
-        kept = place_tile(
-            s, (char *)a->kept + image, copy + SQUARE * channels + CK_LANES, row, column, type);
+    char *to = is_inside ? corner : (char *)copy;
+    const size_t step = (is_inside ? s->out_width : CK_TILE_OUTPUTS) * channels;
     for (size_t block = 0; block < channels; block += CK_LANES) {
         const size_t c = ck_first_channel(block, channels);
-        ck_lanes square[SQUARE], slopes[SQUARE], start = ck_splat(0);
+        ck_lanes square[CK_TILE_OUTPUTS * CK_TILE_OUTPUTS], start = ck_splat(0);
         if (a->bias) start = ck_read_some(a->bias, c, channels < CK_LANES ? channels : CK_LANES, CK_FLOAT32);
         ck_points_to_square(table, pairs, CK_TILE_OUTPUTS, planes + c, t->out_plane, square);
-        CK_ALL for (size_t i = 0; i < SQUARE; i++) {
-            ck_lanes value = square[i] + start;
-            value = value < a->low ? ck_splat(a->low) : value;
-            square[i] = value > a->high ? ck_splat(a->high) : value;
-        }
-        if (a->kind != CK_ACTIVATION_NONE) {
-            if (a->kept && !a->keeps_derivative) write_square(&kept, c, channels, square, type);
-            float *derivatives = a->kept && a->keeps_derivative ? (float *)slopes : NULL;
-            ck_activate_floats((float *)square, derivatives, SQUARE * CK_LANES, a->kind, a->slope, type);
-            if (derivatives) write_square(&kept, c, channels, slopes, type);
-        }
-        write_square(&out, c, channels, square, type);
+        CK_ALL for (size_t i = 0; i < CK_TILE_OUTPUTS; i++)
+            CK_ALL for (size_t j = 0; j < CK_TILE_OUTPUTS; j++) {
+                ck_lanes value = square[i * CK_TILE_OUTPUTS + j] + start;
+                value = value < a->low ? ck_splat(a->low) : value;
+                value = value > a->high ? ck_splat(a->high) : value;
+                ck_write(to, i * step + j * channels + c, value, type);
+            }
     }
-    finish_tile(s, &out, type);
-    if (a->kept) finish_tile(s, &kept, type);
+    if (is_inside) return;
+    for (size_t i = 0; i < high; i++)
+        __builtin_memcpy(
+            corner + i * s->out_width * channels * bytes, to + i * step * bytes, wide * channels * bytes);
 }
 
 /// The tiles begin..<end, counted over all images.
@@ -121,6 +79,8 @@ CK_INLINE void forward_tiles(
     const ck_points outputs, const int pairs, const ck_element type) {
     const ck_dense_shape *s = &a->shape;
     const ck_tiling t = ck_tiling_of(s);
+    const size_t bytes = type == CK_BFLOAT16 ? 2 : 4;
+    const size_t out_image = s->out_height * s->out_width * s->out_channels * bytes;
     float *in = scratch, *out = in + t.points * t.in_plane, *copy = out + t.points * t.out_plane;
     for (size_t first = begin; first < end; first += CK_BLOCK_TILES) {
         const size_t left = end - first, count = left < CK_BLOCK_TILES ? left : CK_BLOCK_TILES;
@@ -134,8 +94,11 @@ CK_INLINE void forward_tiles(
                 .a = in + p * t.in_plane, .a_row = t.in_padded, .a_depth = 1,
                 .b = a->scratch + p * t.weight_plane, .b_depth = t.out_padded, .b_vector = CK_LANES,
                 .c = out + p * t.out_plane, .c_row = t.out_padded});
-        for (size_t i = 0; i < count; i++)
-            store_tile(a, &t, out + i * t.out_padded, first + i, copy, outputs, pairs, type);
+        for (size_t i = 0; i < count; i++) {
+            const size_t n = (first + i) / t.tiles, at = (first + i) % t.tiles;
+            store_tile(a, &t, out + i * t.out_padded, (char *)a->output + n * out_image, copy,
+                at / t.tile_columns, at % t.tile_columns, outputs, pairs, type);
+        }
     }
 }
 

@@ -7,14 +7,14 @@ internal import Tensor
 /// stays in its cache. Weights are `[height, width, in, out]`, float32 whatever the activations are.
 enum TiledConvolution {
     /// Whether our kernels cover a shape: 3x3 or 5x5, stride 1, one group, on a processor with AVX-512, and
-    /// nothing fused but an activation.
+    /// nothing fused but a ReLU or ReLU6.
     static func covers(_ shape: ConvolutionShape, fusing: [PostOperation] = []) -> Bool {
         guard shape.groups == 1, shape.kernelHeight == shape.kernelWidth,
             shape.kernelHeight == 3 || shape.kernelHeight == 5, shape.strideHeight == 1,
             shape.strideWidth == 1, shape.dilationHeight == 1, shape.dilationWidth == 1,
             ck_has_wide_vectors() != 0
         else { return false }
-        return fusing.isEmpty || fusing.count == 1 && fusing[0].activation != nil
+        return fusing.isEmpty || fusing == [.relu] || fusing == [.relu6]
     }
 
     /// Whether they are faster than oneDNN, in all passes together.
@@ -38,23 +38,15 @@ enum TiledConvolution {
         return tiles >= 128 && shape.batch >= 8 && isFilled
     }
 
-    /// Operands `input, weights, [bias], output, [kept], scratchpad`; an activation is applied to each tile
-    /// before it is stored, to the same numbers in float32 of which what is kept is rounded.
+    /// Operands `input, weights, [bias], output, scratchpad`.
     static func forward(
-        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?,
-        fusing: [PostOperation] = [], activation: LayerActivation? = nil
+        _ shape: ConvolutionShape, _ element: ElementType, weights: TensorLayout?, fusing: [PostOperation]
     ) throws(KernelError) -> OwnLayerKernel {
         let taps = try accepted(weights, shape, fusing)
-        let kind = activation?.kind ?? fusing.first?.activation
-        let isClamp = kind == .relu || kind == .relu6
         var block = unsafe ck_dense_arguments()
         unsafe block.shape = shape.dense(element)
-        unsafe block.low = isClamp ? 0 : -.infinity
-        unsafe block.high = kind == .relu6 ? 6 : .infinity
-        if let kind, !isClamp {
-            unsafe block.kind = kind.kernelActivation
-            unsafe block.slope = kind.slope
-        }
+        unsafe block.low = fusing.isEmpty ? -.infinity : 0
+        unsafe block.high = fusing == [.relu6] ? 6 : .infinity
         typealias Binding = (Operand, KernelCall<ck_dense_arguments>.Binder)
         var bindings: [Binding] = unsafe [
             (.elements(shape.inputCount, element, .read), { unsafe $0.input = UnsafeRawPointer($1) }),
@@ -66,17 +58,12 @@ enum TiledConvolution {
                 (.floats(shape.outChannels, .read), { unsafe $0.bias = unsafe $1.constantFloats }))
             layouts.append(try TensorLayout.rowMajor([shape.outChannels]))
         }
-        let output = Operand.elements(shape.outputCount, element, .write)
-        unsafe bindings.append((output, { unsafe $0.output = unsafe $1 }))
-        layouts.append(try shape.destinationLayout(element))
-        if let activation, activation.kept != .nothing {
-            unsafe block.keeps_derivative = activation.kept == .derivative ? 1 : 0
-            unsafe bindings.append((output, { unsafe $0.kept = unsafe $1 }))
-            layouts.append(try shape.destinationLayout(element))
-        }
         let scratch = scratchCount(shape)
-        unsafe bindings.append((.floats(scratch, .readWrite), { unsafe $0.scratch = unsafe $1.floats }))
-        layouts.append(try TensorLayout.rowMajor([scratch]))
+        unsafe bindings += [
+            (.elements(shape.outputCount, element, .write), { unsafe $0.output = unsafe $1 }),
+            (.floats(scratch, .readWrite), { unsafe $0.scratch = unsafe $1.floats }),
+        ]
+        layouts += [try shape.destinationLayout(element), try TensorLayout.rowMajor([scratch])]
         return unsafe OwnLayerKernel(
             KernelCall("ck_winograd", { unsafe ck_winograd($0) }, block, bindings), layouts,
             hasScratchpad: true)

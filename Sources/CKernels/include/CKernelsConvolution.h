@@ -1,7 +1,6 @@
 // Pooling and convolutions that oneDNN lacks or starves at, all channels-last.
 #pragma once
 #include "CKernels.h"
-#include "CKernelsNorms.h"
 
 // ---- adaptive_pooling.c
 
@@ -42,7 +41,7 @@ typedef struct {
 /// Floats of a thread's three normalised rows, and of the sums over one image.
 size_t ck_depthwise_window_count(const ck_depthwise_shape *shape);
 
-/// output = kind(clamp(input * weights + bias, low, high)); NaN stays NaN.
+/// output = clamp(input * weights + bias, low, high); NaN stays NaN.
 typedef struct {
     ck_depthwise_shape shape;
     const void *input;
@@ -134,7 +133,7 @@ typedef struct {
 /// Floats of scratch for a team of `threads`, enough for each of the passes.
 size_t ck_winograd_scratch_count(const ck_dense_shape *shape, size_t threads);
 
-/// output = kind(clamp(input * weights + bias, low, high)); NaN stays NaN.
+/// output = clamp(input * weights + bias, low, high); NaN stays NaN.
 typedef struct {
     ck_dense_shape shape;
     const void *input;
@@ -143,12 +142,6 @@ typedef struct {
     const float *bias;
     void *output;
     float low, high;
-    /// What runs behind the clamp, with the slope of a leaky ReLU.
-    ck_activation kind;
-    float slope;
-    /// As `output`, for the backward pass: what the activation reads, or kind' of that. NULL if not wanted.
-    void *kept;
-    int32_t keeps_derivative;
     float *scratch;
 } ck_dense_arguments;
 void ck_winograd(const ck_dense_arguments *arguments);
