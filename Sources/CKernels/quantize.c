@@ -1,21 +1,13 @@
 #include "internal.h"
+#include "codes.h"
 #include <math.h>
 #include <string.h>
-
-/// Both bounds are compared so that what is no number takes the lower one.
-CK_INLINE float clamped(float number, float low, float high) {
-    const float above = number > low ? number : low;
-    return above < high ? above : high;
-}
 
 CK_INLINE void quantize(const ck_quantize_arguments *a, const float *input, uint8_t *output, size_t count) {
     const float high = (float)a->code_max, zero = (float)a->zero_point, inverse = a->inverse;
     CK_INDEPENDENT
     for (size_t i = 0; i < count; i++) {
-        // Two statements: one would be a fused multiply-add where there is one, and round differently.
-        const float steps = input[i] * inverse;
-        const float code = steps + zero;
-        output[i] = (uint8_t)(int32_t)rintf(clamped(code, 0, high));
+        output[i] = (uint8_t)(int32_t)rintf(ck_clamped(ck_steps(input[i], inverse, zero), 0, high));
     }
 }
 
@@ -49,21 +41,13 @@ void ck_quantize(const ck_quantize_arguments *arguments) {
 }
 
 CK_CLONES
-static float largest_size(const float *weights, size_t count) {
-    float largest = 0;
-    CK_INDEPENDENT
-    for (size_t i = 0; i < count; i++) {
-        const float size = fabsf(weights[i]);
-        largest = size > largest ? size : largest;
-    }
-    return largest;
-}
+static float largest_size(const float *weights, size_t count) { return ck_largest_size(weights, count); }
 
 CK_CLONES
 static void quantize_row(const float *weights, size_t count, float factor, float scale, int8_t *codes) {
     CK_INDEPENDENT
     for (size_t i = 0; i < count; i++)
-        codes[i] = (int8_t)(int32_t)rintf(clamped(weights[i] * factor / scale, -127, 127));
+        codes[i] = (int8_t)(int32_t)rintf(ck_clamped(weights[i] * factor / scale, -127, 127));
 }
 
 void ck_quantize_weights(const ck_quantize_weights_arguments *arguments) {

@@ -11,6 +11,19 @@ public struct QuantizeOptions: Sendable, Hashable {
         case perTensor = "per_tensor"
     }
 
+    /// How a model is trained to lose less.
+    public struct Training: Sendable, Hashable {
+        public var epochs = 1
+        /// What the learning rate is multiplied by.
+        public var rateFactor = 0.1
+        /// The part of the steps after which ranges stay as they are.
+        public var freezesRangesAfter = 0.5
+
+        public init() {}
+    }
+
+    /// Set where the model is trained as its layers in bytes will compute; nil where scales alone are found.
+    public var training: Training?
     public var granularity = Granularity.perChannel
     /// How the ranges of activations are found.
     public var rule = RangeRule.minmax

@@ -20,6 +20,8 @@ public struct StepState: BitwiseCopyable, Sendable {
     public var gathersScores: UInt32 = 0
     /// 1 / (samples of the whole batch), of which each may have several rows.
     public var inverseSamples: Float = 1
+    /// 1 where the ranges of activations follow what passes by, else 0.
+    public var movesRanges: UInt32 = 0
 
     public init(seed: UInt64, step: UInt64, learningRate: Float, inverseCount: Float) {
         self.seed = seed

@@ -28,7 +28,8 @@ extension Lowering {
     /// stays a pass of its own, which adds it.
     func foldedNorm(behind node: Graph.Node) -> FoldedNorm? {
         guard options.fuses, !mode.isTraining, !node.operation.isTransposed,
-            let next = soleReader(of: node.output), case .batchNorm(let norm) = graph[next].operation
+            graph.weight(of: node).map(isRounded) != true, let next = soleReader(of: node.output),
+            case .batchNorm(let norm) = graph[next].operation
         else { return nil }
         var fold = FoldedNorm(node: graph[next], epsilon: Float(norm.epsilon), absorbed: [next])
         var value = graph[next].output

@@ -23,6 +23,7 @@ extension Lowering {
             absorbed.remove(node)
             activations[graph[node].output] = nil
         }
+        forgetRounded(nodes)
         isRecomputing = true
         for node in nodes { try forward(node) }
         isRecomputing = false

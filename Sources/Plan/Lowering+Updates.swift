@@ -119,7 +119,7 @@ extension Lowering {
     ) {
         guard case .training(_, let optimizer) = mode else { return }
         let trainedBias = bias.flatMap { graph[$0].isTrained ? $0 : nil }
-        var operands = [state, activation(node.inputs[0]), gradient]
+        var operands = [state, operand(of: node), gradient]
         for id in [weight, trainedBias].compactMap(\.self) {
             operands += [parameterBuffer(id)] + kept(id, optimizer)
             waitingNodes[id] = 0

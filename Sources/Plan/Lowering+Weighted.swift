@@ -9,6 +9,8 @@ extension Lowering {
         if let fold = foldedNorm(behind: node) { return try forwardFolded(node, fold) }
         let tail = tail(behind: node)
         let norm = deferredNorms[node.inputs[0]]
+        // First of all: how weights are rounded depends on the range of what they are multiplied by.
+        let input = operand(of: node)
         let (kernel, weights, macs) = try forwardKernel(
             node, weight, tail, normalizing: norm?.activation)
         let output = tail.output ?? addBuffer("\(node.name) output", like: node.output)
@@ -16,8 +18,7 @@ extension Lowering {
         place(node.output, in: kept ?? output)
         let bias = graph.parameter(.bias, of: node).map { [parameterBuffer($0)] } ?? []
         let coefficients = norm.map { [$0.coefficients] } ?? []
-        let operands =
-            [activation(node.inputs[0]), weights] + bias + [output, kept].compactMap(\.self) + coefficients
+        let operands = [input, weights] + bias + [output, kept].compactMap(\.self) + coefficients
         for id in tail.nodes {
             absorbed.insert(id)
             place(graph[id].output, in: output)
@@ -152,6 +153,7 @@ extension Lowering {
         let weights = try weights(weight, as: primitive.layouts[1], for: "\(node.name) backward data")
         let result = addBuffer("\(node.name) input gradient", like: node.inputs[0])
         emit("\(node.name) backward data", primitive, [gradient, weights, result], macs: batch * node.macs)
+        backwardRounding(node, result)
         return result
     }
 
@@ -164,7 +166,8 @@ extension Lowering {
         }
         var found = WeightGradients(
             weight: addBuffer("\(graph[weight].name) gradient"), layout: primitive.layouts[2])
-        var operands = [activationAgain(node.inputs[0]), gradient, found.weight]
+        let input = isRounded(weight) ? operand(of: node) : activationAgain(node.inputs[0])
+        var operands = [input, gradient, found.weight]
         if let bias {
             let buffer = addBuffer("\(graph[bias].name) gradient")
             operands.append(buffer)
@@ -179,6 +182,7 @@ extension Lowering {
     mutating func weights(
         _ id: Graph.ParameterID, as layout: TensorLayout, for label: String
     ) throws(PlanError) -> BufferID {
+        if let rounded = try roundedWeights(id, as: layout, for: label) { return rounded }
         let parameter = parameterBuffer(id)
         if store[id].layout == layout { return parameter }
         if let copy = store[id].copy, copy.layout == layout { return copyBuffer(id, copy.slot) }
@@ -205,7 +209,9 @@ extension Lowering {
         _ make: (TensorLayout?) throws(KernelError) -> any LayerKernel
     ) throws(PlanError) -> any LayerKernel {
         let (isFloats, copy) = (options.precision == .float32 || engine.widens, store[id].copy)
-        let layout = isFloats || asFloats && copy != nil ? store[id].layout(batch: batch) : copy?.layout
+        // What is rounded is a copy in any case, in the layout that suits the call best.
+        let stored = isFloats || asFloats && copy != nil ? store[id].layout(batch: batch) : copy?.layout
+        let layout = isRounded(id) ? nil : stored
         return try kernels { () throws(KernelError) in
             if let layout, let stored = try? make(layout), !stored.isReference { return stored }
             return try make(nil)

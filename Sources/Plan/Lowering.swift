@@ -75,6 +75,8 @@ struct Lowering {
     var byteValues: [Graph.ValueID: ByteValue] = [:]
     var codes: [CodesKey: BufferID] = [:]
     var pooledActivations: [Graph.NodeID: Graph.NodeID] = [:]
+    /// What is rounded to the values of codes; nil for nothing.
+    var rounded: RoundedValues?
     let constants: ConstantPool
     let state: BufferID
     let result: BufferID
@@ -92,7 +94,9 @@ struct Lowering {
         self.engine = engine
         shapes = NodeShapes(graph: graph, batch: batch, element: options.precision)
         segments = Segments(graph, count: mode.isTraining ? options.segments : 1)
-        watched = mode.isTraining ? Set(graph.features.map(\.value)) : options.kept
+        watched = (mode.isTraining ? Set(graph.features.map(\.value)) : options.kept)
+            .union(options.rounded?.owners(in: graph) ?? [])
+        rounded = options.rounded.map { RoundedValues($0, of: graph) }
         makers = Dictionary(uniqueKeysWithValues: graph.nodes.enumerated().map { ($1.output, $0) })
         gradients = GradientTable()
         buffers = [

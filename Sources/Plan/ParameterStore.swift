@@ -50,6 +50,8 @@ public struct ParameterStore {
         var hasAverage = false
         var hasMasks = false
         var hasScores = false
+        /// Values whose ranges are kept.
+        var ranges: [Graph.ValueID] = []
 
         init() {}
 
@@ -79,6 +81,8 @@ public struct ParameterStore {
     let scores: Slot?
     /// One byte for each trained number: 1 for what stays, 0 for what is held at zero.
     let masks: Slot?
+    /// Where the ranges of activations lie that are rounded.
+    public let ranges: [Graph.ValueID: Slot]
     /// Bytes at the front of the arena.
     public private(set) var byteCount: Int
 
@@ -133,6 +137,9 @@ public struct ParameterStore {
         averages = needs.hasAverage ? try region(end) : nil
         scores = needs.hasScores ? try region(trained) : nil
         masks = needs.hasMasks ? try region(trained / MemoryLayout<Float>.stride) : nil
+        var ranges: [Graph.ValueID: Slot] = [:]
+        for value in needs.ranges { ranges[value] = try region(Rounding.rangeByteCount) }
+        self.ranges = ranges
         byteCount = behind
     }
 

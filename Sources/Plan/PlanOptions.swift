@@ -208,6 +208,8 @@ public struct LoweringOptions: Hashable, Sendable {
     public var layoutByteCountMax = LoweringOptions.layoutByteCountMax
     /// What is computed in bytes; for inference alone, and over float32 elsewhere.
     public var quantized: QuantizedModel?
+    /// What is trained to be computed in bytes; over float32 alone.
+    public var rounded: RoundedLayers?
 
     /// The default of `layoutByteCountMax`: ten times what a 5x5 convolution of 128 channels takes, the
     /// largest whose layouts differ.

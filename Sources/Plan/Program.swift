@@ -65,8 +65,9 @@ public final class Program {
             try ParameterLayouts.addOthers(
                 to: &layouts, for: graph, batches: others, options.lowering, on: engine)
         }
-        let needs =
+        var needs =
             options.trainingBatches.isEmpty ? ParameterStore.Needs() : ParameterStore.Needs(options.optimizer)
+        options.lowering.rounded?.place(in: graph, &layouts, &needs)
         store = try ParameterStore(graph: graph, layouts: layouts, needs: needs, leavingOut: absent)
         let (store, tenancy, constants) = (store, tenancy, constants)
         func plans(
@@ -153,9 +154,11 @@ public final class Program {
         _ graph: Graph, batch: Int, loss: LossKind, lowering: LoweringOptions = LoweringOptions(),
         on engine: DNNEngine
     ) throws(PlanError) -> (plan: ExecutionPlan, store: ParameterStore, arena: Arena) {
-        let layouts = try ParameterLayouts.choose(
+        var layouts = try ParameterLayouts.choose(
             for: graph, batch: batch, training: true, precision: lowering.precision, on: engine)
-        let store = try ParameterStore(graph: graph, layouts: layouts, needs: .init())
+        var needs = ParameterStore.Needs()
+        lowering.rounded?.place(in: graph, &layouts, &needs)
+        let store = try ParameterStore(graph: graph, layouts: layouts, needs: needs)
         let plan = try ExecutionPlan(
             graph, batch: batch, mode: .gradients(loss), options: lowering, store: store,
             sharing: ArenaTenancy(), on: engine)

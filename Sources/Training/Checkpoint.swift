@@ -28,6 +28,7 @@ extension Trainer {
             if let peer = distillation.peer { parts.append(peer.json) }
         }
         if let pruning = task.pruning { parts.append(.string(String(describing: pruning.options))) }
+        if let bytes = task.bytes { parts.append(.string(String(describing: bytes.options))) }
         if let shrunk = task.shrunk {
             parts += [shrunk.original.json, .array(shrunk.removed.map { JSONValue($0) })]
         }
@@ -116,7 +117,7 @@ extension Trainer {
         _ path: String, _ stored: [Stored], _ masks: [StoredMask] = [], rewindPoint: Bool = false,
         metadata: [String: String]
     ) throws(TrainingError) -> AtomicFile.Receipt {
-        let kept = rewindPoint ? keptTensors : []
+        let kept = rewindPoint ? keptTensors + rangeTensors : []
         let tensors = stored.map { program, id, part, prefix in
             (
                 name: prefix + part.prefix + program.graph[id].name, element: StoredElement.float32,
@@ -199,6 +200,7 @@ extension Trainer {
         try load(reader) { _ in true }
         try loadMasks(reader)
         try loadKept(reader)
+        try loadRanges(reader)
         state = restored
     }
 
@@ -209,6 +211,7 @@ extension Trainer {
         let reader = try formatting { () throws(FormatError) in try SafetensorsReader(path) }
         try load(reader) { $0 == .value || $0 == .average }
         try loadMasks(reader)
+        try loadRanges(reader)
     }
 
     private func verify(_ path: String, _ sha256: String?) throws(TrainingError) {

@@ -11,9 +11,6 @@ internal import Tensor
 public struct Quantizer {
     /// Samples of a batch whose bounds are averaged.
     public static let batchSize = 32
-    /// The share of the smallest bias step in a bias: codes of 32 bits have to hold it beside the sums.
-    private static let biasSteps = Double(1 << 23)
-
     private let stored: StoredModel
     private let layers: [Graph.NodeID]
     private let options: QuantizeOptions
@@ -61,7 +58,12 @@ public struct Quantizer {
         (self.stored, self.layers, self.options, self.feed) = (stored, layers, options, feed)
         flow = ByteFlow(graph)
         model = try InferenceModel(stored, batches: sizes, options: Self.lowering(layers, of: graph))
-        codeMax = options.reducesRange ?? !Self.supportsAllCodes ? 127 : 255
+        codeMax = Self.codeMax(options)
+    }
+
+    /// The greatest code of an activation, as asked for or as the processor likes it.
+    static func codeMax(_ options: QuantizeOptions) -> UInt8 {
+        options.reducesRange ?? !supportsAllCodes ? 127 : 255
     }
 
     /// How samples are read.
@@ -178,43 +180,9 @@ public struct Quantizer {
         guard let weight = graph.quantizableWeight(of: id) else {
             throw .misfit(reason: "\(node.name) cannot be computed in bytes")
         }
-        let rows = graph[weight].shape[0]
-        var (factors, bias) = ([Float](repeating: 1, count: rows), [Double](repeating: 0, count: rows))
-        if let own = graph.parameter(.bias, of: node) { bias = try values(own).map { Double($0) } }
+        var parts = try LayerParts(id, weight, of: graph, values: values)
         let norm = options.foldsNorms ? graph.foldableNorm(behind: id) : nil
-        if let norm { try fold(graph[norm], into: &factors, &bias) }
-        let weights = try values(weight)
-        guard weights.allSatisfy(\.isFinite), factors.allSatisfy(\.isFinite), bias.allSatisfy(\.isFinite)
-        else { throw .misfit(reason: "a parameter of \(node.name) is not finite") }
-        // A scale so small that the bias would leave 32 bits tells nothing about the weights beside it.
-        let least = bias.map { Float(max(abs($0) / (Double(input.scale) * Self.biasSteps), 1e-30)) }
-        let codes = Quantization.weights(
-            weights, factors: factors, least: least, isShared: options.granularity == .perTensor)
-        return QuantizedLayer(
-            weights: codes.codes, scales: codes.scales, bias: bias.map { Float($0) }, input: input,
-            foldsNorm: norm != nil)
-    }
-
-    /// weights · factor and (bias - mean) · factor + shift, factor = scale / sqrt(variance + epsilon).
-    private func fold(
-        _ norm: Graph.Node, into factors: inout [Float], _ bias: inout [Double]
-    ) throws(TrainingError) {
-        let graph = model.program.graph
-        guard case .batchNorm(let kind) = norm.operation,
-            let scale = graph.parameter(.scale, of: norm), let shift = graph.parameter(.shift, of: norm),
-            let mean = graph.parameter(.runningMean, of: norm),
-            let variance = graph.parameter(.runningVariance, of: norm)
-        else { throw .misfit(reason: "\(norm.name) has no statistics") }
-        let numbers = (
-            scale: try values(scale), shift: try values(shift), mean: try values(mean),
-            variance: try values(variance)
-        )
-        for row in factors.indices {
-            let factor =
-                Double(numbers.scale[row])
-                / (Double(numbers.variance[row]) + kind.epsilon).squareRoot()
-            factors[row] = Float(factor)
-            bias[row] = (bias[row] - Double(numbers.mean[row])) * factor + Double(numbers.shift[row])
-        }
+        if let norm { try parts.fold(graph[norm], of: graph, values: values) }
+        return try parts.layer(reading: input, options, foldsNorm: norm != nil)
     }
 }

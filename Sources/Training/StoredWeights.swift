@@ -28,6 +28,10 @@ extension Trainer {
         guard task.shrunk == nil else { return }
         let graph = program.graph
         let stored = try task.start.map { start throws(TrainingError) in try open(start) }
+        if let bytes = task.bytes {
+            guard let stored else { throw .badStart(reason: "there is no model to train for bytes") }
+            return try initialize(bytes, from: stored)
+        }
         for (index, id) in graph.parameterIDs.enumerated() {
             let isAdapter = graph.isAdapter(id)
             let values: [Float]

@@ -47,7 +47,7 @@ public final class Trainer {
         rates = task.options.learningRates(stepsPerEpoch: stepsPerEpoch)
         let options = TrainingTask.programOptions(
             task.dataset.info, task.model, task.options, distillation: task.distillation?.options,
-            pruning: task.shrunk == nil ? task.pruning?.options : nil,
+            pruning: task.shrunk == nil ? task.pruning?.options : nil, bytes: task.bytes,
             isMasked: task.start?.isMasked ?? false)
         let graph = try task.trainedGraph
         program = try planning { () throws(PlanError) in
@@ -193,6 +193,7 @@ public final class Trainer {
         step.inverseSamples = 1 / Float(max(batch.count, 1))
         step.correctBias(of: task.options.optimizer.rule, update: number + 1)
         step.gathersScores = pruner?.gathersScores(at: state) == true ? 1 : 0
+        step.movesRanges = task.bytes.map { state.step < $0.rangeSteps(of: steps) } == true ? 1 : 0
         step.softWeight = task.distillation?.options.softWeight(epoch: batch.position.epoch) ?? 1
         let parts = task.options.parts(of: batch.count)
         let partsMax = task.options.parts(of: task.options.batchSize).count

@@ -19,6 +19,8 @@ public struct TrainingTask: Sendable {
     public let distillation: Distillation?
     /// How it is pruned; nil for not at all.
     public let pruning: Pruning?
+    /// Which layers it is trained to have in bytes; nil for none.
+    public let bytes: ByteTraining?
     /// Set once channels of the task's own model have been removed: `model` is what is left of it.
     let shrunk: ShrunkModel?
 
@@ -31,7 +33,7 @@ public struct TrainingTask: Sendable {
     public init(
         model: ModelSpec, options: TrainOptions, dataset: Dataset, seed: UInt64,
         start: StoredWeights? = nil, normalization: PixelNormalization? = nil,
-        distillation: Distillation? = nil, pruning: Pruning? = nil
+        distillation: Distillation? = nil, pruning: Pruning? = nil, bytes: ByteTraining? = nil
     ) {
         self.model = model
         self.options = options
@@ -41,6 +43,7 @@ public struct TrainingTask: Sendable {
         self.normalization = normalization
         self.distillation = distillation
         self.pruning = pruning
+        self.bytes = bytes
         shrunk = nil
     }
 
@@ -48,7 +51,7 @@ public struct TrainingTask: Sendable {
     init(_ task: TrainingTask, shrunk: ShrunkModel) {
         (model, options, dataset, seed) = (shrunk.model, task.options, task.dataset, task.seed)
         (start, normalization, distillation) = (task.start, task.normalization, task.distillation)
-        (pruning, self.shrunk) = (task.pruning, shrunk)
+        (pruning, bytes, self.shrunk) = (task.pruning, nil, shrunk)
     }
 
     /// What has to be kept with the model to use it.
@@ -71,9 +74,10 @@ public struct TrainingTask: Sendable {
         return try model.graph.adapted(by: adapters, at: pointer)
     }
 
-    /// The same with the features that are compared with the teacher's.
+    /// The same with the features that are compared with the teacher's, or with normalisations folded.
     var trainedGraph: Graph {
         get throws(TrainingError) {
+            if let bytes { return bytes.folded.graph }
             let graph: Graph
             do throws(InvalidInput) { graph = try Self.graph(of: model, options) } catch {
                 throw .badAdapters(reason: error.description)
@@ -126,7 +130,8 @@ public struct TrainingTask: Sendable {
     /// A student of `distillation` is trained by its loss, and evaluated by its own.
     public static func programOptions(
         _ info: DatasetInfo, _ model: ModelSpec, _ options: TrainOptions,
-        distillation: DistillOptions? = nil, pruning: PruneOptions? = nil, isMasked: Bool = false
+        distillation: DistillOptions? = nil, pruning: PruneOptions? = nil, bytes: ByteTraining? = nil,
+        isMasked: Bool = false
     ) -> Program.Options {
         let sizes = info.batchSizes(reading(model, options))
         // Only images are mixed.
@@ -135,7 +140,8 @@ public struct TrainingTask: Sendable {
             loss: isMixed ? options.loss.againstValues : options.loss, optimizer: options.plannedOptimizer,
             trainingBatches: sizes.training.flatMap { options.parts(of: $0) },
             evaluationBatches: sizes.evaluation, lowering: options.lowering)
-        planned.optimizer.isMasked = isMasked || pruning != nil
+        planned.optimizer.isMasked = isMasked || pruning != nil || bytes != nil
+        planned.lowering.rounded = bytes?.rounded
         planned.optimizer.gathersScores = pruning?.criterion.isGathered ?? false
         planned.readsGradients = pruning?.criterion == .snip
         planned.evaluationLoss = options.loss.withoutSmoothing

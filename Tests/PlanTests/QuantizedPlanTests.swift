@@ -11,7 +11,7 @@ import Testing
 /// All scales are powers of two and all biases multiples of what a sum counts in, so that every float32
 /// operation is exact: both sides have to agree bit for bit.
 @Suite("A plan in bytes computes whole numbers") struct QuantizedPlanTests {
-    private static func model(_ layers: String, input: String = "[3, 8, 9]") -> String {
+    static func model(_ layers: String, input: String = "[3, 8, 9]") -> String {
         #"{"input": \#(input), "layers": [\#(layers)]}"#
     }
 

@@ -151,7 +151,7 @@ struct GradientRun {
     /// Everything that no step is given starts as NaN, so that what reads too early shows.
     init(
         _ subject: Subject, _ loss: LossKind, _ lowering: LoweringOptions = LoweringOptions(),
-        parameters: [[Float]]? = nil, state: StepState? = nil
+        parameters: [[Float]]? = nil, state: StepState? = nil, ranges: [Graph.ValueID: [Float]] = [:]
     ) throws {
         let engine = try DNNEngine()
         let (plan, store, arena) = try Program.gradientPlan(
@@ -162,6 +162,10 @@ struct GradientRun {
         let values = parameters ?? subject.reference.parameters.map { $0.map { Float($0) } }
         for (id, values) in zip(subject.graph.parameterIDs, values) {
             try store.write(values, to: id, in: arena, on: engine)
+        }
+        for (owner, range) in ranges {
+            let slot = store.ranges[owner]
+            if let slot { arena.write(range, to: slot) }
         }
         let batch = try subject.delivered(loss)
         try plan.bindBatch(input: batch.input, target: batch.target, in: batch.arena)

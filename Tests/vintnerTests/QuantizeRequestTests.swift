@@ -31,7 +31,7 @@ import Training
         return .object(body)
     }
 
-    private static var resolver: SpecResolver {
+    static var resolver: SpecResolver {
         SpecResolver(
             catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: 8 << 30), limits: MachineLimits(),
             models: Shelf())
@@ -66,9 +66,78 @@ import Training
         #expect(job.estimate["layers"]?.arrayValue?.count == 4 - excluded)
     }
 
+    static let trainings: [JSONObject] = [
+        ["quantize": ["method": "qat"]],
+        [
+            "quantize": [
+                "method": "qat", "exclude": ["output"],
+                "qat": ["epochs": 2, "lr_factor": 0.5, "freeze_observers_after": 0],
+            ],
+            "train": ["batch_size": 32, "optimizer": ["name": "adamw", "lr": 0.002], "keep": "best"],
+            "gate": ["max_drop": 0.005],
+        ],
+        [
+            "quantize": [
+                "method": "qat", "weight": ["granularity": "per_tensor"], "fold_batchnorm": false,
+                "activation": ["observer": "moving_average", "averaging_constant": 0.1, "symmetric": true],
+            ], "train": ["checkpoint_segments": 2, "micro_batch_size": 16],
+        ],
+    ]
+
+    @Test("that trains has its defaults too, and its memory and time are told before", arguments: trainings)
+    func trains(members: JSONObject) throws {
+        let job = try Self.resolver.resolve(Self.body(members))
+        let (qat, train) = (job.spec["quantize"]?["qat"], job.spec["train"])
+        #expect(job.type == .quantize && job.memoryBytes > 0)
+        #expect(qat?["epochs"]?.intValue == members["quantize"]?["qat"]?["epochs"]?.intValue ?? 1)
+        #expect(job.spec["quantize"]?["activation"]?["observer"] == "moving_average")
+        #expect(train?["epochs"] == nil && train?["optimizer"]?["lr"] != nil)
+        #expect(job.spec["quantize"]?["calibration_samples"] == nil)
+        let again = try Self.resolver.resolve(job.spec)
+        #expect(again.spec == job.spec && again.memoryBytes == job.memoryBytes)
+        let excluded = members["quantize"]?["exclude"]?.arrayValue?.count ?? 0
+        #expect(job.estimate["layers"]?.arrayValue?.count == 4 - excluded)
+        #expect(job.estimate["parameters"] == 431_080)
+        let request = try JobRequest.read(
+            job.spec, catalogue: catalogue, models: Shelf(), cores: 2)
+        let factor = qat?["lr_factor"]?.doubleValue ?? 0
+        let rate = train?["optimizer"]?["lr"]?.doubleValue ?? 0
+        #expect(request.options.learningRate == factor * rate && rate > 0)
+        #expect(request.options.epochs == qat?["epochs"]?.intValue)
+        #expect(request.quantization?.layers.count == 4 - excluded)
+    }
+
+    /// What is wrong with a training, and where.
+    static let trainingFaults: [(JSONObject, JSONObject, String)] = [
+        (["calibration_samples": 64], [:], "/quantize/calibration_samples"),
+        (["activation": ["observer": "minmax"]], [:], "/quantize/activation/observer"),
+        (["activation": ["percentile": 99]], [:], "/quantize/activation/percentile"),
+        (["qat": ["freeze_bn_after": 0.5]], [:], "/quantize/qat/freeze_bn_after"),
+        (["qat": ["epochs": 0]], [:], "/quantize/qat/epochs"),
+        (["qat": ["lr_factor": 0]], [:], "/quantize/qat/lr_factor"),
+        (["exclude": ["conv3"]], [:], "/quantize/exclude/0"),
+        (["keep_masks": false], [:], "/quantize/keep_masks"),
+        ([:], ["train": ["epochs": 3]], "/train/epochs"), ([:], ["train": ["steps": 3]], "/train/steps"),
+        ([:], ["train": ["precision": "bf16"]], "/train/precision"),
+        ([:], ["train": ["optimizer": ["lr": "auto"]]], "/train/optimizer/lr"),
+        ([:], ["train": ["lora": [:]]], "/train/lora"),
+        ([:], ["model": ["preset": "lenet5_caffe"]], "/model"),
+        ([:], ["model": ["id": .string(Shelf.bytes)]], "/model/id"),
+        ([:], ["prune": [:]], "/prune"),
+    ]
+
+    @Test("that trains is refused where something is wrong with it", arguments: trainingFaults.indices)
+    func refusesTraining(index: Int) {
+        let (quantize, members, pointer) = Self.trainingFaults[index]
+        var (body, asked): (JSONObject, JSONObject) = (members, ["method": "qat"])
+        for (key, value) in quantize.members { asked[key] = value }
+        body["quantize"] = .object(asked)
+        let found = Self.violations(Self.body(body))
+        #expect(found.contains { $0.pointer == pointer }, "\(found)")
+    }
+
     /// What is wrong, and where.
     static let faults: [(JSONObject, String)] = [
-        (["quantize": ["method": "qat"]], "/quantize/method"),
         (["quantize": ["method": "ptq_dynamic"]], "/quantize/method"),
         (["quantize": ["qat": [:]]], "/quantize/qat"),
         (["quantize": ["exclude": ["conv3"]]], "/quantize/exclude/0"),

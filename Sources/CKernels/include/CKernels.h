@@ -56,6 +56,8 @@ typedef struct {
     uint32_t gathers_scores;
     /// 1 / (samples of the batch), which has fewer than rows where these are tokens.
     float inverse_samples;
+    /// Whether the ranges of activations follow what passes by.
+    uint32_t moves_ranges;
 } ck_step_state;
 
 // ---- elementwise.c

@@ -18,7 +18,11 @@ import Training
     let distill: DistillRequest?
     /// How the model is pruned.
     let prune: PruneRequest?
-    /// What is trained: the model's graph, with the adapters and features that are asked for.
+    /// How the model is trained for layers in bytes, and which.
+    let byteTraining: ByteTrainingRequest?
+    let bytes: ByteTraining?
+    /// What is trained: the model's graph, with the adapters and features that are asked for, or with the
+    /// normalisations folded that become part of layers in bytes.
     let graph: Graph
     /// The body with every default filled in; reading it again gives the same request.
     var resolved: JSONObject
@@ -40,6 +44,9 @@ import Training
             log.isEmpty || body["dataset"]?.stringValue != nil
             ? find(datasetName, in: catalogue, log) : nil
         let lookup = ModelLookup(models: models, jobs: jobs)
+        if kind == .quantize, !ModelLookup.isReference(body["model"] ?? .null) {
+            log.add("/model", "invalid_value", "expected a stored model: {\"id\"} or {\"job\"}")
+        }
         let (model, origin) = readModel(&reader, dataset, lookup, log)
         var settings = JobSettings()
         settings.read(&reader, cores: cores)
@@ -53,9 +60,11 @@ import Training
         let prune =
             kind == .prune
             ? PruneRequest.read(&reader, &settings, isStored: origin != nil, log) : nil
+        let byteTraining = kind == .quantize ? ByteTrainingRequest.read(&reader, &settings, log) : nil
         reader.finish()
         if let model { distill?.check(model, settings.options, prune?.options, log) }
-        let graph = model.flatMap { trained($0, settings.options, distill, log) }
+        let bytes = model.flatMap { byteTraining?.training(of: $0, log) }
+        let graph = bytes?.folded.graph ?? model.flatMap { trained($0, settings.options, distill, log) }
         if let graph { settings.options.cutBatch(for: [graph] + (distill?.peer.map { [$0.graph] } ?? [])) }
         if let dataset { settings.options.check(against: dataset, at: "/train", log) }
         if let dataset, let model {
@@ -79,7 +88,7 @@ import Training
         for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
         return JobRequest(
             settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
-            prune: prune, graph: graph,
+            prune: prune, byteTraining: byteTraining, bytes: bytes, graph: graph,
             resolved: reader.resolved)
     }
 
@@ -98,7 +107,9 @@ import Training
         return settings.options.parts(of: min(settings.options.batchSize, max(samples, 1)))
     }
 
-    var type: JobType { prune != nil ? .prune : distill != nil ? .distill : .train }
+    var type: JobType {
+        bytes != nil ? .quantize : prune != nil ? .prune : distill != nil ? .distill : .train
+    }
 
     /// Steps of one of the job's trainings.
     var stepCount: Int {
@@ -199,7 +210,8 @@ extension JobFields.Kind {
         switch self {
         case .prune: JobFields.pruneSchema
         case .distill: JobFields.distillSchema
-        case .train, .evaluate, .quantize: JobFields.schema
+        case .quantize: QuantizeRequest.schema
+        case .train, .evaluate: JobFields.schema
         }
     }
 }

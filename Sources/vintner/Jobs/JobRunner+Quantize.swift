@@ -31,7 +31,7 @@ extension JobRunner {
             try quantize(dense, request, dataset, attempt)
         }
         guard let weights else { return try stopped(attempt, control) }
-        var receipt = try store(weights, request, in: place, at: path)
+        let receipt = try store(weights, request, in: place)
         let found = try translate { () throws(TrainingError) in
             let models = [dense, try StoredModel(folder.absolute(path))]
             return try measure(
@@ -39,28 +39,55 @@ extension JobRunner {
                 isStopped: { attempt.isStopped(0.6) })
         }
         guard let found else { return try stopped(attempt, control) }
-        let comparison = QuantizeComparison(before: found[0], after: found[1])
+        let made = Quantized(
+            place: place, receipt: receipt, before: found[0], after: found[1],
+            details: [
+                "calibration_samples": JSONValue(
+                    min(request.options.calibrationSamples, request.dataset.trainCount))
+            ])
+        return try conclude(made, request, record, claim, id, attempt.totals(), sink)
+    }
+
+    /// A quantized model that has been stored and measured.
+    struct Quantized {
+        /// The folder of the model.
+        let place: String
+        let receipt: AtomicFile.Receipt
+        let before: MeasuredModel
+        let after: MeasuredModel
+        /// Members of the report that only one method has.
+        let details: JSONObject
+
+        var path: String { "\(place)/model.safetensors" }
+    }
+
+    /// Keeps the quantized model or the one that it was made of, and writes the report.
+    func conclude(
+        _ made: Quantized, _ request: QuantizeRequest, _ record: ModelRecord, _ claim: ClaimedJob,
+        _ id: ModelID, _ totals: JobResources, _ sink: any JobSink
+    ) throws(JobFailure) -> JobOutcome {
+        let comparison = QuantizeComparison(before: made.before, after: made.after)
         let verdict = request.gate.map {
-            DropVerdict($0, from: found[0], to: found[1], changed: "quantized")
+            DropVerdict($0, from: made.before, to: made.after, changed: "quantized")
         }
         let keepsDense = verdict?.kept == .dense
+        var receipt = made.receipt
         if keepsDense {
-            receipt = try keepDense(record, request, in: place, at: path)
+            receipt = try keepDense(record, at: made.path)
             sink.event(.warning, "kept_dense", "The model is kept as it was before the quantization.", .null)
         }
         let kept = keepsDense ? comparison.before : comparison.after
-        let totals = attempt.totals()
-        var report = self.report(kept, request, receipt, totals)
-        for (key, value) in comparison.report.members { report[key] = value }
+        var report = self.report(kept, receipt, totals)
+        for (key, value) in made.details.members + comparison.report.members { report[key] = value }
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
-            throw rejection(verdict, from: found[0], report, in: place, sink)
+            throw rejection(verdict, from: made.before, report, in: made.place, sink)
         }
         let cost = CostModel(of: request.model.graph)
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
             jobID: claim.job.id, createdAt: time.now(), architecture: request.model.json,
-            parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: path,
+            parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: made.path,
             byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
             metrics: [
                 "test_accuracy": .number(kept.tally.accuracy), "test_loss": .number(kept.tally.loss),
@@ -87,11 +114,13 @@ extension JobRunner {
         return outcome(of: control.signal.stopReason ?? .cancel)
     }
 
-    private func store(
-        _ weights: QuantizedWeights, _ request: QuantizeRequest, in place: String, at path: String
+    func store(
+        _ weights: QuantizedWeights, _ request: QuantizeRequest, in place: String
     ) throws(JobFailure) -> AtomicFile.Receipt {
         try describe(request, in: place)
-        return try translate { () throws(TrainingError) in try weights.save(to: folder.absolute(path)) }
+        return try translate { () throws(TrainingError) in
+            try weights.save(to: folder.absolute("\(place)/model.safetensors"))
+        }
     }
 
     /// Writes the architecture and what was asked for beside the weights.
@@ -108,7 +137,7 @@ extension JobRunner {
 
     /// Puts the model as it was in the place of the quantized one.
     private func keepDense(
-        _ record: ModelRecord, _ request: QuantizeRequest, in place: String, at path: String
+        _ record: ModelRecord, at path: String
     ) throws(JobFailure) -> AtomicFile.Receipt {
         do throws(FileError) {
             return try AtomicFile.copy(folder.absolute(record.path), to: folder.absolute(path))
@@ -128,7 +157,7 @@ extension JobRunner {
         ]
         if !keepsDense {
             lineage[ModelRecord.quantizationKey] = [
-                "scheme": "int8",
+                "scheme": "int8", "method": request.options.training == nil ? "ptq_static" : "qat",
                 "layers": .array(request.layers.map { .string(request.model.graph[$0].name) }),
             ]
         }
@@ -136,14 +165,11 @@ extension JobRunner {
     }
 
     private func report(
-        _ kept: MeasuredModel, _ request: QuantizeRequest, _ receipt: AtomicFile.Receipt,
-        _ totals: JobResources
+        _ kept: MeasuredModel, _ receipt: AtomicFile.Receipt, _ totals: JobResources
     ) -> JSONObject {
         [
             "test_accuracy": .number(kept.tally.accuracy), "test_loss": .number(kept.tally.loss),
             "test_samples": JSONValue(kept.tally.count),
-            "calibration_samples": JSONValue(
-                min(request.options.calibrationSamples, request.dataset.trainCount)),
             "instructions": .string(Quantizer.supportsAllCodes ? "vnni" : "without vnni"),
             "seconds": .number(totals.wallSeconds), "cpu_seconds": .number(totals.cpuSeconds),
             "joules": .number(totals.joules), "energy_method": .string(totals.energyMethod),

@@ -37,7 +37,8 @@ extension JobRunner {
         return TrainingTask(
             model: request.model, options: request.options, dataset: dataset, seed: training.seed,
             start: StoredWeights(path: path, sha256: base.sha256, isMasked: stored.isMasked),
-            normalization: stored.normalization, distillation: distillation, pruning: pruning)
+            normalization: stored.normalization, distillation: distillation, pruning: pruning,
+            bytes: request.bytes)
     }
 
     /// The teachers of a distill job; nil for any other.

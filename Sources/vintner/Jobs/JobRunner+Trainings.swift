@@ -55,6 +55,9 @@ extension JobRunner {
             if let prune = request.prune {
                 return try concludePruning(&held, prune, request, claim, sink, run)
             }
+            if let quantization = request.quantization {
+                return try concludeByteTraining(&held, quantization, request, claim, sink, run)
+            }
             guard let trainer = held else { preconditionFailure("a training without a trainer") }
             if index + 1 == trainings.count {
                 return try conclude(trainer, request, claim, ledger, sink, run)

@@ -41,7 +41,8 @@ final class JobRunner: JobExecutor {
             ThreadTeam.use(job.job.threads)
             switch job.job.type {
             case .evaluate: return try evaluate(job, control, sink)
-            case .quantize: return try quantize(job, control, sink)
+            case .quantize where !ByteTrainingRequest.isAsked(job.job.spec):
+                return try quantize(job, control, sink)
             default: return try train(job, control, sink)
             }
         } catch { return .failed(error) }

@@ -29,11 +29,30 @@ extension SpecResolver {
         let calibration = try inference(
             graph, Quantizer.batchSizes(samples: samples), on: engine,
             Quantizer.lowering(request.layers, of: graph))
+        return max(calibration, try measuringBytes(of: graph, on: engine))
+    }
+
+    /// Bytes of a model and the same in bytes while they are measured side by side.
+    private func measuringBytes(of graph: Graph, on engine: DNNEngine) throws(PlanError) -> Int {
         var measuring = CostModel(of: graph).parameterBytes
         for batches in [EvaluateRequest.latencyBatches, [Evaluator.batchMax]] {
             let whole = try inference(graph, batches, on: engine)
             for _ in 0..<2 { measuring = try Self.sum(measuring, whole) }
         }
-        return max(calibration, measuring)
+        return measuring
+    }
+
+    /// Bytes that a job holds which trains for layers in bytes.
+    ///
+    /// Beside its training its weights are read, and written as codes; what is measured comes when that has
+    /// been let go.
+    func quantizing(
+        _ request: JobRequest, training: Int, on engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        guard request.bytes != nil else { return training }
+        let graph = request.model.graph
+        let weights = CostModel(of: graph).parameterBytes
+        return max(
+            try Self.sum(training, try Self.sum(weights, weights)), try measuringBytes(of: graph, on: engine))
     }
 }

@@ -27,8 +27,8 @@ struct SpecResolver: JobSpecResolver {
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         switch body["type"]?.stringValue.flatMap(JobFields.Kind.init) {
         case .evaluate: try resolveEvaluation(body)
-        case .quantize: try resolveQuantization(body)
-        case .train, .prune, .distill, nil: try resolveTraining(body)
+        case .quantize where !ByteTrainingRequest.isAsked(body): try resolveQuantization(body)
+        case .train, .prune, .distill, .quantize, nil: try resolveTraining(body)
         }
     }
 
@@ -69,6 +69,9 @@ struct SpecResolver: JobSpecResolver {
         if request.options.adapters != nil {
             let trained = request.graph.parameters.filter(\.isTrained)
             estimate["trained_parameters"] = JSONValue(trained.reduce(0) { $0 + $1.shape.elementCount })
+        }
+        if let bytes = request.bytes {
+            estimate["layers"] = .array(bytes.layers.map { .string(request.model.graph[$0].name) })
         }
         return ResolvedJob(
             type: request.type, name: request.name, labels: request.labels,
@@ -139,7 +142,7 @@ struct SpecResolver: JobSpecResolver {
     private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let options = TrainingTask.programOptions(
             request.dataset, request.model, request.options, distillation: request.distill?.options,
-            pruning: request.prune?.options, isMasked: request.origin != nil)
+            pruning: request.prune?.options, bytes: request.bytes, isMasked: request.origin != nil)
         let (arena, plans): (Int, [PlanSummary])
         do throws(PlanError) {
             (arena, plans) = try plan(request, options)
@@ -181,8 +184,9 @@ struct SpecResolver: JobSpecResolver {
             request.peer == nil
             ? (try teaching(request, on: engine), []) : try learning(request, on: engine)
         let total = try Self.sum(sum, beside)
+        let needed = try pruning(request, training: total, program, on: engine)
         return (
-            try pruning(request, training: total, program, on: engine),
+            try quantizing(request, training: needed, on: engine),
             program.stepPlans(request.parts).map(\.overview) + plans
         )
     }

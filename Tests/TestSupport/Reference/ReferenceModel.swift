@@ -15,6 +15,8 @@ public struct ReferenceModel {
     public var dropoutMasks: [Graph.NodeID: [Double]] = [:]
     /// By node: what becomes of each element of the first input before the node reads it.
     public var inputRounding: [Graph.NodeID: @Sendable (Double) -> Double] = [:]
+    /// By node: what becomes of the whole first input, whose elements need not be treated alike.
+    public var inputChanges: [Graph.NodeID: @Sendable ([Double]) -> [Double]] = [:]
 
     public init(_ graph: Graph, parameters: [[Double]]) {
         self.graph = graph
@@ -57,6 +59,7 @@ public struct ReferenceModel {
         let node = graph[id]
         var inputs = node.inputs.map { values[$0.index] }
         if let rounding = inputRounding[id] { inputs[0] = inputs[0].map(rounding) }
+        if let change = inputChanges[id] { inputs[0] = change(inputs[0]) }
         var result = compute(node, inputs, batch)
         if let mask = dropoutMasks[id] { result = zip(result, mask).map { $0 * $1 } }
         precondition(
