@@ -55,7 +55,8 @@ public struct API: Sendable {
     public init(jobs: JobService, environment: APIEnvironment, authenticator: TokenAuthenticator) {
         routes =
             JobRoutes(jobs: jobs, environment: environment).routes
-            + CurveRoutes(jobs: jobs).routes + EventRoutes(jobs: jobs).routes
+            + CurveRoutes(jobs: jobs).routes + CompareRoutes(jobs: jobs).routes
+            + EventRoutes(jobs: jobs).routes
             + VerdictRoutes(jobs: jobs).routes + ProfileRoutes(jobs: jobs).routes
             + ModelRoutes(jobs: jobs, environment: environment).routes
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).routes

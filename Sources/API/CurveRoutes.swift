@@ -47,24 +47,29 @@ struct CurveRoutes: Sendable {
         writer.beginObject()
         for curve in curves {
             writer.key(curve.name)
-            writer.beginObject()
-            writer.key("steps")
-            writer.beginArray()
-            for step in curve.steps { writer.integer(Int64(step)) }
-            writer.endArray()
-            writer.key("values")
-            writer.beginArray()
-            for value in curve.values { writer.number(value) }
-            writer.endArray()
-            writer.key("times")
-            writer.beginArray()
-            for time in curve.times { writer.number(time.seconds) }
-            writer.endArray()
-            writer.endObject()
+            write(curve, to: &writer)
         }
         writer.endObject()
         writer.endObject()
         return writer.finish()
+    }
+
+    /// One curve: `{steps, values, times}`.
+    static func write(_ curve: Curve, to writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.key("steps")
+        writer.beginArray()
+        for step in curve.steps { writer.integer(Int64(step)) }
+        writer.endArray()
+        writer.key("values")
+        writer.beginArray()
+        for value in curve.values { writer.number(value) }
+        writer.endArray()
+        writer.key("times")
+        writer.beginArray()
+        for time in curve.times { writer.number(time.seconds) }
+        writer.endArray()
+        writer.endObject()
     }
 
     private static func csv(_ curves: [Curve]) -> String {

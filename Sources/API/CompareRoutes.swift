@@ -1,0 +1,80 @@
+import HTTP
+import JSON
+import Jobs
+
+/// Several jobs side by side: what was asked differently, and what came of it.
+struct CompareRoutes: Sendable {
+    let jobs: JobService
+
+    /// Jobs in one comparison; with `pointsMax` it bounds the answer.
+    private static let jobsMax = 20
+    private static let pointsMax = 2000
+
+    var routes: [Route] {
+        [Route(.get, "/v1/compare", access: .requires(.read), handler: compare)]
+    }
+
+    /// The jobs, where their specs differ, and their curves by name and job.
+    ///
+    /// 404 `job_not_found` for a job that does not exist; 422 for a wrong parameter.
+    private func compare(_ request: Request) throws -> Response {
+        var reader = QueryReader(request.query)
+        let texts = reader.list("jobs", countMax: Self.jobsMax)
+        let series = reader.list("series") ?? []
+        let pointsMax = reader.integer("max_points", in: 2...Self.pointsMax) ?? 200
+        let ids = (texts ?? []).compactMap { JobID($0) }
+        if texts?.count != ids.count || Set(ids).count != ids.count || ids.count < 2 {
+            reader.add(
+                "jobs", "invalid_value",
+                "expected 2 to \(Self.jobsMax) different job ids, separated by commas")
+        }
+        try reader.finish()
+        return try Problem.translating { () throws(JobError) in
+            var compared: [(Job, [Curve])] = []
+            for id in ids {
+                let job = try jobs.job(id)
+                let query = CurveQuery(series: series, sinceStep: nil, pointsMax: pointsMax)
+                compared.append((job, try jobs.metrics(of: id, query)))
+            }
+            return Response(contentType: "application/json", bytes: Self.json(compared))
+        }
+    }
+
+    private static func json(_ compared: [(job: Job, curves: [Curve])]) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("object", "comparison")
+        writer.key("jobs")
+        writer.beginArray()
+        for (job, _) in compared { writer.value(outline(job)) }
+        writer.endArray()
+        let specs = compared.map { ($0.job.id.rawValue, $0.job.spec) }
+        writer.member("differences", SpecDifferences(specs).json)
+        writer.key("series")
+        writer.beginObject()
+        var names: [String] = []
+        for (_, curves) in compared {
+            for curve in curves where !names.contains(curve.name) { names.append(curve.name) }
+        }
+        for name in names {
+            writer.key(name)
+            writer.beginObject()
+            for (job, curves) in compared {
+                guard let curve = curves.first(where: { $0.name == name }) else { continue }
+                writer.key(job.id.rawValue)
+                CurveRoutes.write(curve, to: &writer)
+            }
+            writer.endObject()
+        }
+        writer.endObject()
+        writer.endObject()
+        return writer.finish()
+    }
+
+    /// What one compares jobs by: all of the job but its spec, which `differences` tells, and its history.
+    private static func outline(_ job: Job) -> JSONValue {
+        let left: Set = ["spec", "estimate", "transitions", "progress", "waiting_for", "queue_position"]
+        let members = JobResource(job: job).json.objectValue?.members ?? []
+        return .object(JSONObject(members.filter { !left.contains($0.key) }.map { ($0.key, $0.value) }))
+    }
+}
