@@ -90,7 +90,7 @@ extension ActivatedKernel {
     ) throws(KernelError) -> any LayerKernel {
         let whole = ActivatedKernel(try make(batch, weights), activation, element)
         let bytes = whole.operands[whole.output].byteCount
-        // Kinds that keep their derivative are bound by arithmetic: pointwise layers with GELU lost 5 % in slices.
+        // Kinds that keep their derivative are bound by arithmetic: pointwise layers with GELU lost 5 %.
         let isBound = Activation.sharesDerivative(activation.kind)
         let count = isCut && !isBound ? min(batch, bytes / (sliceByteCount * ThreadTeam.count)) : 1
         guard count > 1 else { return whole }

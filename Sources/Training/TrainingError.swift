@@ -56,7 +56,7 @@ public enum TrainingError: Error, CustomStringConvertible {
         case .badFeatures(let reason): "The features cannot be compared: \(reason)."
         case .pruning(let error): error.description
         case .notEquivalent(let difference, let tolerance):
-            "The shrunk model's outputs differ from the masked one's by \(difference), beyond \(tolerance)."
+            "Outputs that have to be equal differ by \(difference), beyond \(tolerance)."
         }
     }
 }

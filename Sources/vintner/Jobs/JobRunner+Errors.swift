@@ -37,7 +37,7 @@ extension JobRunner {
             case .pruning:
                 throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/prune")
             case .notEquivalent:
-                throw JobFailure(code: "not_equivalent", message: error.description, pointer: "/prune")
+                throw JobFailure(code: "not_equivalent", message: error.description)
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)

@@ -66,7 +66,10 @@ extension JobRunner {
         _ made: Quantized, _ request: QuantizeRequest, _ record: ModelRecord, _ claim: ClaimedJob,
         _ id: ModelID, _ totals: JobResources, _ sink: any JobSink
     ) throws(JobFailure) -> JobOutcome {
-        let comparison = QuantizeComparison(before: made.before, after: made.after)
+        let proof = try translate { () throws(TrainingError) in
+            try Equivalence.prove(StoredModel(folder.absolute(made.path)), seed: request.settings.seed)
+        }
+        let comparison = QuantizeComparison(before: made.before, after: made.after, equivalence: proof)
         let verdict = request.gate.map {
             DropVerdict($0, from: made.before, to: made.after, changed: "quantized")
         }

@@ -6,6 +6,8 @@ import Training
 struct QuantizeComparison {
     let before: MeasuredModel
     let after: MeasuredModel
+    /// How far what the kernels yield is from whole-number arithmetic.
+    let equivalence: Equivalence?
 
     /// The members of the job's report.
     var report: JSONObject {
@@ -15,7 +17,8 @@ struct QuantizeComparison {
         return [
             "before": .object(before.block), "after": .object(after.block),
             "sparsity": .number(1 - Double(kept) / Double(max(all, 1))),
-            "layers": .array(layers), "verdict": .array(words.map { .string($0) }),
+            "equivalence": equivalence?.json ?? .null, "layers": .array(layers),
+            "verdict": .array(words.map { .string($0) }),
         ]
     }
 
