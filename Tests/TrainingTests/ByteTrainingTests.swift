@@ -21,16 +21,33 @@ import Testing
         var quantize = QuantizeOptions()
 
         /// Every other weight of a product is zero where `halved`.
-        init(halved: Bool = false) throws {
+        ///
+        /// Every other feature behind it is `unlike` times as large, and what reads it as much smaller: the
+        /// network computes the same.
+        init(halved: Bool = false, unlike: Float = 1) throws {
             toy = try Toy(train: 120, test: 90)
+            var options = Toy.options
+            if unlike != 1 { (options.epochs, options.augmentation) = (30, .none) }
             let trainer = try Trainer(
-                TrainingTask(model: toy.model(), options: Toy.options, dataset: toy.dataset, seed: 3))
+                TrainingTask(model: toy.model(), options: options, dataset: toy.dataset, seed: 3))
             #expect(try trainer.run(Follower(in: toy.path)) == nil)
             let path = toy.file("float.safetensors")
             if halved {
                 let graph = trainer.program.graph
                 for id in graph.parameterIDs where graph[id].name == "layer6.weight" {
                     let values = try trainer.program.read(id).enumerated().map { $0 % 2 == 0 ? 0 : $1 }
+                    try trainer.program.write(values, to: id)
+                }
+            }
+            if unlike != 1 {
+                let graph = trainer.program.graph
+                for id in graph.parameterIDs where ["layer6", "layer9"].contains(graph[id].name.prefix(6)) {
+                    let isFirst = graph[id].name.hasPrefix("layer6")
+                    guard isFirst || graph[id].role == .weight else { continue }
+                    let width = isFirst ? graph[id].shape.elementCount / 7 : 1
+                    let values = try trainer.program.read(id).enumerated().map { index, value in
+                        index / width % 7 % 2 == 0 ? value : isFirst ? value * unlike : value / unlike
+                    }
                     try trainer.program.write(values, to: id)
                 }
             }
@@ -168,6 +185,40 @@ import Testing
         var another = subject
         another.quantize.granularity = .perTensor
         #expect(throws: TrainingError.self) { try another.trainer().restore(from: one, sha256: nil) }
+    }
+
+    /// Against the same network, and one that was trained as much further in float32, quantized as they are.
+    @Test("wins back what one scale a layer loses of features of unlike size")
+    func winsBack() throws {
+        var subject = try Subject(unlike: 100)
+        subject.quantize.granularity = .perTensor
+        (subject.options.epochs, subject.options.learningRate) = (20, 0.0001)
+        (subject.options.schedule, subject.options.augmentation) = (.cosine, .none)
+        func loss(_ model: StoredModel) throws -> Double {
+            try #require(try Evaluator(model, on: subject.toy.dataset, split: .test).run()).loss
+        }
+        func quantized(_ model: StoredModel) throws -> StoredModel {
+            var options = subject.quantize
+            options.training = nil
+            let quantizer = try Quantizer(
+                model, layers: Quantizer.candidates(of: model.model.graph), on: subject.toy.dataset, options,
+                seed: 1)
+            let path = subject.toy.file("plain.safetensors")
+            _ = try #require(try quantizer.run()).save(to: path)
+            return try StoredModel(path)
+        }
+        let further = try Trainer(
+            TrainingTask(
+                model: subject.stored.model, options: subject.options, dataset: subject.toy.dataset, seed: 5,
+                start: subject.start, normalization: subject.stored.normalization))
+        #expect(try further.run(Follower(subject.toy)) == nil)
+        let path = subject.toy.file("further.safetensors")
+        _ = try further.saveModel(to: path, description: further.task.modelDescription)
+        let float = try loss(subject.stored)
+        let lost = try loss(quantized(subject.stored)), still = try loss(quantized(StoredModel(path)))
+        let won = try loss(subject.stored(subject.trained()))
+        #expect(lost > 1.5 * float, "nothing to win: \(float), \(lost)")
+        #expect(won < 1.2 * float && won < 0.75 * min(lost, still), "\(float), \(lost), \(still), \(won)")
     }
 
     @Test("keeps zeros, whatever momentum and decay would make of them")

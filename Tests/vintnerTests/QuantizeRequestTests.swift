@@ -80,7 +80,10 @@ import Training
             "quantize": [
                 "method": "qat", "weight": ["granularity": "per_tensor"], "fold_batchnorm": false,
                 "activation": ["observer": "moving_average", "averaging_constant": 0.1, "symmetric": true],
-            ], "train": ["checkpoint_segments": 2, "micro_batch_size": 16],
+            ],
+            "train": [
+                "checkpoint_segments": 2, "micro_batch_size": 16, "lr_schedule": ["name": "constant"],
+            ],
         ],
     ]
 
@@ -92,6 +95,7 @@ import Training
         #expect(qat?["epochs"]?.intValue == members["quantize"]?["qat"]?["epochs"]?.intValue ?? 1)
         #expect(job.spec["quantize"]?["activation"]?["observer"] == "moving_average")
         #expect(train?["epochs"] == nil && train?["optimizer"]?["lr"] != nil)
+        #expect(train?["lr_schedule"]?["name"] == members["train"]?["lr_schedule"]?["name"] ?? "cosine")
         #expect(job.spec["quantize"]?["calibration_samples"] == nil)
         let again = try Self.resolver.resolve(job.spec)
         #expect(again.spec == job.spec && again.memoryBytes == job.memoryBytes)

@@ -30,6 +30,11 @@ struct ByteTrainingRequest {
         }
         var resolved = reader.resolved["train"]?.objectValue ?? [:]
         (resolved["epochs"], resolved["steps"]) = (nil, nil)
+        // Numbers that still move at the end fall to other codes: without a curve the rate ends at 0.
+        if train?["lr_schedule"]?.isNull != false {
+            settings.options.schedule = .cosine
+            resolved["lr_schedule"] = ["name": "cosine", "warmup_steps": 0, "min_lr_ratio": 0.0]
+        }
         reader.resolve("train", as: .object(resolved))
         guard let options, let training = options.training else { return nil }
         settings.options.check(log)
