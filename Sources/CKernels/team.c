@@ -8,6 +8,7 @@
 extern void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);
 extern void omp_set_num_threads(int threads);
 extern void omp_set_dynamic(int dynamic);
+extern int omp_pause_resource_all(int kind);
 extern int omp_get_max_threads(void);
 extern int omp_get_thread_num(void);
 extern int omp_get_num_threads(void);
@@ -17,6 +18,11 @@ static _Thread_local uint64_t regions;
 void ck_team_use(int threads) {
     omp_set_dynamic(0);
     omp_set_num_threads(threads);
+}
+
+void ck_team_release(void) {
+    enum { OMP_PAUSE_SOFT = 1 };
+    omp_pause_resource_all(OMP_PAUSE_SOFT);
 }
 
 int ck_team_count(void) { return omp_get_max_threads(); }

@@ -124,6 +124,23 @@ import Testing
         #expect(ThreadTeam.threadIDs() == ids, "the team is kept")
     }
 
+    @Test("ends its threads when it is let go of, and starts others when it computes again")
+    func releases() {
+        ThreadTeam.use(3)
+        let ids = ThreadTeam.threadIDs().dropFirst()
+        ThreadTeam.release()
+        // A thread that was joined may be seen for a moment more.
+        func remain() -> Int {
+            ids.count { unsafe access("/proc/self/task/\($0)", F_OK) == 0 }
+        }
+        for _ in 0..<1000 where remain() > 0 { usleep(1000) }
+        #expect(ids.count == 2 && remain() == 0)
+        #expect(ThreadTeam.count == 3 && Set(ThreadTeam.threadIDs()).count == 3)
+        ThreadTeam.release()
+        ThreadTeam.release()
+        #expect(ThreadTeam.threadIDs().count == 3, "released twice")
+    }
+
     @Test("never has less than one thread")
     func clamps() {
         ThreadTeam.use(0)

@@ -16,6 +16,8 @@
 
 /// Sets the number of threads of the calling thread's team; oneDNN primitives created afterwards fix it.
 void ck_team_use(int threads);
+/// Ends the threads of the calling thread's team; the next call that computes starts them anew.
+void ck_team_release(void);
 /// The number of threads that the calling thread's team has.
 int ck_team_count(void);
 /// Fills `ids` with the kernel thread ids of the calling thread's team and returns how many there are.

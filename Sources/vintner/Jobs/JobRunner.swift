@@ -36,6 +36,7 @@ final class JobRunner: JobExecutor {
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
         // What the attempt freed goes back to the system: an idle server stays small after work too.
         defer { Heap.trim() }
+        defer { ThreadTeam.release() }
         do throws(JobFailure) {
             // Whatever this thread computes, it does on the job's threads.
             ThreadTeam.use(job.job.threads)
