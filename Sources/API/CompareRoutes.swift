@@ -6,9 +6,10 @@ import Jobs
 struct CompareRoutes: Sendable {
     let jobs: JobService
 
-    /// Jobs in one comparison; with `pointsMax` it bounds the answer.
     private static let jobsMax = 20
     private static let pointsMax = 2000
+    /// Points of all curves together: curves are thinned further where there are many.
+    private static let allPointsMax = 200_000
 
     var routes: [Route] {
         [Route(.get, "/v1/compare", access: .requires(.read), handler: compare)]
@@ -31,10 +32,14 @@ struct CompareRoutes: Sendable {
         try reader.finish()
         return try Problem.translating { () throws(JobError) in
             var compared: [(Job, [Curve])] = []
-            for id in ids {
-                let job = try jobs.job(id)
-                let query = CurveQuery(series: series, sinceStep: nil, pointsMax: pointsMax)
-                compared.append((job, try jobs.metrics(of: id, query)))
+            let all = try ids.map { id throws(JobError) in try jobs.job(id) }
+            let count = all.reduce(0) { sum, job in
+                sum + job.summary.count { series.isEmpty || series.contains($0.name) }
+            }
+            let share = max(2, min(pointsMax, Self.allPointsMax / max(count, 1)))
+            for job in all {
+                let query = CurveQuery(series: series, sinceStep: nil, pointsMax: share)
+                compared.append((job, try jobs.metrics(of: job.id, query)))
             }
             return Response(contentType: "application/json", bytes: Self.json(compared))
         }

@@ -93,11 +93,11 @@ extension ActivatedKernel {
         // Kinds that keep their derivative are bound by arithmetic: pointwise layers with GELU lost 5 %.
         let isBound = Activation.sharesDerivative(activation.kind)
         let count = isCut && !isBound ? min(batch, bytes / (sliceByteCount * ThreadTeam.count)) : 1
-        guard count > 1 else { return whole }
+        guard count > 1, !whole.isReference else { return whole }
         var slices: [any LayerKernel] = []
         for slice in 0..<count {
             let size = batch * (slice + 1) / count - batch * slice / count
-            guard let part = try? make(size, whole.layouts[1]), part.isReference == whole.isReference else {
+            guard let part = try? make(size, whole.layouts[1]), !part.isReference else {
                 return whole
             }
             slices.append(ActivatedKernel(part, activation, element))

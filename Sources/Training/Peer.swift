@@ -57,7 +57,11 @@ final class Peer {
     ) throws(PlanError) {
         guard let own = program.stepPlan(batch: plan.batch), let said = plan.taughtPlace,
             let outputs = own.taughtPlace
-        else { preconditionFailure("no plan learns from \(plan.batch) samples") }
+        else {
+            // A model that only passes on what it reads.
+            throw .kernel(
+                KernelError(action: "learn from the other student", reason: "a student computes nothing"))
+        }
         let copy = Place(Slot(offset: 0, byteCount: outputs.slot.byteCount), in: staging)
         try plan.bind(.teacher, to: copy)
         try own.bindBatch(input: batch.input, target: batch.target, in: batch.arena)

@@ -57,7 +57,6 @@ import Testing
             )
             quantize.training = QuantizeOptions.Training()
             quantize.rule = .movingAverage(constant: 0.1)
-            (options.epochs, options.learningRate) = (2, 0.01)
         }
 
         func trainer() throws -> Trainer {
