@@ -57,6 +57,7 @@ import Testing
             )
             quantize.training = QuantizeOptions.Training()
             quantize.rule = .movingAverage(constant: 0.1)
+            (self.options.epochs, self.options.learningRate) = (2, 0.01)
         }
 
         func trainer() throws -> Trainer {
