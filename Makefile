@@ -34,7 +34,7 @@ test: test-deps lint unit e2e ## everything that must hold: style, unit tests, e
 	@echo "make test: all passed"
 
 unit: test-deps ## the unit tests alone
-	swift test
+	@scripts/unit.sh
 
 e2e: test-deps build ## the end-to-end tests alone, against the release binary
 	python3 Tests/e2e/run.py $(BINARY)

@@ -30,9 +30,8 @@ public enum BatchNormalization {
     public static func training(
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let descriptor = try forwardDescriptor(shape, running: false, on: engine)
-        return try Primitive(
-            descriptor,
+        try Primitive(
+            forwardDescriptor(shape, running: false, on: engine),
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
                 (DNNL_ARG_MEAN, .write), (DNNL_ARG_VARIANCE, .write), (DNNL_ARG_DST, .write),
@@ -43,9 +42,8 @@ public enum BatchNormalization {
     public static func inference(
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let descriptor = try forwardDescriptor(shape, running: true, on: engine)
-        return try Primitive(
-            descriptor,
+        try Primitive(
+            forwardDescriptor(shape, running: true, on: engine),
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
                 (DNNL_ARG_MEAN, .read), (DNNL_ARG_VARIANCE, .read), (DNNL_ARG_DST, .write),
@@ -67,10 +65,9 @@ public enum BatchNormalization {
             dnnl_batch_normalization_backward_desc_init(
                 &operation, dnnl_backward, &gradient, &data, shape.epsilon, flags(running: false)),
             "describe the gradient of a batch normalisation")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find the gradient of a batch normalisation", hint: hint, on: engine)
-        return try Primitive(
-            descriptor,
+        return try unsafe Primitive(
+            PrimitiveDescriptor.find(
+                &operation, "find the gradient of a batch normalisation", hint: hint, on: engine),
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_MEAN, .read), (DNNL_ARG_VARIANCE, .read),
                 (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),

@@ -111,10 +111,11 @@ public enum Convolution {
             }
             return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
                 element, weights throws(KernelError) in
-                let descriptor = try forwardDescriptor(
-                    shape, element, how, weights: weights, fusing: fusing, training: training, on: engine)
-                return try Primitive(
-                    descriptor, Primitive.forwardUses(fusing: fusing),
+                try Primitive(
+                    forwardDescriptor(
+                        shape, element, how, weights: weights, fusing: fusing, training: training,
+                        on: engine),
+                    Primitive.forwardUses(fusing: fusing),
                     outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
             }
         }
@@ -166,11 +167,11 @@ public enum Convolution {
                         geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
                     "describe the data gradient of a convolution")
                 let isWrong = shape.isWrong(summing: shape.outChannels)
-                let descriptor = try unsafe PrimitiveDescriptor.find(
-                    &operation, "find the data gradient of a convolution", hint: hint, on: engine
-                ) { name in !isWrong(name) }
-                return try Primitive(
-                    descriptor, Primitive.backwardDataUses,
+                return try unsafe Primitive(
+                    PrimitiveDescriptor.find(
+                        &operation, "find the data gradient of a convolution", hint: hint, on: engine
+                    ) { name in !isWrong(name) },
+                    Primitive.backwardDataUses,
                     outer: how.outer(DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
             }
         }
@@ -211,10 +212,10 @@ public enum Convolution {
                         &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                         geometry.padding),
                     "describe the weight gradient of a convolution")
-                let descriptor = try unsafe PrimitiveDescriptor.find(
-                    &operation, "find the weight gradient of a convolution", hint: hint, on: engine)
-                return try Primitive(
-                    descriptor, Primitive.backwardWeightsUses,
+                return try unsafe Primitive(
+                    PrimitiveDescriptor.find(
+                        &operation, "find the weight gradient of a convolution", hint: hint, on: engine),
+                    Primitive.backwardWeightsUses,
                     outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
             }
         }

@@ -35,9 +35,10 @@ public enum InnerProduct {
         }
         return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
             element, weights throws(KernelError) in
-            let descriptor = try forwardDescriptor(
-                shape, element, weights: weights, fusing: fusing, training: training, on: engine)
-            return try Primitive(descriptor, Primitive.forwardUses(fusing: fusing), on: engine)
+            try Primitive(
+                forwardDescriptor(
+                    shape, element, weights: weights, fusing: fusing, training: training, on: engine),
+                Primitive.forwardUses(fusing: fusing), on: engine)
         }
     }
 
@@ -57,9 +58,10 @@ public enum InnerProduct {
             try unsafe KernelError.check(
                 dnnl_inner_product_backward_data_desc_init(&operation, &source, &weight, &destination),
                 "describe the data gradient of a linear layer")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the data gradient of a linear layer", hint: hint, on: engine)
-            return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+            return try unsafe Primitive(
+                PrimitiveDescriptor.find(
+                    &operation, "find the data gradient of a linear layer", hint: hint, on: engine),
+                Primitive.backwardDataUses, on: engine)
         }
     }
 
@@ -87,9 +89,10 @@ public enum InnerProduct {
                 dnnl_inner_product_backward_weights_desc_init(
                     &operation, &source, &weight, &bias, &destination),
                 "describe the weight gradient of a linear layer")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the weight gradient of a linear layer", hint: hint, on: engine)
-            return try Primitive(descriptor, Primitive.backwardWeightsUses, on: engine)
+            return try unsafe Primitive(
+                PrimitiveDescriptor.find(
+                    &operation, "find the weight gradient of a linear layer", hint: hint, on: engine),
+                Primitive.backwardWeightsUses, on: engine)
         }
     }
 

@@ -80,10 +80,9 @@ public enum Pooling {
                 dnnl_pooling_backward_desc_init(
                     &operation, kind.algorithm, &source, &destination, geometry.strides, geometry.kernel,
                     geometry.padding, geometry.trailing), "describe the gradient of a pooling")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the gradient of a pooling", hint: hint, on: engine)
-            return try Primitive(
-                descriptor,
+            return try unsafe Primitive(
+                PrimitiveDescriptor.find(
+                    &operation, "find the gradient of a pooling", hint: hint, on: engine),
                 [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WORKSPACE, .read), (DNNL_ARG_DIFF_SRC, .write)],
                 on: engine)
         }

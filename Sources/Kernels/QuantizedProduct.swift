@@ -48,9 +48,10 @@ public enum QuantizedProduct {
                 &operation, dnnl_forward_inference, dnnl_convolution_direct, &source, &weight, &bias,
                 &destination, geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
             "describe a convolution of bytes")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find a convolution of bytes", attributes: epilogue.attributes, on: engine)
-        return try Primitive(descriptor, Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
+        return try unsafe Primitive(
+            PrimitiveDescriptor.find(
+                &operation, "find a convolution of bytes", attributes: epilogue.attributes, on: engine),
+            Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
     }
 
     /// A fully connected layer; the shape must have a bias.
@@ -69,9 +70,10 @@ public enum QuantizedProduct {
             dnnl_inner_product_forward_desc_init(
                 &operation, dnnl_forward_inference, &source, &weight, &bias, &destination),
             "describe a product of bytes")
-        let descriptor = try unsafe PrimitiveDescriptor.find(
-            &operation, "find a product of bytes", attributes: epilogue.attributes, on: engine)
-        return try Primitive(descriptor, Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
+        return try unsafe Primitive(
+            PrimitiveDescriptor.find(
+                &operation, "find a product of bytes", attributes: epilogue.attributes, on: engine),
+            Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
     }
 
     /// Brings codes of weights into the layout that a kernel takes, in memory of their own.

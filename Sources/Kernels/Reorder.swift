@@ -8,8 +8,16 @@ public enum Reorder {
     public static func prepare(
         from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
+        try Primitive(
+            descriptor(from: source, to: destination, on: engine),
+            [(DNNL_ARG_FROM, .read), (DNNL_ARG_TO, .write)], on: engine)
+    }
+
+    private static func descriptor(
+        from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
+    ) throws(KernelError) -> PrimitiveDescriptor {
         var (from, to) = (source.descriptor, destination.descriptor)
-        let descriptor = try unsafe PrimitiveAttributes().withHandle { attributes throws(KernelError) in
+        return try unsafe PrimitiveAttributes().withHandle { attributes throws(KernelError) in
             var handle: dnnl_primitive_desc_t?
             try unsafe KernelError.check(
                 dnnl_reorder_primitive_desc_create(
@@ -19,7 +27,6 @@ public enum Reorder {
             }
             return unsafe PrimitiveDescriptor(handle)
         }
-        return try Primitive(descriptor, [(DNNL_ARG_FROM, .read), (DNNL_ARG_TO, .write)], on: engine)
     }
 
     /// Converts a tensor at once, for the edges (checkpoints, export, initialisation).

@@ -75,9 +75,9 @@ public enum TransposedConvolution {
         }
         let roles = WidenedKernel.Roles.forward(hasBias: shape.transposed.hasBias)
         return try engine.pass(element, weights: weights, roles) { element, weights throws(KernelError) in
-            let descriptor = try forwardDescriptor(
-                shape, element, weights: weights, training: training, on: engine)
-            return try Primitive(descriptor, Primitive.forwardUses(fusing: []), on: engine)
+            try Primitive(
+                forwardDescriptor(shape, element, weights: weights, training: training, on: engine),
+                Primitive.forwardUses(fusing: []), on: engine)
         }
     }
 
@@ -97,9 +97,10 @@ public enum TransposedConvolution {
                     &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight,
                     &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                     geometry.trailing), "describe the data gradient of a transposed convolution")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the data gradient of a transposed convolution", hint: hint, on: engine)
-            return try Primitive(descriptor, Primitive.backwardDataUses, on: engine)
+            return try unsafe Primitive(
+                PrimitiveDescriptor.find(
+                    &operation, "find the data gradient of a transposed convolution", hint: hint, on: engine),
+                Primitive.backwardDataUses, on: engine)
         }
     }
 
@@ -119,9 +120,11 @@ public enum TransposedConvolution {
                     &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
                     &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                     geometry.trailing), "describe the weight gradient of a transposed convolution")
-            let descriptor = try unsafe PrimitiveDescriptor.find(
-                &operation, "find the weight gradient of a transposed convolution", hint: hint, on: engine)
-            return try Primitive(descriptor, Primitive.backwardWeightsUses, on: engine)
+            return try unsafe Primitive(
+                PrimitiveDescriptor.find(
+                    &operation, "find the weight gradient of a transposed convolution", hint: hint,
+                    on: engine),
+                Primitive.backwardWeightsUses, on: engine)
         }
     }
 

@@ -93,7 +93,7 @@ extension DistillOptions.LossName: FieldOwner {
 
 extension DistillOptions.LossName {
     /// Whether outputs are softened.
-    public var knowsTemperature: Bool { fields.contains("temperature") }
+    public var knowsTemperature: Bool { takes(DistillFields.temperature) }
 }
 
 /// The JSON fields of `distill` but for the teacher, which is a reference to stored models.

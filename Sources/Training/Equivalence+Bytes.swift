@@ -13,12 +13,11 @@ extension Equivalence {
         return try prove(bytes, of: stored.model.graph, seed: seed)
     }
 
-    /// Proves that every layer in bytes computes what its codes say, by the kernels and the packed weights
-    /// that serve on this machine.
+    /// Proves that every layer in bytes computes what its codes say on this machine.
     ///
-    /// Each reads random codes and is held against whole-number arithmetic (`ByteReference`). Sums of
-    /// products of codes are exact; what is allowed is the rounding of four float32 operations behind them.
-    /// Of large outputs 2,048 numbers are looked at, drawn at random.
+    /// Each, alone and with float32 results, reads random codes and is held against whole-number arithmetic
+    /// (`ByteReference`). Sums of products of codes are exact; what is allowed is the rounding of four
+    /// float32 operations behind them. Of large outputs 2,048 numbers are looked at, drawn at random.
     ///
     /// - Parameters:
     ///   - model: The layers.
@@ -53,7 +52,7 @@ extension Equivalence {
         return Equivalence(maxAbsDifference: difference, tolerance: tolerance, samples: byteSamples)
     }
 
-    /// What the layer makes of codes by the plan that any inference runs.
+    /// What the layer makes of codes by a plan of its own.
     private static func outputs(
         of lone: Graph, _ layer: QuantizedLayer, _ codes: [UInt8]
     ) throws(TrainingError) -> [Float] {

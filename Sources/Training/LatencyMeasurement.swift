@@ -1,6 +1,6 @@
 internal import Data
-internal import Graph
-internal import Plan
+public import Graph
+public import Plan
 internal import Tensor
 
 /// How long models take to answer.
@@ -71,16 +71,22 @@ public enum LatencyMeasurement {
 extension LatencyMeasurement {
     /// The median time of one sample in a model of random weights, in milliseconds.
     static func milliseconds(of model: ModelSpec, now: () -> UInt64) throws(TrainingError) -> Double {
-        let graph = model.graph
-        let compiled = try InferenceModel(graph, batches: [1]) { id throws(TrainingError) in
-            Initializer.values(of: graph[id], index: id.index, rule: model.initialization, seed: 0)
-        }
-        let found = try measure([compiled], batches: [1], now: now)
+        let found = try measure([InferenceModel(drawing: model, batches: [1])], batches: [1], now: now)
         return (found?.first?[1]?.median ?? 0) * 1000
     }
 }
 
 extension InferenceModel {
+    /// A model whose weights are drawn by its own rule, with seed 0.
+    public convenience init(
+        drawing model: ModelSpec, batches: [Int], options: LoweringOptions = LoweringOptions()
+    ) throws(TrainingError) {
+        let graph = model.graph
+        try self.init(graph, batches: batches, options: options) { id throws(TrainingError) in
+            Initializer.values(of: graph[id], index: id.index, rule: model.initialization, seed: 0)
+        }
+    }
+
     /// Puts a batch of random numbers or tokens in place: the standard normal distribution, or every token
     /// equally likely.
     public func placeRandom(batch: Int, seed: UInt64) {

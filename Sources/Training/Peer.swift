@@ -93,10 +93,7 @@ extension Program {
     /// Gives every parameter the value that a seed draws.
     fileprivate func draw(seed: UInt64, rule: Initialization) throws(TrainingError) {
         for (index, id) in graph.parameterIDs.enumerated() {
-            let values = Initializer.values(of: graph[id], index: index, rule: rule, seed: seed)
-            for part in [ParameterStore.Part.value, .average] {
-                try planning { () throws(PlanError) in try write(values, to: id, part) }
-            }
+            try start(id, at: Initializer.values(of: graph[id], index: index, rule: rule, seed: seed))
         }
     }
 }

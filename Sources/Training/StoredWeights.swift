@@ -18,6 +18,15 @@ public struct StoredWeights: Sendable, Hashable {
     }
 }
 
+extension Program {
+    /// Gives a parameter the value that training starts from, of which the average is the same.
+    func start(_ id: Graph.ParameterID, at values: [Float]) throws(TrainingError) {
+        for part in [ParameterStore.Part.value, .average] {
+            try planning { () throws(PlanError) in try write(values, to: id, part) }
+        }
+    }
+}
+
 extension Trainer {
     /// Gives every parameter the value that training starts from: a stored one, or a drawn one.
     ///
@@ -44,9 +53,7 @@ extension Trainer {
                     of: graph[id], index: index, rule: isAdapter ? .default : task.model.initialization,
                     seed: task.seed)
             }
-            for part in [ParameterStore.Part.value, .average] {
-                try planning { () throws(PlanError) in try program.write(values, to: id, part) }
-            }
+            try program.start(id, at: values)
         }
         if let stored, program.isMasked { try holdMasks(of: stored) }
     }

@@ -40,9 +40,7 @@ extension Trainer {
             } else {
                 preconditionFailure("\(name) comes from nowhere")
             }
-            for part in [ParameterStore.Part.value, .average] {
-                try planning { () throws(PlanError) in try program.write(found, to: id, part) }
-            }
+            try program.start(id, at: found)
             guard graph[id].role == .weight, graph[id].isTrained, found.contains(0) else { continue }
             let mask = found.map { $0 == 0 ? UInt8(0) : 1 }
             try planning { () throws(PlanError) in try program.setMask(mask, of: id) }

@@ -32,7 +32,7 @@ def main():
     binary = os.path.abspath(sys.argv[1])
     kept = os.path.join(os.getcwd(), ".build", "e2e")
     os.makedirs(kept, exist_ok=True)
-    passed = failed = 0
+    passed, failed = 0, []
     for name, function in find(sys.argv[2:]):
         begin = time.monotonic()
         try:
@@ -40,10 +40,10 @@ def main():
             passed += 1
             print(f"ok    {name} ({time.monotonic() - begin:.1f} s)", flush=True)
         except Exception:  # One test's failure must not hide the others.
-            failed += 1
+            failed.append(name)
             print(f"FAIL  {name} ({time.monotonic() - begin:.1f} s)", flush=True)
             traceback.print_exc()
-    print(f"end-to-end: {passed} passed, {failed} failed")
+    print(f"end-to-end: {passed} passed, {len(failed)} failed", *failed)
     sys.exit(1 if failed or not passed else 0)
 
 

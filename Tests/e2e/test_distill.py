@@ -99,6 +99,17 @@ def test_layers_of_a_student_come_close_to_its_teachers(binary, kept):
             assert answer.status == 422 and answer.json["errors"][0]["pointer"] == pointer, answer.json
 
 
+def killed_on_the_way(service, body, since):
+    """The job, whose server was killed and started again behind so much of it."""
+    job = service.submit(body)["id"]
+    service.wait(job, lambda one: since < (one["progress"]["fraction"] or 0) < 0.95)
+    service.kill()
+    service.start()
+    done = service.wait(job)
+    assert done["state"] == "succeeded" and done["attempt"] == 2, done
+    return done
+
+
 def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
     """Two seeds with and without a teacher; killed in the third of the four trainings, nothing is lost or doubled."""
     with Service(binary) as service:
@@ -109,12 +120,7 @@ def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
         calm = service.wait(service.submit(body)["id"])
         assert calm["state"] == "succeeded", calm
 
-        job = service.submit(body)["id"]
-        service.wait(job, lambda one: 0.55 < (one["progress"]["fraction"] or 0) < 0.95)
-        service.kill()
-        service.start()
-        done = service.wait(job)
-        assert done["state"] == "succeeded" and done["attempt"] == 2, done
+        done = killed_on_the_way(service, body, 0.55)
         reports = [one["result"]["report"] for one in (calm, done)]
         for key in ("runs", "verdict", "test", "mean_gain", "model_sha256", "distilled", "control"):
             assert reports[0][key] == reports[1][key], (key, reports)
@@ -131,7 +137,7 @@ def test_a_student_is_compared_with_the_same_student_alone(binary, kept):
         plain = service.wait(service.submit(alone)["id"])
         assert plain["result"]["report"]["test_accuracy"] == runs["control"][0], (plain, runs)
 
-        curves = service.get(f"/v1/jobs/{job}/metrics?max_points=10000").json["series"]
+        curves = service.get(f"/v1/jobs/{done['id']}/metrics?max_points=10000").json["series"]
         for name in ("val_accuracy", "val_accuracy.control", "val_accuracy.seed1", "val_accuracy.seed1_control"):
             assert curves[name]["steps"] == [1000, 2000, 3000, 4000], (name, curves[name]["steps"])
         losses = [curves[name]["values"][-1] for name in curves if name.startswith("val_loss")]
@@ -165,14 +171,9 @@ def test_two_students_learn_from_each_other(binary, kept):
         assert len(agreement) == 3000 and sum(agreement[-100:]) > sum(agreement[:100]), agreement
         assert "peer_val_accuracy.control" not in curves, "it learns alone"
 
-        job = service.submit(body)["id"]
-        service.wait(job, lambda one: 0.6 < (one["progress"]["fraction"] or 0) < 0.95)
-        service.kill()
-        service.start()
-        done = service.wait(job)
-        assert done["state"] == "succeeded" and done["attempt"] == 2, done
+        done = killed_on_the_way(service, body, 0.6)
         for key in ("runs", "model_sha256"):
             assert done["result"]["report"][key] == report[key], (key, done, report)
-        again = service.get(f"/v1/jobs/{job}/metrics?max_points=9999").json["series"]
+        again = service.get(f"/v1/jobs/{done['id']}/metrics?max_points=9999").json["series"]
         for name in ("peer_val_loss", "soft_loss", "train_loss"):
             assert again[name]["values"] == curves[name]["values"], name

@@ -13,7 +13,7 @@ internal import Tensor
     /// Index of the scratchpad operand, if the primitive has one.
     public let scratchpad: Int?
     private let engine: DNNEngine
-    private let primitive: dnnl_primitive_t
+    private let primitive: CompiledPrimitive
     /// The layouts that the primitive itself sees, in the order of `arguments`.
     private let inner: [TensorLayout]
     private let arguments: UnsafeMutableBufferPointer<dnnl_exec_arg_t>
@@ -33,11 +33,14 @@ internal import Tensor
     ///
     /// `uses` are the execution arguments in operand order; those that the primitive does not have are left
     /// out. A scratchpad, if any, comes last. `outer` are the layouts of operands that differ from the
-    /// primitive's; none of them may be read and written.
+    /// primitive's; none of them may be read and written. `find` runs inside `PrimitiveCache.making`: it must
+    /// not hand out a descriptor from before.
     init(
-        _ descriptor: PrimitiveDescriptor, _ uses: [Use], outer: [Int32: TensorLayout] = [:],
+        _ find: @autoclosure () throws(KernelError) -> PrimitiveDescriptor, _ uses: [Use],
+        outer: [Int32: TensorLayout] = [:],
         on engine: DNNEngine
     ) throws(KernelError) {
+        let (descriptor, primitive) = try PrimitiveCache.making(find)
         var (arguments, inner, layouts) = ([Int32](), [TensorLayout](), [TensorLayout]())
         var operands: [Operand] = []
         var adapters: [Adapter] = []
@@ -71,19 +74,13 @@ internal import Tensor
             arguments.append(DNNL_ARG_SCRATCHPAD)
             inner.append(own)
         }
-        var primitive: dnnl_primitive_t?
-        try unsafe KernelError.check(
-            dnnl_primitive_create(&primitive, descriptor.handle), "create \(descriptor.implementation)")
-        guard let primitive = unsafe primitive else {
-            throw KernelError(action: "create \(descriptor.implementation)", reason: "no primitive")
-        }
         self.engine = engine
         implementation = descriptor.implementation
         self.operands = operands
         self.layouts = layouts
         self.inner = inner
         self.adapters = adapters
-        unsafe self.primitive = unsafe primitive
+        self.primitive = primitive
         unsafe self.arguments = .allocate(capacity: arguments.count)
         for (index, argument) in arguments.enumerated() {
             unsafe self.arguments.initializeElement(
@@ -96,7 +93,6 @@ internal import Tensor
             if let memory = unsafe arguments[index].memory { unsafe _ = dnnl_memory_destroy(memory) }
         }
         unsafe arguments.deallocate()
-        unsafe _ = dnnl_primitive_destroy(primitive)
     }
 
     /// True for oneDNN's plain loops, thousands of times slower than its kernels.
@@ -133,7 +129,8 @@ internal import Tensor
         for adapter in adapters where adapter.isInput { try adapter.copy.run() }
         try unsafe KernelError.check(
             dnnl_primitive_execute(
-                primitive, engine.stream, Int32(truncatingIfNeeded: arguments.count), arguments.baseAddress),
+                primitive.handle, engine.stream, Int32(truncatingIfNeeded: arguments.count),
+                arguments.baseAddress),
             "run \(implementation)")
         for adapter in adapters where !adapter.isInput { try adapter.copy.run() }
     }

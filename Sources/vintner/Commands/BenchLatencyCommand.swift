@@ -66,12 +66,9 @@ struct BenchLatencyCommand: ParsableCommand {
     }
 
     private func subject(_ name: String, _ model: ModelSpec, hasOneLayout: Bool = false) throws -> Subject {
-        let graph = model.graph
         var options = LoweringOptions()
         if hasOneLayout { options.layoutByteCountMax = 0 }
-        let compiled = try InferenceModel(graph, batches: batch, options: options) { id in
-            Initializer.values(of: graph[id], index: id.index, rule: model.initialization, seed: 0)
-        }
+        let compiled = try InferenceModel(drawing: model, batches: batch, options: options)
         return Subject(name: name, hasOneLayout: hasOneLayout, compiled: compiled)
     }
 
