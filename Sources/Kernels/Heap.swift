@@ -10,4 +10,11 @@ public enum Heap {
 
     /// Gives what was freed back to the system: glibc keeps it for later otherwise.
     public static func trim() { ck_return_memory() }
+
+    /// Gives back all that an idle process need not hold: freed memory, and pages of code that has run, which
+    /// are mapped again when it does.
+    public static func settle() {
+        ck_return_memory()
+        ck_forget_code()
+    }
 }

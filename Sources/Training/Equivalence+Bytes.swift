@@ -28,11 +28,19 @@ extension Equivalence {
     public static func prove(
         _ model: QuantizedModel, of graph: Graph, seed: UInt64
     ) throws(TrainingError) -> Equivalence {
+        try prove(model, is: model, of: graph, seed: seed)
+    }
+
+    /// Holds what the layers compute against the whole numbers of `expected`.
+    static func prove(
+        _ model: QuantizedModel, is expected: QuantizedModel, of graph: Graph, seed: UInt64
+    ) throws(TrainingError) -> Equivalence {
         var random = CounterRandom(seed: seed, purpose: .test)
         var (difference, tolerance) = (0.0, 0.0)
         for (id, layer) in model.layers.sorted(by: { $0.key.index < $1.key.index }) {
             let lone = graph.alone(id)
-            let reference = ByteReference(lone, layer, batch: byteSamples)
+            guard let other = expected.layers[id] else { preconditionFailure("other layers are expected") }
+            let reference = ByteReference(lone, other, batch: byteSamples)
             let codes = (0..<reference.inputCount).map { _ in
                 UInt8(random.below(UInt32(layer.input.codeMax) + 1))
             }

@@ -217,6 +217,28 @@ struct ShrinkingCase: Sendable, CustomTestStringConvertible {
         try expectSame(model, parameters, global)
     }
 
+    /// Central differences along a random direction; what is masked moves nowhere.
+    @Test("and follows its weights as the masked one does", arguments: ShrinkingCase.all)
+    func hasTheSameGradients(item: ShrinkingCase) throws {
+        let model = try model(item.text)
+        let parameters = randomParameters(model.graph, seed: 11)
+        let choice = try choose(model, parameters) { $0.scope = .layer }
+        let shrinking = try Shrinking(choice, of: model)
+        let direction = randomParameters(model.graph, seed: 12)
+        func moved(_ step: Float) -> [[Float]] {
+            zip(parameters, direction).map { zip($0, $1).map { $0 + step * $1 } }
+        }
+        func slope(_ outputs: ([[Float]]) throws -> [Double]) rethrows -> [Double] {
+            let step: Float = 0x1p-8
+            let (behind, ahead) = (try outputs(moved(-step)), try outputs(moved(step)))
+            return zip(behind, ahead).map { ($1 - $0) / Double(2 * step) }
+        }
+        let whole = slope { outputs(model.graph, masked($0, choice)) }
+        let small = try slope { outputs(shrinking.model.graph, try shrinking.slice($0)) }
+        #expect(whole.contains { abs($0) > 1e-3 }, "nothing follows")
+        expectEqual(whole, small, within: 1e-7)
+    }
+
     @Test("also where hidden units alone go") func squeezeExciteHiddenUnits() throws {
         let item = try #require(ShrinkingCase.networks.first { $0.name == "squeeze and excite" })
         let model = try model(item.text)

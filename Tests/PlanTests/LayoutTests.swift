@@ -97,6 +97,8 @@ import Testing
             }
             if !isFolded { others.append(few[id].layout.byteCount) }
         }
+        // A normalisation's layer is cut from what it was folded into, and keeps none of its own.
+        #expect(others.isEmpty == (model == Self.folded))
         let aligned = others.map { ($0 + Arena.alignment - 1) / Arena.alignment * Arena.alignment }
         let sum = aligned.reduce(0, +)
         let both = try Self.program(graph, evaluating: [1, 64])

@@ -62,6 +62,27 @@ import Testing
         #expect(proof.tolerance > 0 && proof.tolerance < (steps.max() ?? 0) / 4)
     }
 
+    @Test("and refused with both numbers where one code of a weight is another")
+    func refuses() throws {
+        let (graph, model) = try Self.subject(Self.models[0], zeroPoint: 77)
+        for (id, layer) in model.layers {
+            var weights = layer.weights
+            weights[weights.count - 1] += weights[weights.count - 1] == 127 ? -1 : 1
+            var layers = model.layers
+            layers[id] = QuantizedLayer(
+                weights: weights, scales: layer.scales, bias: layer.bias, input: layer.input,
+                foldsNorm: false)
+            let other = try QuantizedModel(layers, of: graph)
+            do throws(TrainingError) {
+                _ = try Equivalence.prove(other, is: model, of: graph, seed: 5)
+                Issue.record("a wrong code in \(graph[id].name) was not seen")
+            } catch {
+                guard case .notEquivalent(let difference, let tolerance) = error else { throw error }
+                #expect(difference > tolerance && tolerance > 0)
+            }
+        }
+    }
+
     @Test("which one wrong code of a weight or of an input would show")
     func shows() throws {
         let (graph, model) = try Self.subject(Self.models[0], zeroPoint: 77)

@@ -154,10 +154,12 @@ import Testing
         var subject = try Subject()
         // A class is a pattern of pixels, which crops and flips would hide.
         (subject.options.epochs, subject.options.augmentation) = (10, .none)
+        // Its ranges are those of the first step, whose rate is nothing: what it starts from, rounded.
+        var idle = subject
+        (idle.options.epochs, idle.options.learningRate) = (1, 0)
+        let before = try #require(try idle.trained().evaluate(.test))
         let trainer = try subject.trainer()
-        let follower = Follower(subject.toy)
-        let before = try #require(try trainer.evaluate(.test))
-        #expect(try trainer.run(follower) == nil)
+        #expect(try trainer.run(Follower(subject.toy)) == nil)
         let after = try #require(try trainer.evaluate(.test))
         #expect(after.loss < before.loss, "\(before.loss) to \(after.loss)")
         let model = try subject.stored(trainer)

@@ -119,6 +119,17 @@ struct PrunedToy {
         for poll in some { try run.expect(expected, resumedAt: poll) }
     }
 
+    @Test("looks at no test sample", arguments: requests.indices)
+    func knowsNoTestSamples(index: Int) throws {
+        let parameters = try [9, 40].map { count in
+            let toy = try Toy(test: count)
+            let run = try Self.run(toy, index)
+            let trainer = try run.finish(Trainer(run.task), Follower(toy)).trainer
+            return try trainer.program.graph.parameterIDs.map { try trainer.program.read($0) }
+        }
+        #expect(parameters[0] == parameters[1])
+    }
+
     @Test("has the sparsity of its schedule, exactly, in the file too")
     func exactCounts() throws {
         let toy = try Toy()

@@ -132,6 +132,18 @@ class Service:
         with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
             return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1])
 
+    @property
+    def thread_names(self):
+        """The names of the process's threads; those of a job are named as the worker that runs it."""
+        names = []
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            try:
+                with open(f"/proc/{self.process.pid}/task/{task}/comm", encoding="utf-8") as file:
+                    names.append(file.read().strip())
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # It ended meanwhile.
+        return names
+
     def call(self, method, path, body=None, headers=None, token=True, seconds=60):
         """One request on one connection; `body` is sent as JSON unless it is bytes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)

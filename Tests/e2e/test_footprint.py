@@ -1,6 +1,8 @@
-"""What the idle server takes: time to be ready, and memory."""
+"""What the idle server takes: time to be ready, memory, and threads."""
 
+import collections
 import statistics
+import time
 
 from service import Service
 
@@ -16,12 +18,33 @@ def test_ready_within_200_milliseconds(binary, kept):
     print(f"      ready after {statistics.median(seconds) * 1000:.0f} ms")
 
 
-def test_idle_server_stays_below_40_megabytes(binary, kept):
+def test_idle_server_stays_below_32_megabytes(binary, kept):
     with Service(binary) as service:
         for path in ("/healthz", "/v1/jobs", "/v1/system", "/", "/vendor/dygraph.min.js"):
             assert service.get(path).status == 200, path
-        assert service.resident_bytes <= 40_000_000, f"{service.resident_bytes / 1e6:.1f} MB"
+        assert service.resident_bytes <= 32_000_000, f"{service.resident_bytes / 1e6:.1f} MB"
         print(f"      {service.resident_bytes / 1e6:.1f} MB resident")
+
+
+def test_the_threads_of_a_job_end_with_it(binary, kept):
+    """Idle threads of one worker would keep those of the other from spinning at barriers."""
+    def team(service):
+        names = collections.Counter(service.thread_names)
+        return max(count for name, count in names.items() if name.startswith("worker"))
+
+    body = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "mlp"}, "threads": 2,
+            "train": {"steps": 2000}}
+    with Service(binary) as service:
+        assert team(service) == 1
+        for _ in range(3):
+            job = service.submit(body)["id"]
+            service.wait(job, lambda one: (one["progress"]["fraction"] or 0) > 0.2)
+            assert team(service) > 1, service.thread_names
+            assert service.wait(job)["state"] == "succeeded"
+            deadline = time.monotonic() + 5
+            while team(service) > 1 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert team(service) == 1, service.thread_names
 
 
 def test_one_server_per_data_folder(binary, kept):

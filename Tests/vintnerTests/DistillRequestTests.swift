@@ -70,9 +70,11 @@ import Training
         ["type": "flatten"], ten,
     ]
 
-    private static func body(_ features: [JSONValue], teacher: JSONValue) -> JSONValue {
+    private static func body(
+        _ features: [JSONValue], teacher: JSONValue, batchSize: Int64 = 512
+    ) -> JSONValue {
         [
-            "type": "distill", "dataset": "fashion-mnist",
+            "type": "distill", "dataset": "fashion-mnist", "train": ["batch_size": .integer(batchSize)],
             "model": [
                 "layers": [
                     ["type": "conv2d", "name": "narrow", "out_channels": 4, "kernel_size": 3, "padding": 1],
@@ -100,11 +102,23 @@ import Training
         #expect(try resolver.resolve(job.spec).spec == job.spec)
         var plain = Self.body([], teacher: teacher).objectValue ?? [:]
         plain["distill"] = ["teacher": teacher]
-        // What is adapted has 64 samples of 64 channels of 28 by 28 floats.
+        // What is adapted has 512 samples of 64 channels of 28 by 28 floats.
         let alone = try resolver.resolve(.object(plain)).memoryBytes
-        #expect(job.memoryBytes - alone > 64 * 64 * 28 * 28 * 4)
+        #expect(job.memoryBytes - alone > 512 * 64 * 28 * 28 * 4)
         let schema = resolver.schema(for: .distill)?["properties"]?["distill"]?["properties"]?["features"]
         #expect(schema?["items"]?["properties"]?["adapter"] != nil)
+    }
+
+    @Test("counts what its models take when they are measured")
+    func measures() throws {
+        var shelf = Shelf()
+        let teacher = try shelf.add("a", Self.map)
+        let feature: JSONValue = ["student": "narrow", "teacher": "wide"]
+        let body = Self.body([feature], teacher: teacher, batchSize: 1)
+        let job = try Self.resolver(shelf).resolve(body)
+        // The teacher answers batches of 256, and of 1 and 64 besides; the dataset is shared with others.
+        let dataset = 70_000 * 28 * 28
+        #expect(job.memoryBytes - dataset > (256 + 64) * 64 * 28 * 28 * 4)
     }
 
     @Test("is refused, at the place, where layers cannot be compared")

@@ -167,7 +167,10 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         func body(_ limit: JSONValue) -> JSONValue {
             [
                 "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
-                "train": ["batch_size": "auto", "micro_batch_size": nil, "checkpoint_segments": 1],
+                "train": [
+                    "batch_size": "auto", "micro_batch_size": nil, "checkpoint_segments": 1,
+                    "optimizer": ["name": "sgd", "lr": 0.03],
+                ],
                 "limits": ["max_memory_bytes": limit],
             ]
         }
@@ -177,6 +180,8 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         let tight = try resolver(memory: 8 << 30).resolve(body(JSONValue(limit)))
         #expect(tight.memoryBytes <= limit)
         #expect(tight.spec["train"]?["batch_size"] == 32)
+        // The rate is the request's, whatever the batch.
+        #expect(tight.spec["train"]?["optimizer"]?["lr"] == 0.03)
     }
 
     @Test("runs a batch in smaller parts where memory is short, but not one whose samples see each other")

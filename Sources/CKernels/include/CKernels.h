@@ -31,6 +31,8 @@ uint64_t ck_team_region_count(void);
 
 /// Gives freed heap memory back to the system; glibc keeps it otherwise, and Swift does not see malloc_trim.
 void ck_return_memory(void);
+/// Drops the pages of code that are mapped; those that run are mapped again when they do.
+void ck_forget_code(void);
 /// Bounds the number of heaps that glibc spreads the threads over.
 void ck_limit_arenas(int count);
 

@@ -5,6 +5,7 @@ import Foundation
 import HTTP
 import JSON
 import Jobs
+import Kernels
 import Logging
 
 /// `vintner serve`.
@@ -90,6 +91,7 @@ struct ServeCommand: ParsableCommand {
             throw Ending.failed.error
         }
         announce(port, token, authenticator)
+        Heap.settle()
         // Beside the first requests: reading a system dataset through takes half a second.
         Thread.detachNewThread { Self.registerDatasets(service, log) }
         _ = Signals.wait()

@@ -43,10 +43,8 @@ extension JobRunner {
     /// Measures what is left against what was, and keeps one of them.
     func concludePruning(
         _ trainer: inout Trainer?, _ prune: PruneRequest, _ request: JobRequest, _ claim: ClaimedJob,
-        _ sink: any JobSink, _ run: JobRun
+        _ sink: any JobSink, _ run: JobRun, _ id: ModelID, in place: String
     ) throws(JobFailure) -> JobOutcome {
-        let id: ModelID = identifiers.next(at: time.now())
-        let place = DataFolder.folder(of: id)
         let path = "\(place)/model.safetensors"
         guard let remains = try store(trainer, prune, request, in: place, at: path, sink, run) else {
             return outcome(of: run.stopReason ?? .cancel)
@@ -83,7 +81,7 @@ extension JobRunner {
         if !teachers.isEmpty { report["teacher"] = Self.block(of: found.dropFirst(2), teachers) }
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
-            throw rejection(verdict, from: found[0], report, in: place, sink)
+            throw rejection(verdict, from: found[0], report)
         }
         var lineage = self.lineage(claim, request, nil)
         lineage["pruning"] = [
@@ -134,15 +132,11 @@ extension JobRunner {
             dataset: trainer.task.dataset)
     }
 
-    /// Why a job ends whose model lost too much, with its report; the model goes.
+    /// Why a job ends whose model lost too much, with its report.
     func rejection(
-        _ verdict: DropVerdict, from before: MeasuredModel, _ report: JSONObject, in place: String,
-        _ sink: any JobSink
+        _ verdict: DropVerdict, from before: MeasuredModel, _ report: JSONObject
     ) -> JobFailure {
-        do throws(FileError) { try Folder.removeTree(folder.absolute(place)) } catch {
-            sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
-        }
-        return JobFailure(
+        JobFailure(
             code: "gate_failed",
             message: "The accuracy fell by \(percent(verdict.drop)) from "
                 + "\(percent(before.tally.accuracy)); \(percent(verdict.maxDrop)) were allowed.",

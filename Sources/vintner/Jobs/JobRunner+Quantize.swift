@@ -23,8 +23,15 @@ extension JobRunner {
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let dataset = try load(request.dataset)
-        let id: ModelID = identifiers.next(at: time.now())
-        let place = DataFolder.folder(of: id)
+        return try makeModel(sink) { id, place throws(JobFailure) in
+            try quantize(record, request, on: dataset, attempt, claim, control, sink, id, in: place)
+        }
+    }
+
+    private func quantize(
+        _ record: ModelRecord, _ request: QuantizeRequest, on dataset: Dataset, _ attempt: MeasuringAttempt,
+        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink, _ id: ModelID, in place: String
+    ) throws(JobFailure) -> JobOutcome {
         let path = "\(place)/model.safetensors"
         let dense = try translate { () throws(TrainingError) in try stored(record) }
         let weights = try translate { () throws(TrainingError) in
@@ -84,7 +91,7 @@ extension JobRunner {
         for (key, value) in made.details.members + comparison.report.members { report[key] = value }
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
-            throw rejection(verdict, from: made.before, report, in: made.place, sink)
+            throw rejection(verdict, from: made.before, report)
         }
         let cost = CostModel(of: request.model.graph)
         let model = ModelRecord(

@@ -76,15 +76,17 @@ extension JobRunner {
 
     /// The measure blocks of a distill job's report; nil when the run has to stop before.
     func measure(
-        _ distill: DistillRequest, studentPath: String, _ trainer: Trainer, _ run: JobRun
+        _ distill: DistillRequest, studentPath: String, on dataset: Dataset, _ run: JobRun
     ) throws(JobFailure) -> JSONObject? {
-        let dataset = trainer.task.dataset
-        var subjects = trainer.task.distillation?.teachers.map(\.stored) ?? []
-        let student = try translate { () throws(TrainingError) in try StoredModel(studentPath) }
-        subjects.append(student)
-        let found = try translate { () throws(TrainingError) in try measure(subjects, on: dataset, run) }
-        guard let found else { return nil }
         let records = distill.teachers.compactMap(\.record)
+        let found = try translate { () throws(TrainingError) in
+            var subjects: [StoredModel] = []
+            for path in records.map(\.path) + [studentPath] {
+                subjects.append(try StoredModel(folder.absolute(path)))
+            }
+            return try measure(subjects, on: dataset, run)
+        }
+        guard let found else { return nil }
         var blocks: JSONObject = ["student": found.last.map { .object($0.block) } ?? .null]
         if !distill.isMutual { blocks["teacher"] = Self.block(of: found.dropLast(), records) }
         return blocks

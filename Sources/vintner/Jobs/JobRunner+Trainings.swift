@@ -52,16 +52,19 @@ extension JobRunner {
                 guard held?.isReadyToShrink == true else { break }
                 try shrink(&held, sink, run)
             }
-            if let prune = request.prune {
-                return try concludePruning(&held, prune, request, claim, sink, run)
-            }
-            if let quantization = request.quantization {
-                return try concludeByteTraining(&held, quantization, request, claim, sink, run)
+            if index + 1 == trainings.count {
+                return try makeModel(sink) { id, place throws(JobFailure) in
+                    if let prune = request.prune {
+                        return try concludePruning(&held, prune, request, claim, sink, run, id, in: place)
+                    }
+                    if let bytes = request.quantization {
+                        return try concludeByteTraining(
+                            &held, bytes, request, claim, sink, run, id, in: place)
+                    }
+                    return try conclude(&held, request, claim, ledger, sink, run, id, in: place)
+                }
             }
             guard let trainer = held else { preconditionFailure("a training without a trainer") }
-            if index + 1 == trainings.count {
-                return try conclude(trainer, request, claim, ledger, sink, run)
-            }
             guard let (test, peer) = try test(trainer, request, sink, run) else {
                 return outcome(of: run.stopReason ?? .cancel)
             }

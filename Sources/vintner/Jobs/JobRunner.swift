@@ -35,7 +35,7 @@ final class JobRunner: JobExecutor {
 
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
         // What the attempt freed goes back to the system: an idle server stays small after work too.
-        defer { Heap.trim() }
+        defer { Heap.settle() }
         defer { ThreadTeam.release() }
         do throws(JobFailure) {
             // Whatever this thread computes, it does on the job's threads.
@@ -108,36 +108,64 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    /// Measures the test split, stores the model and writes the report.
-    func conclude(
-        _ trainer: Trainer, _ request: JobRequest, _ claim: ClaimedJob, _ ledger: RunLedger,
-        _ sink: any JobSink, _ run: JobRun
+    /// Makes a model in a folder of its own, which goes again where no model comes of it.
+    func makeModel(
+        _ sink: any JobSink, _ body: (ModelID, _ place: String) throws(JobFailure) -> JobOutcome
     ) throws(JobFailure) -> JobOutcome {
-        guard let (test, peer) = try test(trainer, request, sink, run) else {
+        let id: ModelID = identifiers.next(at: time.now())
+        let place = DataFolder.folder(of: id)
+        var isKept = false
+        defer { if !isKept { removeModel(in: place, sink) } }
+        let outcome = try body(id, place)
+        if case .succeeded = outcome { isKept = true }
+        return outcome
+    }
+
+    private func removeModel(in place: String, _ sink: any JobSink) {
+        do throws(FileError) { try Folder.removeTree(folder.absolute(place)) } catch {
+            sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
+        }
+    }
+
+    /// What was stored of a training that is over.
+    private struct Remains {
+        let test: EvaluationResult
+        let peer: EvaluationResult?
+        let receipt: AtomicFile.Receipt
+        let adapters: AtomicFile.Receipt?
+        let state: TrainingState
+        let dataset: Dataset
+    }
+
+    /// Measures the test split, stores the model and writes the report.
+    ///
+    /// The trainer is let go before models are measured side by side.
+    func conclude(
+        _ held: inout Trainer?, _ request: JobRequest, _ claim: ClaimedJob, _ ledger: RunLedger,
+        _ sink: any JobSink, _ run: JobRun, _ id: ModelID, in place: String
+    ) throws(JobFailure) -> JobOutcome {
+        let path = "\(place)/model.safetensors"
+        guard let remains = try store(held, request, sink, run, id, at: path) else {
             return outcome(of: run.stopReason ?? .cancel)
         }
-        let id: ModelID = identifiers.next(at: time.now())
-        let path = "\(DataFolder.folder(of: id))/model.safetensors"
-        let receipt = try storeModel(trainer, request, in: DataFolder.folder(of: id), at: path)
-        let adapters = try storeAdapters(trainer, request, of: id)
-        run.finish(step: trainer.state.step)
+        held = nil
+        let test = remains.test
+        run.finish(step: remains.state.step)
         let cost = CostModel(of: request.model.graph)
-        var report = self.report(trainer.state, test, cost, run.totals, receipt)
+        var report = self.report(remains.state, test, cost, run.totals, remains.receipt)
         if let distill = request.distill {
-            let measured = try measure(distill, studentPath: folder.absolute(path), trainer, run)
-            guard let measured else {
-                try translate { () throws(TrainingError) in
-                    try run.storeCheckpoint(of: trainer, isBest: false)
-                }
-                return outcome(of: run.stopReason ?? .cancel)
-            }
+            let measured = try measure(distill, studentPath: path, on: remains.dataset, run)
+            guard let measured else { return outcome(of: run.stopReason ?? .cancel) }
             for (key, value) in measured.members { report[key] = value }
             let trainings = request.trainings.suffix(1).map {
-                RunLedger.Entry(training: $0, accuracy: test.accuracy, peer: peer?.accuracy)
+                RunLedger.Entry(training: $0, accuracy: test.accuracy, peer: remains.peer?.accuracy)
             }
-            if let peer, let model = request.peer { report["peer"] = block(ofPeer: model, peer) }
+            if let peer = remains.peer, let model = request.peer {
+                report["peer"] = block(ofPeer: model, peer)
+            }
             for (key, value) in RunLedger.report(ledger.entries + trainings).members { report[key] = value }
         }
+        let receipt = remains.receipt
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
             jobID: claim.job.id, createdAt: time.now(),
@@ -148,8 +176,26 @@ final class JobRunner: JobExecutor {
                 "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
                 ModelRecord.reportKey: .object(report),
             ],
-            lineage: .object(lineage(claim, request, adapters)))
+            lineage: .object(lineage(claim, request, remains.adapters)))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
+    }
+
+    /// Measures the test split and stores what was trained; nil where it was stopped half way.
+    private func store(
+        _ trainer: Trainer?, _ request: JobRequest, _ sink: any JobSink, _ run: JobRun, _ id: ModelID,
+        at path: String
+    ) throws(JobFailure) -> Remains? {
+        guard let trainer, let (test, peer) = try test(trainer, request, sink, run) else { return nil }
+        if request.distill != nil {
+            // Stopped while models are measured, the run leads back here.
+            try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
+            if let failure = run.failure { throw failure }
+        }
+        let receipt = try storeModel(trainer, request, in: DataFolder.folder(of: id), at: path)
+        let adapters = try storeAdapters(trainer, request, of: id)
+        return Remains(
+            test: test, peer: peer, receipt: receipt, adapters: adapters, state: trainer.state,
+            dataset: trainer.task.dataset)
     }
 
     func lineage(

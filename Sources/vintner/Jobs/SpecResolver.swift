@@ -185,41 +185,11 @@ struct SpecResolver: JobSpecResolver {
             ? (try teaching(request, on: engine), []) : try learning(request, on: engine)
         let total = try Self.sum(sum, beside)
         let needed = try pruning(request, training: total, program, on: engine)
+        let most = try distilling(request, training: needed, on: engine)
         return (
-            try quantizing(request, training: needed, on: engine),
+            try quantizing(request, training: most, on: engine),
             program.stepPlans(request.parts).map(\.overview) + plans
         )
-    }
-
-    /// Bytes of the second of two students that learn from each other, and the plans of its steps.
-    private func learning(
-        _ request: JobRequest, on engine: DNNEngine
-    ) throws(PlanError) -> (Int, [PlanSummary]) {
-        guard let distill = request.distill, let peer = request.peer else { return (0, []) }
-        let weights = CostModel(of: peer.graph).parameterBytes
-        guard weights <= budget.memoryBytes else { return (weights, []) }
-        let program = try Distillation.program(
-            of: peer, distill.options, request.options, on: request.dataset, engine: engine)
-        let copies = request.options.findsLearningRate ? program.store.byteCount : 0
-        var total = try Self.sum(program.byteCount, max(copies, program.conversionByteCount))
-        // The same network's code is there already.
-        if distill.peer != nil { total = try Self.sum(total, program.codeByteCount) }
-        let outputs = Distillation.stagingByteCount(of: peer, request.options)
-        total = try Self.sum(total, try Self.sum(program.constantByteCount, outputs))
-        return (total, program.stepPlans(request.parts).map(\.overview))
-    }
-
-    /// Bytes of the teachers and what they say.
-    private func teaching(_ request: JobRequest, on engine: DNNEngine) throws(PlanError) -> Int {
-        guard let distill = request.distill else { return 0 }
-        let graphs = distill.models.map(\.graph)
-        for graph in graphs {
-            let weights = CostModel(of: graph).parameterBytes
-            guard weights <= budget.memoryBytes else { return weights }
-        }
-        return try Distillation.byteCount(
-            distill.options, teachers: graphs, hasDisk: true, of: request.model, request.options,
-            on: request.dataset, engine: engine)
     }
 
     /// Refuses what is beyond the limit that the job sets itself.
