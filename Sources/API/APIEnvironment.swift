@@ -6,6 +6,8 @@ public import Jobs
 public struct APIEnvironment: Sendable {
     /// Version, processor, memory, budgets: the members of `/v1/system` beside the queue.
     public var system: @Sendable () -> JSONObject
+    /// What the process counts, for `/metrics`, beside the queue and the waiters.
+    public var metrics: @Sendable () -> [Metric]
     /// Why the service is not ready yet; `nil` when it is.
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
@@ -15,6 +17,8 @@ public struct APIEnvironment: Sendable {
     public var wholeModelFile: @Sendable (ModelRecord) throws -> String?
     /// The absolute path of the adapters that were merged into a model.
     public var adapterFile: @Sendable (ModelRecord) -> String
+    /// The absolute path of a checkpoint.
+    public var checkpointFile: @Sendable (CheckpointRecord) -> String
     /// Asks stored models.
     public var predictor: any ModelPredictor
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
@@ -25,17 +29,19 @@ public struct APIEnvironment: Sendable {
     /// Makes an environment.
     public init(
         system: @escaping @Sendable () -> JSONObject,
+        metrics: @escaping @Sendable () -> [Metric] = { [] },
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
         wholeModelFile: @escaping @Sendable (ModelRecord) throws -> String? = { _ in nil },
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
+        checkpointFile: @escaping @Sendable (CheckpointRecord) -> String,
         predictor: any ModelPredictor,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
-        (self.system, self.unreadiness) = (system, unreadiness)
+        (self.system, self.metrics, self.unreadiness) = (system, metrics, unreadiness)
         (self.modelFile, self.wholeModelFile) = (modelFile, wholeModelFile)
-        self.adapterFile = adapterFile
+        (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
         self.refreshDatasets = refreshDatasets
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
     }
@@ -55,6 +61,7 @@ public struct API: Sendable {
     public init(jobs: JobService, environment: APIEnvironment, authenticator: TokenAuthenticator) {
         routes =
             JobRoutes(jobs: jobs, environment: environment).routes
+            + ArtifactRoutes(jobs: jobs, environment: environment).routes
             + CurveRoutes(jobs: jobs).routes + CompareRoutes(jobs: jobs).routes
             + EventRoutes(jobs: jobs).routes
             + VerdictRoutes(jobs: jobs).routes + ProfileRoutes(jobs: jobs).routes
@@ -62,6 +69,7 @@ public struct API: Sendable {
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).routes
             + DatasetRoutes(jobs: jobs, environment: environment).routes
             + SystemRoutes(jobs: jobs, environment: environment).routes
+            + MetricsRoutes(jobs: jobs, environment: environment).routes
             + SessionRoutes(authenticator: authenticator).routes + DashboardRoutes().routes
     }
 

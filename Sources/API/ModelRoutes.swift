@@ -48,12 +48,12 @@ struct ModelRoutes: Sendable {
         try reader.finish()
         let model = try model(request)
         let name = "\(model.fileName)\(format == .sparse ? ".sparse" : "").safetensors"
-        return try response(request, etag: model.sha256, name) {
+        return try request.download(name, sha256: model.sha256) {
             let whole = format == .sparse ? nil : try environment.wholeModelFile(model)
             if let whole { return try FileBody(path: whole, isTemporary: true) }
             return try FileBody(path: environment.modelFile(model))
-        } orSay: {
-            "The weights of \(model.id) are not there."
+        } missing: {
+            Problem(.notFound, "model_file_missing", "The weights of \(model.id) are not there.")
         }
     }
 
@@ -72,24 +72,10 @@ struct ModelRoutes: Sendable {
         if format == .config {
             return .json(adapters["peft"] ?? [:])
         }
-        return try response(request, etag: sha256, "\(model.fileName).adapters.safetensors") {
+        return try request.download("\(model.fileName).adapters.safetensors", sha256: sha256) {
             try FileBody(path: environment.adapterFile(model))
-        } orSay: {
-            "The adapters of \(model.id) are not there."
-        }
-    }
-
-    /// A file, unless the client has it; 404 `model_file_missing` where `open` throws.
-    private func response(
-        _ request: Request, etag: String, _ name: String, open: () throws -> FileBody,
-        orSay message: () -> String
-    ) throws(Problem) -> Response {
-        let etag = "\"\(etag)\""
-        if request.hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
-        do { return .download(try open(), name: name, etag: etag) } catch {
-            var problem = Problem(.notFound, "model_file_missing", message())
-            problem.cause = "\(error)"
-            throw problem
+        } missing: {
+            Problem(.notFound, "model_file_missing", "The adapters of \(model.id) are not there.")
         }
     }
 
@@ -107,6 +93,29 @@ struct ModelRoutes: Sendable {
     private func model(_ request: Request) throws(Problem) -> ModelRecord {
         let id = try request.modelID()
         return try Problem.translating { () throws(JobError) in try jobs.repositories.models.model(id) }
+    }
+}
+
+extension Request {
+    /// A file or a part of it, unless the client has it.
+    ///
+    /// - Parameters:
+    ///   - name: What the client should call it.
+    ///   - sha256: Of the file as it is stored: its validator.
+    ///   - open: Opens it.
+    ///   - missing: What is thrown where that fails.
+    /// - Returns: 200, 206, 304 or 416.
+    /// - Throws: `missing`, with the cause for the log.
+    func download(
+        _ name: String, sha256: String, open: () throws -> FileBody, missing: () -> Problem
+    ) throws(Problem) -> Response {
+        let etag = "\"\(sha256)\""
+        if hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
+        do { return try .download(try open(), name: name, etag: etag, for: self) } catch {
+            var problem = missing()
+            problem.cause = "\(error)"
+            throw problem
+        }
     }
 }
 

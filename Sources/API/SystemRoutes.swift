@@ -14,7 +14,6 @@ struct SystemRoutes: Sendable {
             Route(.get, "/readyz", access: .requires(.read), handler: ready),
             Route(.get, "/v1/system", access: .requires(.read), handler: system),
             Route(.get, "/v1/schemas/{type}", access: .requires(.read), handler: schema),
-            Route(.get, "/metrics", access: .requires(.read), handler: gauges),
         ]
     }
 
@@ -47,17 +46,5 @@ struct SystemRoutes: Sendable {
             throw Problem(.notFound, "unknown_type", "There is no job type \(name).")
         }
         return Response(contentType: "application/schema+json", bytes: schema.encodedBytes())
-    }
-
-    /// Gauges in Prometheus' text format.
-    private func gauges(_ request: Request) throws -> Response {
-        let counts = try Problem.translating { () throws(JobError) in try jobs.counts() }
-        var text = "# HELP vintner_jobs Jobs by state.\n# TYPE vintner_jobs gauge\n"
-        for state in JobState.allCases {
-            text += "vintner_jobs{state=\"\(state.rawValue)\"} \(counts[state] ?? 0)\n"
-        }
-        text += "# HELP vintner_waiters Clients that wait for a change.\n# TYPE vintner_waiters gauge\n"
-        text += "vintner_waiters \(jobs.hub.waiterCount)\n"
-        return Response(contentType: "text/plain; version=0.0.4; charset=utf-8", bytes: Array(text.utf8))
     }
 }

@@ -25,6 +25,8 @@ final class Exchange: Sendable {
         var byteCount = 0
         var isSuspended = false
         var poll: LongPoll?
+        /// Whether the client chose to wait for a change.
+        var hasWaited = false
     }
 
     /// What the library is told next.
@@ -37,6 +39,7 @@ final class Exchange: Sendable {
     let connection: ConnectionHandle
     let requestID: String
     let head: ValidHead
+    private let began = ContinuousClock.now
     private let admission: Admission
     private let core: ServerCore
     private let state = Mutex(State())
@@ -126,6 +129,16 @@ final class Exchange: Sendable {
         state.withLock { $0.poll }?.tend(isLast: isLast)
     }
 
+    /// Seconds since the header came; nil where the client chose to wait.
+    var secondsToAnswer: Double? {
+        state.withLock { $0.hasWaited } ? nil : (ContinuousClock.now - began) / .seconds(1)
+    }
+
+    /// Who calls, where the gate let the request through.
+    var principal: Principal? {
+        if case .admitted(_, _, let principal) = admission { principal } else { nil }
+    }
+
     private var byteCountMax: Int {
         if case .admitted(let route, _, _) = admission, case .json(let limit) = route.body {
             limit
@@ -191,7 +204,7 @@ final class Exchange: Sendable {
 
     private func park(_ wait: Wait) {
         let poll = LongPoll(wait, self, core)
-        state.withLock { $0.poll = poll }
+        state.withLock { ($0.poll, $0.hasWaited) = (poll, true) }
         poll.start()
     }
 

@@ -34,14 +34,19 @@ public struct Response: Sendable {
         Response(status, contentType: "\(contentType); charset=utf-8", bytes: Array(text.utf8))
     }
 
-    /// Makes an answer that sends a file, marked as a download.
+    /// Makes an answer that sends a file or the part that was asked for, marked as a download.
     ///
     /// - Parameters:
     ///   - file: The open file.
     ///   - name: What the client should call it; only letters, digits, `.`, `-` and `_` are kept.
     ///   - etag: The file's strong validator, in quotes.
-    /// - Returns: 200 with `Content-Length`.
-    public static func download(_ file: FileBody, name: String, etag: String) -> Response {
+    ///   - request: What was asked for.
+    /// - Returns: 200, or 206 with `Content-Range`; 416 `range_not_satisfiable` where the file has no such
+    ///   bytes.
+    /// - Throws: `HTTPError.cannotOpen` where no descriptor is left for a part.
+    public static func download(
+        _ file: FileBody, name: String, etag: String, for request: Request
+    ) throws(HTTPError) -> Response {
         let safe = name.unicodeScalars.filter {
             $0.isASCII
                 && ($0.properties.isAlphabetic || ("0"..."9").contains($0)
@@ -51,7 +56,21 @@ public struct Response: Sendable {
         response.headers["Content-Disposition"] =
             "attachment; filename=\"\(String(String.UnicodeScalarView(safe)))\""
         response.headers["ETag"] = etag
-        response.body = .file(file)
+        response.headers["Accept-Ranges"] = "bytes"
+        switch request.byteRange(of: file.byteCount, etag: etag) {
+        case .whole: response.body = .file(file)
+        case .part(let range):
+            response.status = .partialContent
+            response.headers["Content-Range"] =
+                "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(file.byteCount)"
+            response.body = .file(try file.part(range))
+        case .unsatisfiable:
+            return Problem(
+                .rangeNotSatisfiable, "range_not_satisfiable",
+                "The file has \(file.byteCount) bytes, and none of those that were asked for.",
+                headers: ["Content-Range": "bytes */\(file.byteCount)"]
+            ).response
+        }
         return response
     }
 
@@ -107,9 +126,11 @@ public struct Wait: Sendable {
     }
 }
 
-/// An open file that a response sends; closed when it was sent or dropped.
+/// An open file, or a part of one, that a response sends; closed when it was sent or dropped.
 public final class FileBody: Sendable {
     let descriptor: Int32
+    /// Where the part begins in the file.
+    public let offset: Int
     public let byteCount: Int
 
     /// Opens a regular file; a link at the end of its path is refused.
@@ -128,7 +149,18 @@ public final class FileBody: Sendable {
             close(descriptor)
             throw .cannotOpen(errno: error)
         }
-        (self.descriptor, byteCount) = (descriptor, Int(status.st_size))
+        (self.descriptor, offset, byteCount) = (descriptor, 0, Int(status.st_size))
+    }
+
+    private init(_ descriptor: Int32, _ range: Range<Int>) {
+        (self.descriptor, offset, byteCount) = (descriptor, range.lowerBound, range.count)
+    }
+
+    /// A part of a whole file.
+    func part(_ range: Range<Int>) throws(HTTPError) -> FileBody {
+        precondition(offset == 0 && range.lowerBound >= 0 && range.upperBound <= byteCount, "no part")
+        guard let copy = duplicate() else { throw .cannotOpen(errno: errno) }
+        return FileBody(copy, range)
     }
 
     deinit { close(descriptor) }

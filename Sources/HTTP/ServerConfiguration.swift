@@ -39,6 +39,10 @@ public struct ServerConfiguration: Sendable {
     public var watchdogSeconds = 0.5
     /// Wrong credentials per minute and peer before 429.
     public var failuresPerMinute = 10
+    /// Counts connections and answers.
+    public var meter = RequestMeter()
+    /// Told of each request that was to change something, with its answer; called from many threads.
+    public var audit: @Sendable (AuditEntry) -> Void = { _ in }
     /// Takes what an operator should read; called from many threads.
     public var log: @Sendable (_ level: LogLevel, _ message: String) -> Void = { _, _ in }
 

@@ -61,6 +61,7 @@ final class ServerCore: Sendable {
         let admission = admit(valid)
         if case .refused(let response) = admission, valid.hasBody {
             // The library closes after an answer before the body, which is then not read.
+            configuration.audit(valid, nil, response, requestID: requestID)
             return .refuse(response, requestID: requestID)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission)

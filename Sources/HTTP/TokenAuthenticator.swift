@@ -9,6 +9,21 @@ public final class TokenAuthenticator: Authenticator {
         let digest: [UInt8]
         let principal: Principal
         let end: ContinuousClock.Instant
+        /// The sum of the named token that it was opened with.
+        var token: String?
+    }
+
+    /// A token that may be taken back while the server runs.
+    public struct Named: Sendable {
+        /// SHA-256 of the token, in hex.
+        public let sha256: String
+        /// Whose it is.
+        public let principal: Principal
+
+        /// Describes a token that is valid now.
+        public init(sha256: String, principal: Principal) {
+            (self.sha256, self.principal) = (sha256, principal)
+        }
     }
 
     private struct State {
@@ -24,14 +39,20 @@ public final class TokenAuthenticator: Authenticator {
     public let sessionCookie: String
     public let anonymous: Principal?
     private let tokens: [(digest: [UInt8], principal: Principal)]
+    private let named: @Sendable () -> [Named]
     private let state = Mutex(State())
 
     /// Makes an authenticator.
     ///
     /// - Parameters:
     ///   - tokens: The accepted tokens and whose they are.
+    ///   - named: Further ones, as they are valid when it is called: often, and from many threads.
     ///   - anonymous: Who calls without credentials; only for a server without authentication.
-    public init(tokens: [(token: String, principal: Principal)], anonymous: Principal? = nil) {
+    public init(
+        tokens: [(token: String, principal: Principal)], named: @escaping @Sendable () -> [Named] = { [] },
+        anonymous: Principal? = nil
+    ) {
+        self.named = named
         self.tokens = tokens.map { (Self.digest($0.token), $0.principal) }
         self.anonymous = anonymous
         // Cookies are shared by all ports of a host; the name tells two servers' sessions apart.
@@ -43,15 +64,22 @@ public final class TokenAuthenticator: Authenticator {
         let digest = Self.digest(token)
         var found: Principal?
         for (known, principal) in tokens where constantTimeEquals(known, digest) { found = principal }
+        let sum = Array(SHA256.Digest.hex(digest).utf8)
+        for token in named() where constantTimeEquals(Array(token.sha256.utf8), sum) {
+            found = token.principal
+        }
         return found
     }
 
     public func principal(session: String) -> Principal? {
         let digest = Self.digest(session)
-        return state.withLock { state in
+        let session = state.withLock { state in
             Self.dropEnded(&state.sessions)
-            return state.sessions.first { constantTimeEquals($0.digest, digest) }?.principal
+            return state.sessions.first { constantTimeEquals($0.digest, digest) }
         }
+        guard let session, let token = session.token else { return session?.principal }
+        // A token that was taken back takes its sessions with it.
+        return named().first { $0.sha256 == token }?.principal
     }
 
     /// Makes a secret that signs in one browser once.
@@ -93,7 +121,8 @@ public final class TokenAuthenticator: Authenticator {
         let secret = try Self.makeSecret()
         let session = Session(
             digest: Self.digest(secret), principal: principal,
-            end: ContinuousClock.now + .seconds(Self.sessionSeconds))
+            end: ContinuousClock.now + .seconds(Self.sessionSeconds),
+            token: named().first { $0.principal == principal }?.sha256)
         state.withLock { state in
             Self.dropEnded(&state.sessions)
             state.sessions = state.sessions.suffix(Self.sessionCountMax - 1) + [session]

@@ -123,8 +123,12 @@ private let onConnection: MHD_NotifyConnectionCallback = { context, connection, 
     let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
     let handle = unsafe ConnectionHandle(pointer: connection)
     switch event {
-    case .CONNECTION_NOTIFY_STARTED: core.connections.add(handle.id, socket: handle.socket)
-    case .CONNECTION_NOTIFY_CLOSED: core.connections.remove(handle.id)
+    case .CONNECTION_NOTIFY_STARTED:
+        core.connections.add(handle.id, socket: handle.socket)
+        core.configuration.meter.connected()
+    case .CONNECTION_NOTIFY_CLOSED:
+        core.connections.remove(handle.id)
+        core.configuration.meter.disconnected()
     @unknown default: break
     }
 }
@@ -150,7 +154,10 @@ private let onRequest: MHD_AccessHandlerCallback = {
         let head = unsafe readHead(
             handle, String(cString: method), String(cString: url), String(cString: version))
         switch core.begin(head, handle) {
-        case .refuse(let response, let requestID): return send(response, requestID, handle, core)
+        case .refuse(let response, let requestID):
+            let known = unsafe Method(rawValue: String(cString: method))
+            core.configuration.meter.answered(known, response.status, seconds: nil)
+            return send(response, requestID, handle, core)
         case .exchange(let exchange):
             unsafe state.pointee = Unmanaged.passRetained(exchange).toOpaque()
             return .YES
@@ -163,7 +170,12 @@ private let onRequest: MHD_AccessHandlerCallback = {
         return exchange.receive(bytes) ? .YES : .NO
     }
     switch exchange.step() {
-    case .answer(let response): return send(response, exchange.requestID, handle, core)
+    case .answer(let response):
+        core.configuration.meter.answered(
+            exchange.head.method, response.status, seconds: exchange.secondsToAnswer)
+        core.configuration.audit(
+            exchange.head, exchange.principal, response, requestID: exchange.requestID)
+        return send(response, exchange.requestID, handle, core)
     case .suspended: return .YES
     case .abort: return .NO
     }
@@ -237,7 +249,8 @@ private func send(
         core.connections.enter(.answering(byteCount: file.byteCount), connection.id)
         return unsafe queue(
             response, requestID, connection,
-            MHD_create_response_from_fd64(UInt64(file.byteCount), descriptor))
+            MHD_create_response_from_fd_at_offset64(
+                UInt64(file.byteCount), descriptor, UInt64(file.offset)))
     case .events: return .NO
     }
 }

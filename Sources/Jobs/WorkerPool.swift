@@ -62,6 +62,7 @@ public final class WorkerPool: Sendable {
     /// Struck when reports wait or a run began.
     let pulse = Bell()
     private let complaint = Mutex(Complaint())
+    let attempts = Mutex<[AttemptKey: AttemptTotals]>([:])
     private let executor: any JobExecutor
 
     /// A pool whose threads do not run yet.
@@ -139,8 +140,10 @@ public final class WorkerPool: Sendable {
         let id = claim.job.id
         hub.notify(id)
         pulse.strike()
+        let began = time.monotonicNanoseconds()
         let outcome = executor.run(claim, control: run.control, sink: run.recorder)
         finish(run, outcome)
+        count(claim.job.type, outcome, nanoseconds: time.monotonicNanoseconds() - began)
         state.withLock { _ = $0.running.removeValue(forKey: id) }
         work.strike()
     }

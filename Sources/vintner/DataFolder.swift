@@ -9,6 +9,7 @@ struct DataFolder: Sendable {
 
     var database: String { "\(path)/vintner.sqlite" }
     var token: String { "\(path)/token" }
+    var tokens: String { "\(path)/tokens.json" }
     var jobs: String { "\(path)/jobs" }
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }

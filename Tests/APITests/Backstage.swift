@@ -44,6 +44,7 @@ final class Backstage {
             system: { ["version": "1.2.3"] },
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
+            checkpointFile: { "\(path)/\($0.path)" },
             predictor: predictor,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }

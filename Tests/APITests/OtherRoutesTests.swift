@@ -62,6 +62,24 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: stage.folder.appending(path: "weights").path))
     }
 
+    @Test("a part of a model's weights is sent alone")
+    func downloadsParts() throws {
+        let stage = try Backstage()
+        let path = "/v1/models/\(try Self.addModel(stage))/download?format=sparse"
+        let part = try stage.answer(.get, path, headers: ["Range": "bytes=2-5"])
+        #expect(part.status == 206 && part["Content-Range"] == "bytes 2-5/8")
+        guard case .file(let file) = part.response.body else {
+            Issue.record("a file was expected")
+            return
+        }
+        #expect(file.offset == 2 && file.byteCount == 4)
+        let beyond = try stage.answer(.get, path, headers: ["Range": "bytes=8-"])
+        #expect(beyond.status == 416 && beyond["Content-Range"] == "bytes */8")
+        #expect(beyond.code == "range_not_satisfiable")
+        let whole = try stage.answer(.get, path, headers: ["Range": "bytes=2-5", "If-Range": "\"other\""])
+        #expect(whole.status == 200 && whole["Accept-Ranges"] == "bytes")
+    }
+
     @Test("adapters are sent alone, with what PEFT has to know; a model without says so")
     func adapters() throws {
         let stage = try Backstage()

@@ -1,5 +1,6 @@
 """A tour of the API with nothing but requests, as a client with `curl` would make it."""
 
+import hashlib
 import json
 import struct
 import time
@@ -82,6 +83,7 @@ def test_a_job_runs_from_post_to_model(binary, kept):
         check_events(service, job["id"])
         check_verdict(service, job["id"])
         check_model(service, done)
+        check_artifacts(service, done)
         check_lists(service, job["id"])
 
 
@@ -153,6 +155,26 @@ def check_model(service, job):
     assert sum(counts) == model["parameters"], header
     assert 400 <= service.get(f"/v1/models/{identifier}/download?format=pickle").status < 500
     check_problem(service.get("/v1/models/mdl_none"), 404)
+
+
+def check_artifacts(service, job):
+    """Each file in two parts, as `curl --continue-at` would get it, has the sum that the list tells."""
+    content = service.get(f"/v1/jobs/{job['id']}/artifacts").json
+    check_list(content)
+    assert content["data"][0]["name"] == "model.safetensors", content
+    assert {one["kind"] for one in content["data"]} == {"model", "checkpoint"}, content
+    for one in content["data"]:
+        half = one["bytes"] // 2
+        first = service.get(one["href"], headers={"Range": f"bytes=0-{half - 1}"})
+        rest = service.get(one["href"], headers={"Range": f"bytes={half}-", "If-Range": first.headers["etag"]})
+        assert first.status == rest.status == 206 and len(first.body) == half, (first, rest)
+        assert rest.headers["content-range"] == f"bytes {half}-{one['bytes'] - 1}/{one['bytes']}", rest.headers
+        assert hashlib.sha256(first.body + rest.body).hexdigest() == one["sha256"], one
+        last = service.get(one["href"], headers={"Range": "bytes=-1"})
+        assert last.status == 206 and last.body == rest.body[-1:], last
+        check_problem(service.get(one["href"], headers={"Range": f"bytes={one['bytes']}-"}), 416)
+        assert service.get(one["href"], headers={"If-None-Match": first.headers["etag"]}).status == 304
+    check_problem(service.get(f"/v1/jobs/{job['id']}/artifacts/..%2f..%2fvintner.db"), 400)
 
 
 def check_lists(service, identifier):

@@ -78,11 +78,13 @@ struct ServeCommand: ParsableCommand {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
         }
+        let named = TokenFile(folder) { log.error("\($0)") }
         let authenticator = TokenAuthenticator(
-            tokens: [(token.token, Principal(name: "owner"))],
+            tokens: [(token.token, Principal(name: NamedToken.owner))], named: { named.valid },
             anonymous: noAuth ? Principal(name: "anonymous") : nil)
+        let configuration = serverConfiguration(log)
         let server = Server(
-            serverConfiguration(log), router: router(service, authenticator, log),
+            configuration, router: router(service, authenticator, configuration.meter, log),
             authenticator: authenticator)
         let port: Int
         do { port = try server.start() } catch {
@@ -110,7 +112,7 @@ struct ServeCommand: ParsableCommand {
                 "vintner: a token was made in \(data)/token; try: curl -H \"Authorization: Bearer "
                     + "$(cat \(data)/token)\" \(address)/v1/system")
         }
-        let login = try? authenticator.makeLogin(for: Principal(name: "owner"), seconds: 900)
+        let login = try? authenticator.makeLogin(for: Principal(name: NamedToken.owner), seconds: 900)
         if let login {
             Terminal.complain("vintner: dashboard: \(address)/#t=\(login) (once, within 15 minutes)")
         }
@@ -121,19 +123,33 @@ struct ServeCommand: ParsableCommand {
         configuration.host = host
         configuration.port = port
         configuration.allowedHosts = Set(allowedHost)
+        configuration.audit = { entry in
+            log.info(
+                "request",
+                metadata: [
+                    "method": "\(entry.method.rawValue)", "path": "\(entry.path)",
+                    "status": "\(entry.status)",
+                    "principal": "\(entry.principal ?? "")", "peer": "\(entry.peer)",
+                    "request_id": "\(entry.requestID)",
+                ])
+        }
         configuration.log = { level, message in
             log.log(level: Logger.Level(rawValue: level.rawValue) ?? .notice, "\(message)")
         }
         return configuration
     }
 
-    private func router(_ service: Service, _ authenticator: TokenAuthenticator, _ log: Logger) -> Router {
+    private func router(
+        _ service: Service, _ authenticator: TokenAuthenticator, _ meter: RequestMeter, _ log: Logger
+    ) -> Router {
         let folder = service.configuration.folder
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
+            metrics: { ServiceMetrics.all(of: service, meter) },
             unreadiness: { service.pool.isDraining ? "draining" : nil },
             modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
-            adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) }, predictor: service.predictions,
+            adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
+            checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }

@@ -1,0 +1,26 @@
+/// Who tried to change what, and what came of it.
+public struct AuditEntry: Sendable, Equatable {
+    /// The request's method.
+    public let method: Method
+    /// Its path, decoded; clients chose it.
+    public let path: String
+    /// Whose token or session it was; nil where the request was refused before that was known.
+    public let principal: String?
+    /// The client's address.
+    public let peer: String
+    /// The answer's status.
+    public let status: Int
+    /// Also in the answer's `X-Request-Id`.
+    public let requestID: String
+}
+
+extension ServerConfiguration {
+    /// Tells of a request that was to change something.
+    func audit(_ head: ValidHead, _ principal: Principal?, _ response: Response, requestID: String) {
+        guard !head.method.isSafe else { return }
+        audit(
+            AuditEntry(
+                method: head.method, path: "/" + head.path.joined(separator: "/"), principal: principal?.name,
+                peer: head.peer, status: response.status.code, requestID: requestID))
+    }
+}

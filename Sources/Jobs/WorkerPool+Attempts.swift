@@ -1,0 +1,40 @@
+import Synchronization
+
+extension WorkerPool {
+    /// What attempts are counted by.
+    public struct AttemptKey: Hashable, Sendable, Comparable {
+        /// The job's type.
+        public let type: JobType
+        /// How the attempt ended: `succeeded`, `failed`, `cancelled`, `paused` or `yielded`.
+        public let outcome: String
+
+        public static func < (left: Self, right: Self) -> Bool {
+            (left.type.rawValue, left.outcome) < (right.type.rawValue, right.outcome)
+        }
+    }
+
+    /// How many there were, and the seconds that workers spent on them.
+    public struct AttemptTotals: Sendable, Equatable {
+        public fileprivate(set) var count = 0
+        public fileprivate(set) var seconds = 0.0
+    }
+
+    /// The attempts that ended since the process started.
+    public var attemptTotals: [AttemptKey: AttemptTotals] { attempts.withLock { $0 } }
+
+    func count(_ type: JobType, _ outcome: JobOutcome, nanoseconds: UInt64) {
+        let word =
+            switch outcome {
+            case .succeeded: "succeeded"
+            case .failed: "failed"
+            case .cancelled: "cancelled"
+            case .paused: "paused"
+            case .yielded: "yielded"
+            }
+        attempts.withLock { attempts in
+            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()].count += 1
+            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()].seconds +=
+                Double(nanoseconds) / 1e9
+        }
+    }
+}
