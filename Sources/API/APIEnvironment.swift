@@ -47,7 +47,7 @@ public struct APIEnvironment: Sendable {
     }
 }
 
-/// The whole HTTP API: every route, each declared in the file of its resource.
+/// The whole HTTP API: every route, each declared and described in the file of its resource.
 public struct API: Sendable {
     /// Every route, dashboard included.
     public let routes: [Route]
@@ -59,18 +59,20 @@ public struct API: Sendable {
     ///   - environment: What only the process knows.
     ///   - authenticator: Where browsers sign in; the same one that the server asks.
     public init(jobs: JobService, environment: APIEnvironment, authenticator: TokenAuthenticator) {
-        routes =
-            JobRoutes(jobs: jobs, environment: environment).routes
-            + ArtifactRoutes(jobs: jobs, environment: environment).routes
-            + CurveRoutes(jobs: jobs).routes + CompareRoutes(jobs: jobs).routes
-            + EventRoutes(jobs: jobs).routes
-            + VerdictRoutes(jobs: jobs).routes + ProfileRoutes(jobs: jobs).routes
-            + ModelRoutes(jobs: jobs, environment: environment).routes
-            + PredictionRoutes(jobs: jobs, predictor: environment.predictor).routes
-            + DatasetRoutes(jobs: jobs, environment: environment).routes
-            + SystemRoutes(jobs: jobs, environment: environment).routes
-            + MetricsRoutes(jobs: jobs, environment: environment).routes
-            + SessionRoutes(authenticator: authenticator).routes + DashboardRoutes().routes
+        let operations =
+            JobRoutes(jobs: jobs, environment: environment).operations
+            + ArtifactRoutes(jobs: jobs, environment: environment).operations
+            + CurveRoutes(jobs: jobs).operations + CompareRoutes(jobs: jobs).operations
+            + EventRoutes(jobs: jobs).operations
+            + VerdictRoutes(jobs: jobs).operations + ProfileRoutes(jobs: jobs).operations
+            + ModelRoutes(jobs: jobs, environment: environment).operations
+            + PredictionRoutes(jobs: jobs, predictor: environment.predictor).operations
+            + DatasetRoutes(jobs: jobs, environment: environment).operations
+            + SystemRoutes(jobs: jobs, environment: environment).operations
+            + MetricsRoutes(jobs: jobs, environment: environment).operations
+            + SessionRoutes(authenticator: authenticator).operations + DashboardRoutes().operations
+        let description = OpenAPIRoutes(others: operations, jobs: jobs, environment: environment)
+        routes = (operations + description.operations).map(\.route)
     }
 
     /// The routes, ready for a server.

@@ -18,16 +18,27 @@ struct ArtifactRoutes: Sendable {
         let path: String
     }
 
-    var routes: [Route] {
+    private static let name = PathField(name: "name", documentation: "The file's name.", shape: .text)
+
+    var operations: [Operation] {
         [
-            Route(.get, "/v1/jobs/{id}/artifacts", access: .requires(.read), handler: list),
-            Route(.get, "/v1/jobs/{id}/artifacts/{name}", access: .requires(.read), handler: download),
+            Operation(
+                "listArtifacts", "The files that a job left: the model first, then checkpoints.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}/artifacts", access: .requires(.read), query: [], handler: list),
+                path: [.job], answers: [.json("All of them.", .artifactPage)]),
+            Operation(
+                "downloadArtifact", "One file that a job left, or a part of it.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}/artifacts/{name}", access: .requires(.read), query: [],
+                    handler: download),
+                path: [.job, Self.name], headers: [.ifNoneMatch, .range],
+                answers: [.download("The file."), .part, .notModified], refusals: [.rangeNotSatisfiable]),
         ]
     }
 
     /// All of them: the model first, then the checkpoints, newest first.
     private func list(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let id = try request.jobID()
         let data = try artifacts(of: id).map { artifact -> JSONValue in
             [
@@ -42,7 +53,6 @@ struct ArtifactRoutes: Sendable {
 
     /// One file, or a part of it; 404 `artifact_not_found` for another name or when the file is gone.
     private func download(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let (id, name) = (try request.jobID(), request.parameter("name"))
         guard let artifact = try artifacts(of: id).first(where: { $0.name == name }) else {
             throw Problem(

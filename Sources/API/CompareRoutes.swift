@@ -7,29 +7,48 @@ struct CompareRoutes: Sendable {
     let jobs: JobService
 
     private static let jobsMax = 20
-    private static let pointsMax = 2000
     /// Points of all curves together: curves are thinned further where there are many.
     private static let allPointsMax = 200_000
 
-    var routes: [Route] {
-        [Route(.get, "/v1/compare", access: .requires(.read), handler: compare)]
-    }
-
-    /// The jobs, where their specs differ, and their curves by name and job.
-    ///
-    /// 404 `job_not_found` for a job that does not exist; 422 for a wrong parameter.
-    private func compare(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let texts = reader.list("jobs", countMax: Self.jobsMax)
-        let series = reader.list("series") ?? []
-        let pointsMax = reader.integer("max_points", in: 2...Self.pointsMax) ?? 200
+    private static let ids = QueryField<[JobID]>(
+        "jobs", "Which jobs, 2 to \(jobsMax) different ones.", isRequired: true, form: .commas,
+        schema: [
+            "type": "array", "items": Shape.identifier("job").json, "minItems": 2,
+            "maxItems": JSONValue(jobsMax), "uniqueItems": true,
+        ]
+    ) { reader in
+        let texts = reader.list("jobs", countMax: jobsMax)
         let ids = (texts ?? []).compactMap { JobID($0) }
         if texts?.count != ids.count || Set(ids).count != ids.count || ids.count < 2 {
             reader.add(
                 "jobs", "invalid_value",
-                "expected 2 to \(Self.jobsMax) different job ids, separated by commas")
+                "expected 2 to \(jobsMax) different job ids, separated by commas")
         }
-        try reader.finish()
+        return ids
+    }
+    private static let series = QueryField.list("series", "Only these curves; all of them without it.")
+    private static let pointsMax = QueryField.integer(
+        "max_points", default: 200, in: 2...2000,
+        "The most points of each curve; fewer where there are many curves.")
+
+    var operations: [Operation] {
+        [
+            Operation(
+                "compareJobs", "Several jobs side by side: where their specs differ, and their curves.",
+                .jobs,
+                Route(
+                    .get, "/v1/compare", access: .requires(.read),
+                    query: [Self.ids, Self.series, Self.pointsMax], handler: compare),
+                answers: [.json("The comparison.", .comparison)], refusals: [.notFound])
+        ]
+    }
+
+    /// The jobs, where their specs differ, and their curves by name and job.
+    ///
+    /// 404 `job_not_found` for a job that does not exist.
+    private func compare(_ request: Request) throws -> Response {
+        let (ids, series) = (request.query[Self.ids], request.query[Self.series])
+        let pointsMax = request.query[Self.pointsMax]
         return try Problem.translating { () throws(JobError) in
             var compared: [(Job, [Curve])] = []
             let all = try ids.map { id throws(JobError) in try jobs.job(id) }
@@ -78,7 +97,7 @@ struct CompareRoutes: Sendable {
 
     /// What one compares jobs by: all of the job but its spec, which `differences` tells, and its history.
     private static func outline(_ job: Job) -> JSONValue {
-        let left: Set = ["spec", "estimate", "transitions", "progress", "waiting_for", "queue_position"]
+        let left = Resource.leftOutOfComparisons
         let members = JobResource(job: job).json.objectValue?.members ?? []
         return .object(JSONObject(members.filter { !left.contains($0.key) }.map { ($0.key, $0.value) }))
     }

@@ -8,32 +8,54 @@ struct CurveRoutes: Sendable {
 
     private enum Format: String, CaseIterable { case json, csv }
 
-    var routes: [Route] {
+    private static let series = QueryField.list("series", "Only these curves; all of them without it.")
+    private static let pointsMax = QueryField.integer(
+        "max_points", default: 500, in: 2...10_000,
+        "The most points of each curve; the first, the last and the extreme ones stay.")
+    private static let sinceStep = QueryField.optionalInteger(
+        "since_step", in: 0...Int(Int32.max), "Only points of later steps.")
+    private static let format = QueryField.choice(
+        "format", of: Format.self, default: .json, "How the curves are written.")
+
+    var operations: [Operation] {
         [
-            Route(.get, "/v1/jobs/{id}/metrics", access: .requires(.read)) { request in
-                try curves(request) { id, query throws(JobError) in try jobs.metrics(of: id, query) }
+            operation("getJobMetrics", "The loss curves of a job and their like.", "metrics") {
+                id, query throws(JobError) in try jobs.metrics(of: id, query)
             },
-            Route(.get, "/v1/jobs/{id}/resources", access: .requires(.read)) { request in
-                try curves(request) { id, query throws(JobError) in try jobs.resources(of: id, query) }
+            operation("getJobResources", "What a job used over time, as curves.", "resources") {
+                id, query throws(JobError) in try jobs.resources(of: id, query)
             },
         ]
+    }
+
+    private func operation(
+        _ id: String, _ summary: String, _ place: String,
+        _ read: @escaping @Sendable (JobID, CurveQuery) throws(JobError) -> [Curve]
+    ) -> Operation {
+        Operation(
+            id, summary, .jobs,
+            Route(
+                .get, "/v1/jobs/{id}/\(place)", access: .requires(.read),
+                query: [Self.series, Self.pointsMax, Self.sinceStep, Self.format]
+            ) { request in try curves(request, read) },
+            path: [.job],
+            answers: [
+                Answer(
+                    .ok, "The curves.",
+                    content: [("application/json", .resource(.curves)), ("text/csv", .text)])
+            ])
     }
 
     /// The curves of a job, thinned to `max_points` each; first, last and extreme points stay.
     private func curves(
         _ request: Request, _ read: (JobID, CurveQuery) throws(JobError) -> [Curve]
     ) throws -> Response {
-        var reader = QueryReader(request.query)
-        let series = reader.list("series") ?? []
-        let pointsMax = reader.integer("max_points", in: 2...10_000) ?? 500
-        let sinceStep = reader.integer("since_step", in: 0...Int(Int32.max))
-        let format = reader.choice("format", of: Format.self) ?? .json
-        try reader.finish()
+        let query = CurveQuery(
+            series: request.query[Self.series], sinceStep: request.query[Self.sinceStep],
+            pointsMax: request.query[Self.pointsMax])
         let id = try request.jobID()
-        let curves = try Problem.translating { () throws(JobError) in
-            try read(id, CurveQuery(series: series, sinceStep: sinceStep, pointsMax: pointsMax))
-        }
-        switch format {
+        let curves = try Problem.translating { () throws(JobError) in try read(id, query) }
+        switch request.query[Self.format] {
         case .json: return Response(contentType: "application/json", bytes: Self.json(curves))
         case .csv: return .text(Self.csv(curves), contentType: "text/csv")
         }

@@ -8,14 +8,27 @@ import HTTP
 struct DashboardRoutes: Sendable {
     private static let folder = "public/"
 
-    var routes: [Route] {
+    var operations: [Operation] {
         Assets.all.filter { $0.name.hasPrefix(Self.folder) }.flatMap { asset in
             let path = "/" + asset.name.dropFirst(Self.folder.count)
             let paths = path == "/index.html" ? ["/", path] : [path]
-            return paths.map { path in
-                Route(.get, path, access: .open, execution: .inline) { Self.response(asset, $0) }
-            }
+            return paths.map { Self.operation(asset, $0) }
         }
+    }
+
+    private static func operation(_ asset: Asset, _ path: String) -> Operation {
+        let words = path.split { !$0.isLetter && !$0.isNumber }.map {
+            $0.prefix(1).uppercased() + $0.dropFirst()
+        }
+        let type = String(asset.contentType.prefix { $0 != ";" })
+        return Operation(
+            "getFile\(words.joined())", path == "/" ? "The dashboard." : "A file of the dashboard.",
+            .dashboard,
+            Route(.get, path, access: .open, execution: .inline) { response(asset, $0) },
+            headers: [.ifNoneMatch],
+            answers: [
+                Answer(.ok, "The file.", content: [(type, .any)], headers: [Answer.etag]), .notModified,
+            ])
     }
 
     private static func response(_ asset: Asset, _ request: Request) -> Response {

@@ -7,28 +7,32 @@ struct DatasetRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
 
-    var routes: [Route] {
+    var operations: [Operation] {
         [
-            Route(.get, "/v1/datasets", access: .requires(.read), handler: list),
-            Route(.get, "/v1/datasets/{id}", access: .requires(.read), handler: show),
+            Operation(
+                "listDatasets", "One page of datasets, newest first.", .datasets,
+                Route(
+                    .get, "/v1/datasets", access: .requires(.read),
+                    query: [PageField.limit, PageField.after], handler: list),
+                answers: [.json("The page.", .datasetPage)]),
+            Operation(
+                "getDataset", "One dataset, by id or by name.", .datasets,
+                Route(.get, "/v1/datasets/{id}", access: .requires(.read), query: [], handler: show),
+                path: [.dataset], answers: [.json("The dataset.", .dataset)]),
         ]
     }
 
     /// One page of datasets, newest first.
     private func list(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let page = reader.page()
-        try reader.finish()
         environment.refreshDatasets()
         let datasets = try Problem.translating { () throws(JobError) in
-            try jobs.repositories.datasets.datasets(page)
+            try jobs.repositories.datasets.datasets(request.query.page)
         }
         return .json(datasets.json { $0.json })
     }
 
     /// One dataset, by id or by name; 404 `dataset_not_found`.
     private func show(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         environment.refreshDatasets()
         let dataset = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.dataset(request.parameter("id"))

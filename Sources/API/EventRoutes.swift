@@ -6,8 +6,37 @@ import Jobs
 struct EventRoutes: Sendable {
     let jobs: JobService
 
-    var routes: [Route] {
-        [Route(.get, "/v1/jobs/{id}/events", access: .requires(.read), handler: events)]
+    private static let after = QueryField<EventCursor?>(
+        "after", "The id of the last event that the client has.",
+        schema: ["type": "string", "maxLength": 256]
+    ) { reader in
+        let text = reader.text("after")
+        let cursor = EventCursor(text ?? "")
+        if text != nil, cursor == nil {
+            reader.add("after", "invalid_cursor", "expected the id of an event")
+        }
+        return cursor
+    }
+
+    var operations: [Operation] {
+        [
+            Operation(
+                "listEvents", "What happened to a job, oldest first; live where a stream is accepted.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}/events", access: .requires(.read),
+                    query: [Self.after, PageField.limit], handler: events),
+                path: [.job], headers: [.lastEventID],
+                answers: [
+                    Answer(
+                        .ok,
+                        "A page; or for `Accept: text/event-stream` the events `state`, `log`, `progress` "
+                            + "and `metric` as they come.",
+                        content: [
+                            ("application/json", .resource(.eventPage)), ("text/event-stream", .text),
+                        ]),
+                    Answer(.noContent, "The job of the stream is over, and the client has all of it."),
+                ])
+        ]
     }
 
     /// The events after `after`, oldest first; a stream for `Accept: text/event-stream`.
@@ -15,14 +44,7 @@ struct EventRoutes: Sendable {
     /// 204 when a client comes back to the stream of a job that is over and has missed nothing: that is
     /// how a browser is told to stop reconnecting.
     private func events(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let after = reader.text("after")
-        let limit = reader.integer("limit", in: 1...1000) ?? 50
-        let cursor = EventCursor(after ?? "")
-        if after != nil, cursor == nil {
-            reader.add("after", "invalid_cursor", "expected the id of an event")
-        }
-        try reader.finish()
+        let (cursor, limit) = (request.query[Self.after], request.query[PageField.limit])
         let id = try request.jobID()
         guard request.accepts("text/event-stream") else {
             let found = try Problem.translating { () throws(JobError) in

@@ -7,38 +7,115 @@ struct JobRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
 
-    var routes: [Route] {
+    var operations: [Operation] { reading + changing + steering }
+
+    private var reading: [Operation] {
         [
-            Route(.post, "/v1/jobs", access: .requires(.submit), handler: submit),
-            Route(.get, "/v1/jobs", access: .requires(.read), handler: list),
-            Route(.get, "/v1/jobs/{id}", access: .requires(.read), reply: show),
-            Route(.patch, "/v1/jobs/{id}", access: .requires(.submit), handler: update),
-            Route(.delete, "/v1/jobs/{id}", access: .requires(.admin), handler: delete),
-            Route(.post, "/v1/jobs/{id}/cancel", access: .requires(.submit)) { request in
-                try act(request, isDone: { $0.isTerminal }) { id throws(JobError) in try jobs.cancel(id) }
-            },
-            Route(.post, "/v1/jobs/{id}/pause", access: .requires(.submit)) { request in
-                try act(request, isDone: { $0 == .paused }) { id throws(JobError) in try jobs.pause(id) }
-            },
-            Route(.post, "/v1/jobs/{id}/resume", access: .requires(.submit)) { request in
-                try act(request, isDone: { _ in true }) { id throws(JobError) in try jobs.resume(id) }
-            },
-            Route(.post, "/v1/jobs/{id}/retry", access: .requires(.submit), handler: retry),
-            Route(.get, "/v1/jobs/{id}/checkpoints", access: .requires(.read), handler: checkpoints),
+            Operation(
+                "listJobs", "One page of jobs, without their points.", .jobs,
+                Route(
+                    .get, "/v1/jobs", access: .requires(.read),
+                    query: [
+                        Self.states, Self.types, Self.labelFilter, Self.nameFilter, Self.createdAfter,
+                        Self.order, PageField.limit, PageField.after,
+                    ], handler: list),
+                answers: [.json("The page.", .jobPage)]),
+            Operation(
+                "getJob", "One job, at once or when it has changed.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}", access: .requires(.read), query: [Self.wait, Self.since],
+                    reply: show),
+                path: [.job], headers: [.ifNoneMatch],
+                answers: [.json("The job.", .job, headers: [Answer.etag]), .notModified]),
+            Operation(
+                "listCheckpoints", "The checkpoints of a job, newest first.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}/checkpoints", access: .requires(.read), query: [],
+                    handler: checkpoints),
+                path: [.job], answers: [.json("All of them.", .checkpointPage)]),
         ]
     }
+
+    private var changing: [Operation] {
+        [
+            Operation(
+                "submitJob", "Stores a job, durably, for a worker to run.", .jobs,
+                Route(
+                    .post, "/v1/jobs", access: .requires(.submit), query: [Self.isDryRun], handler: submit),
+                headers: [.idempotencyKey], body: RequestBody(component: OpenAPIDocument.jobRequest),
+                answers: [
+                    .json(
+                        "The job.", .job, status: .created,
+                        headers: [("Location", "The path of the job.")]),
+                    Answer(
+                        .ok, "What a dry run found, or the job that the same request made before.",
+                        content: [("application/json", .either(.dryRun, .job))],
+                        headers: [
+                            ("Location", "The path of the job."),
+                            ("Idempotency-Replayed", "`true` for a job that was made before."),
+                        ]),
+                ], refusals: [.conflict, .insufficientStorage]),
+            Operation(
+                "updateJob", "Changes name, labels or priority; what is not sent stays.", .jobs,
+                Route(.patch, "/v1/jobs/{id}", access: .requires(.submit), query: [], handler: update),
+                path: [.job], body: RequestBody(Self.changesSchema, isRequired: true).forChanges(),
+                answers: [.json("The job as it is now.", .job)], refusals: [.conflict, .insufficientStorage]),
+            Operation(
+                "deleteJob", "Deletes a job that is over, with its points and files.", .jobs,
+                Route(
+                    .delete, "/v1/jobs/{id}", access: .requires(.admin), query: [Self.includesModels],
+                    handler: delete),
+                path: [.job], answers: [Answer(.noContent, "It is gone.")],
+                refusals: [.conflict, .insufficientStorage]),
+        ]
+    }
+
+    private var steering: [Operation] {
+        [
+            action("cancel", "Stops a job for good.", isDone: { $0.isTerminal }) {
+                id throws(JobError) in try jobs.cancel(id)
+            },
+            action("pause", "Stops a job at a checkpoint.", isDone: { $0 == .paused }) {
+                id throws(JobError) in try jobs.pause(id)
+            },
+            action("resume", "Puts a paused job back into the queue.", isDone: { _ in true }) {
+                id throws(JobError) in try jobs.resume(id)
+            },
+            Operation(
+                "retryJob", "Gives a failed or cancelled job another attempt.", .jobs,
+                Route(.post, "/v1/jobs/{id}/retry", access: .requires(.submit), query: [], handler: retry),
+                path: [.job], body: RequestBody(Self.retrySchema),
+                answers: [.json("The job, queued.", .job)], refusals: [.conflict, .insufficientStorage]),
+        ]
+    }
+
+    private func action(
+        _ word: String, _ summary: String, isDone: @escaping @Sendable (JobState) -> Bool,
+        _ run: @escaping @Sendable (JobID) throws(JobError) -> Job
+    ) -> Operation {
+        Operation(
+            "\(word)Job", summary, .jobs,
+            Route(.post, "/v1/jobs/{id}/\(word)", access: .requires(.submit), query: []) { request in
+                try act(request, isDone: isDone, run)
+            },
+            path: [.job], body: RequestBody(Request.emptySchema),
+            answers: [
+                .json("It has happened.", .job),
+                .json("It will have happened after the next training step.", .job, status: .accepted),
+            ], refusals: [.conflict, .insufficientStorage])
+    }
+
+    private static let isDryRun = QueryField.flag(
+        "dry_run", "Whether to store nothing, and to answer with the resolved spec and an estimate.")
 
     /// Stores a job: 201 and durable; 200 for a repeated request or a dry run.
     ///
     /// 400 `malformed_json`; 409 `idempotency_conflict`; 422 with every violation; 503 `queue_full` or
     /// `draining`.
     private func submit(_ request: Request) throws(Problem) -> Response {
-        var query = QueryReader(request.query)
-        let isDryRun = query.flag("dry_run")
-        do { try query.finish() } catch { throw Problem(error) }
         let key = try idempotencyKey(request)
         let body = try request.json()
-        if isDryRun {
+        if request.query[Self.isDryRun] {
             let resolved = try Problem.translating { () throws(JobError) in try jobs.resolve(body) }
             return .json(["object": "dry_run", "spec": resolved.spec, "estimate": resolved.estimate])
         }
@@ -59,36 +136,46 @@ struct JobRoutes: Sendable {
         return IdempotencyKey(principal: request.principal?.name ?? "", key: key)
     }
 
-    /// One page of jobs; 422 for a parameter that is not known or not right.
+    private static let states = QueryField.choices(
+        "state", of: JobState.self, "Only jobs in one of these states.")
+    private static let types = QueryField.list("type", "Only jobs of these types.")
+    private static let labelFilter = QueryField.texts(
+        prefix: "label.", "Only jobs that carry these labels: `label.commit=abc123`.")
+    private static let nameFilter = QueryField.text("name", "Only jobs with this text in their name.")
+    private static let createdAfter = QueryField.optionalNumber(
+        "created_after", in: 0...1e11, "Only jobs submitted after this time, in Unix seconds.")
+    private static let order = QueryField.choice(
+        "sort", of: JobQuery.Order.self, default: .newestFirst, "The order; both are stable.")
+
+    /// One page of jobs.
     private func list(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
         var query = JobQuery()
-        query.states = Set(reader.choices("state", of: JobState.self) ?? [])
-        query.types = Set((reader.list("type") ?? []).map(JobType.init(rawValue:)))
-        query.labels = reader.texts(prefix: "label.")
-        query.nameContains = reader.text("name")
-        query.createdAfter = reader.number("created_after", in: 0...1e11).map {
+        query.states = Set(request.query[Self.states])
+        query.types = Set(request.query[Self.types].map(JobType.init(rawValue:)))
+        query.labels = request.query[Self.labelFilter]
+        query.nameContains = request.query[Self.nameFilter]
+        query.createdAfter = request.query[Self.createdAfter].map {
             Timestamp(milliseconds: Int64($0 * 1000))
         }
-        query.order = reader.choice("sort", of: JobQuery.Order.self) ?? .newestFirst
-        query.page = reader.page()
-        try reader.finish()
+        query.order = request.query[Self.order]
+        query.page = request.query.page
         let page = try Problem.translating { () throws(JobError) in try jobs.jobs(query) }
         return .json(page.json { JobResource(job: $0).json })
     }
+
+    private static let wait = QueryField.optionalNumber(
+        "wait", in: 0...600, "Seconds to wait for a change before the job is answered as it is.")
+    private static let since = QueryField.optionalInteger(
+        "since", in: 0...Int.max, "The version that the client has; without it, the one of now.")
 
     /// The job, at once or when its version has passed `since`.
     ///
     /// 304 when the client has it; 404 `job_not_found`.
     private func show(_ request: Request) throws -> Reply {
-        var reader = QueryReader(request.query)
-        let seconds = reader.number("wait", in: 0...600)
-        let since = reader.integer("since", in: 0...Int.max)
-        try reader.finish()
         let id = try request.jobID()
         let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
-        let version = since.map(Int64.init) ?? job.version
-        guard let seconds, !job.state.isTerminal, job.version <= version else {
+        let version = request.query[Self.since].map(Int64.init) ?? job.version
+        guard let seconds = request.query[Self.wait], !job.state.isTerminal, job.version <= version else {
             return .now(Self.response(job, request))
         }
         return .later(
@@ -121,7 +208,6 @@ struct JobRoutes: Sendable {
 
     /// Gives a failed or cancelled job another attempt, from its last checkpoint or from scratch.
     private func retry(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let id = try request.jobID()
         let log = ViolationLog()
         var reader = ObjectReader(try request.json(orEmpty: [:]), as: Self.retrySchema, at: "", log: log)
@@ -142,7 +228,6 @@ struct JobRoutes: Sendable {
 
     /// Changes name, labels or priority; members that are not sent stay.
     private func update(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let id = try request.jobID()
         let log = ViolationLog()
         var reader = ObjectReader(try request.json(), as: Self.changesSchema, at: "", log: log)
@@ -156,22 +241,21 @@ struct JobRoutes: Sendable {
         return .json(JobResource(job: job).json)
     }
 
+    private static let includesModels = QueryField.flag(
+        "model", "Whether the model that it made is deleted too.")
+
     /// Deletes a terminal job and its files; its model only with `?model=true`.
     private func delete(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let includesModels = reader.flag("model")
-        try reader.finish()
         let id = try request.jobID()
         environment.removeFiles(
             try Problem.translating { () throws(JobError) in
-                try jobs.delete(id, includingModels: includesModels)
+                try jobs.delete(id, includingModels: request.query[Self.includesModels])
             })
         return Response(.noContent)
     }
 
     /// The checkpoints of a job, newest first.
     private func checkpoints(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let id = try request.jobID()
         let records = try Problem.translating { () throws(JobError) in try jobs.checkpoints(of: id) }
         let data = records.map { record -> JSONValue in
@@ -202,11 +286,10 @@ extension ChangeHub {
 }
 
 extension Request {
-    private static let emptySchema = ObjectSchema("nothing", "An action without options.", fields: [])
+    static let emptySchema = ObjectSchema("nothing", "An action without options.", fields: [])
 
-    /// Refuses a body with members and a query, for actions that have no options.
+    /// Refuses a body with members, for actions that have no options.
     func refuseMembers() throws {
-        try QueryReader(query).finish()
         let log = ViolationLog()
         var reader = ObjectReader(try json(orEmpty: [:]), as: Self.emptySchema, at: "", log: log)
         reader.finish()

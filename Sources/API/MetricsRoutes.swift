@@ -6,7 +6,14 @@ struct MetricsRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
 
-    var routes: [Route] { [Route(.get, "/metrics", access: .requires(.read), handler: metrics)] }
+    var operations: [Operation] {
+        [
+            Operation(
+                "getMetrics", "Everything that is counted, in Prometheus' text format.", .system,
+                Route(.get, "/metrics", access: .requires(.read), handler: metrics),
+                answers: [Answer(.ok, "The figures.", content: [("text/plain", .text)])])
+        ]
+    }
 
     /// Everything that is counted, in Prometheus' text format.
     private func metrics(_ request: Request) throws -> Response {

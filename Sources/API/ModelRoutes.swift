@@ -10,30 +10,65 @@ struct ModelRoutes: Sendable {
     private enum Format: String, CaseIterable { case safetensors, sparse }
     private enum AdapterFormat: String, CaseIterable { case safetensors, config }
 
-    var routes: [Route] {
+    private static let format = QueryField.choice(
+        "format", of: Format.self, default: .safetensors,
+        "Every weight, or the file as it is stored: pruned weights without their zeros.")
+    private static let adapterFormat = QueryField.choice(
+        "format", of: AdapterFormat.self, default: .safetensors,
+        "The adapters' weights, or what PEFT keeps beside them.")
+
+    var operations: [Operation] {
         [
-            Route(.get, "/v1/models", access: .requires(.read), handler: list),
-            Route(.get, "/v1/models/{id}", access: .requires(.read), handler: show),
-            Route(.get, "/v1/models/{id}/download", access: .requires(.read), handler: download),
-            Route(.get, "/v1/models/{id}/adapters", access: .requires(.read), handler: adapters),
-            Route(.delete, "/v1/models/{id}", access: .requires(.admin), handler: delete),
+            Operation(
+                "listModels", "One page of models, newest first.", .models,
+                Route(
+                    .get, "/v1/models", access: .requires(.read), query: [PageField.limit, PageField.after],
+                    handler: list),
+                answers: [.json("The page.", .modelPage)]),
+            Operation(
+                "getModel", "One model, with the report of the job that made it.", .models,
+                Route(.get, "/v1/models/{id}", access: .requires(.read), query: [], handler: show),
+                path: [.model], headers: [.ifNoneMatch],
+                answers: [.json("The model.", .modelDetail, headers: [Answer.etag]), .notModified]),
+            Operation(
+                "downloadModel", "The weights of a model as safetensors.", .models,
+                Route(
+                    .get, "/v1/models/{id}/download", access: .requires(.read), query: [Self.format],
+                    handler: download),
+                path: [.model], headers: [.ifNoneMatch, .range],
+                answers: [.download("The weights."), .part, .notModified],
+                refusals: [.rangeNotSatisfiable]),
+            Operation(
+                "downloadAdapters", "What was trained beside a frozen model, alone.", .models,
+                Route(
+                    .get, "/v1/models/{id}/adapters", access: .requires(.read), query: [Self.adapterFormat],
+                    handler: adapters),
+                path: [.model], headers: [.ifNoneMatch, .range],
+                answers: [
+                    Answer(
+                        .ok, "The adapters as safetensors, or the members of PEFT's configuration.",
+                        content: [("application/octet-stream", .any), ("application/json", .anyObject)],
+                        headers: [Answer.etag]),
+                    .part, .notModified,
+                ], refusals: [.rangeNotSatisfiable]),
+            Operation(
+                "deleteModel", "Deletes a model and its file.", .models,
+                Route(.delete, "/v1/models/{id}", access: .requires(.admin), query: [], handler: delete),
+                path: [.model], answers: [Answer(.noContent, "It is gone.")],
+                refusals: [.conflict, .insufficientStorage]),
         ]
     }
 
     /// One page of models, newest first.
     private func list(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let page = reader.page()
-        try reader.finish()
         let models = try Problem.translating { () throws(JobError) in
-            try jobs.repositories.models.models(page)
+            try jobs.repositories.models.models(request.query.page)
         }
         return .json(models.json { $0.json })
     }
 
     /// One model, with the report of the job that made it; 404 `model_not_found`.
     private func show(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let model = try model(request)
         var document = model.json.objectValue ?? [:]
         document["report"] = model.metrics[ModelRecord.reportKey] ?? .null
@@ -43,9 +78,7 @@ struct ModelRoutes: Sendable {
     /// The weights as safetensors: whole, or as they are stored, pruned ones without their zeros; 422 for
     /// another format; 404 `model_file_missing` when the file is gone.
     private func download(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let format = reader.choice("format", of: Format.self)
-        try reader.finish()
+        let format = request.query[Self.format]
         let model = try model(request)
         let name = "\(model.fileName)\(format == .sparse ? ".sparse" : "").safetensors"
         return try request.download(name, sha256: model.sha256) {
@@ -61,15 +94,12 @@ struct ModelRoutes: Sendable {
     ///
     /// 404 `no_adapters` for a model that was trained without, `model_file_missing` when the file is gone.
     private func adapters(_ request: Request) throws -> Response {
-        var reader = QueryReader(request.query)
-        let format = reader.choice("format", of: AdapterFormat.self)
-        try reader.finish()
         let model = try model(request)
         let adapters = model.lineage["adapters"]
         guard let adapters, let sha256 = adapters["sha256"]?.stringValue else {
             throw Problem(.notFound, "no_adapters", "\(model.id) was trained without adapters.")
         }
-        if format == .config {
+        if request.query[Self.adapterFormat] == .config {
             return .json(adapters["peft"] ?? [:])
         }
         return try request.download("\(model.fileName).adapters.safetensors", sha256: sha256) {
@@ -81,7 +111,6 @@ struct ModelRoutes: Sendable {
 
     /// Deletes a model and its file; 409 `in_use` while another needs it.
     private func delete(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let id = try request.modelID()
         let path = try Problem.translating { () throws(JobError) in
             try jobs.repositories.models.deleteModel(id)

@@ -12,11 +12,16 @@ struct PredictionRoutes: Sendable {
     /// Longer than any predictor takes; the connection sleeps meanwhile.
     private static let seconds = 90.0
 
-    var routes: [Route] {
+    var operations: [Operation] {
         [
-            Route(
-                .post, "/v1/models/{id}/predict", access: .requires(.submit),
-                body: .json(byteCountMax: Self.byteCountMax), reply: predict)
+            Operation(
+                "predict", "What a model makes of a prompt, of texts or of samples.", .models,
+                Route(
+                    .post, "/v1/models/{id}/predict", access: .requires(.submit), query: [],
+                    body: .json(byteCountMax: Self.byteCountMax), reply: predict),
+                path: [.model], body: RequestBody(component: OpenAPIDocument.predictionRequest),
+                answers: [.json("What it made of them.", .prediction)],
+                refusals: [.conflict, .insufficientStorage])
         ]
     }
 
@@ -25,7 +30,6 @@ struct PredictionRoutes: Sendable {
     /// 400 `malformed_json`; 404 `model_not_found`; 409 `model_unusable`; 422 with every violation; 503
     /// `predictions_busy`, `deadline_exceeded` or `draining`; 507 `insufficient_memory`.
     private func predict(_ request: Request) throws -> Reply {
-        try QueryReader(request.query).finish()
         let id = try request.modelID()
         let model = try Problem.translating { () throws(JobError) in
             try jobs.repositories.models.model(id)

@@ -58,11 +58,15 @@ extension Request {
     }
 }
 
-extension QueryReader {
-    /// `limit` and `after`.
-    mutating func page() -> PageRequest {
-        PageRequest(limit: integer("limit", in: 1...1000) ?? 50, after: text("after"))
-    }
+/// The query fields of every list.
+enum PageField {
+    static let limit = QueryField.integer("limit", default: 50, in: 1...1000, "The most that a page holds.")
+    static let after = QueryField.text("after", "The `next_cursor` of the page before.")
+}
+
+extension Query {
+    /// Which part of a list is wanted, by the two fields of `PageField`.
+    var page: PageRequest { PageRequest(limit: self[PageField.limit], after: self[PageField.after]) }
 }
 
 extension Page {

@@ -9,17 +9,28 @@ struct SessionRoutes: Sendable {
         "login", lengthMax: 128, "The one-time secret of the address that the server printed.")
     private static let schema = ObjectSchema("session", "Signing in.", fields: [login])
 
-    var routes: [Route] {
-        [
-            Route(.post, "/v1/session", access: .open, handler: open),
-            Route(.get, "/v1/session", access: .requires(.read), execution: .inline, handler: show),
-            Route(.delete, "/v1/session", access: .requires(.read), handler: close),
+    var operations: [Operation] {
+        let cookie = (name: "Set-Cookie", documentation: "The session; for browsers.")
+        return [
+            Operation(
+                "openSession", "Signs a browser in, by the token or by a one-time secret.", .session,
+                Route(.post, "/v1/session", access: .open, query: [], handler: open),
+                body: RequestBody(Self.schema),
+                answers: [.json("Who is signed in.", .session, status: .created, headers: [cookie])],
+                refusals: [.unauthorized]),
+            Operation(
+                "getSession", "Who is signed in.", .session,
+                Route(.get, "/v1/session", access: .requires(.read), execution: .inline, handler: show),
+                answers: [.json("Who.", .session)]),
+            Operation(
+                "closeSession", "Signs a browser out.", .session,
+                Route(.delete, "/v1/session", access: .requires(.read), handler: close),
+                answers: [Answer(.noContent, "Signed out.", headers: [cookie])]),
         ]
     }
 
     /// Opens a session for whoever sends the token or a login secret; 401 `invalid_login`.
     private func open(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let log = ViolationLog()
         var reader = ObjectReader(try request.json(orEmpty: [:]), as: Self.schema, at: "", log: log)
         let login = reader.read(Self.login)

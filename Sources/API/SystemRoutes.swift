@@ -7,13 +7,32 @@ struct SystemRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
 
-    var routes: [Route] {
+    var operations: [Operation] {
         [
             // Says nothing but that the process answers: the only data route without a token.
-            Route(.get, "/healthz", access: .open, execution: .inline) { _ in .json(["status": "ok"]) },
-            Route(.get, "/readyz", access: .requires(.read), handler: ready),
-            Route(.get, "/v1/system", access: .requires(.read), handler: system),
-            Route(.get, "/v1/schemas/{type}", access: .requires(.read), handler: schema),
+            Operation(
+                "getHealth", "Whether the process answers.", .system,
+                Route(.get, "/healthz", access: .open, execution: .inline) { _ in .json(["status": "ok"]) },
+                answers: [.json("It does.", .health)]),
+            Operation(
+                "getReadiness", "Whether jobs are taken and the store answers.", .system,
+                Route(.get, "/readyz", access: .requires(.read), handler: ready),
+                answers: [.json("They are.", .health)]),
+            Operation(
+                "getSystem", "Version, processor, memory, budgets and the queue.", .system,
+                Route(.get, "/v1/system", access: .requires(.read), query: [], handler: system),
+                answers: [.json("The facts.", .system)]),
+            Operation(
+                "getJobSchema", "The JSON Schema of a job type, defaults and ranges included.", .system,
+                Route(.get, "/v1/schemas/{type}", access: .requires(.read), query: [], handler: schema),
+                path: [
+                    PathField(
+                        name: "type", documentation: "The type of job.",
+                        shape: .words(jobs.resolver.types.map(\.rawValue)))
+                ],
+                answers: [
+                    Answer(.ok, "The schema.", content: [("application/schema+json", .anyObject)])
+                ]),
         ]
     }
 
@@ -28,7 +47,6 @@ struct SystemRoutes: Sendable {
 
     /// Version, processor, memory, budgets and the queue.
     private func system(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let counts = try Problem.translating { () throws(JobError) in try jobs.counts() }
         var object = environment.system()
         object["object"] = "system"
@@ -39,9 +57,8 @@ struct SystemRoutes: Sendable {
 
     /// The JSON Schema of a job type; 404 `unknown_type`.
     private func schema(_ request: Request) throws -> Response {
-        try QueryReader(request.query).finish()
         let type = JobType(rawValue: request.parameter("type"))
-        guard let schema = jobs.resolver.schema(for: type), !schema.isNull else {
+        guard let schema = jobs.resolver.documentedSchema(for: type) else {
             let name = JSONValue.string(request.parameter("type")).summary
             throw Problem(.notFound, "unknown_type", "There is no job type \(name).")
         }

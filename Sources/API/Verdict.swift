@@ -4,7 +4,7 @@ public import Jobs
 /// How a job turned out, gate by gate.
 public struct Verdict {
     /// The verdict in a word; also the code of the refusal.
-    enum Outcome: String {
+    enum Outcome: String, CaseIterable {
         case passed
         case pending
         case gateFailed = "gate_failed"

@@ -8,16 +8,37 @@ struct VerdictRoutes: Sendable {
 
     private enum Format: String, CaseIterable { case json, junit, markdown, badge }
 
-    var routes: [Route] {
-        [Route(.get, "/v1/jobs/{id}/verdict", access: .requires(.read), reply: verdict)]
+    private static let wait = QueryField.optionalNumber(
+        "wait", in: 0...600, "Seconds to wait for the job's end before it is judged as it stands.")
+    private static let format = QueryField.choice(
+        "format", of: Format.self, default: .json, "How the verdict is written.")
+
+    var operations: [Operation] {
+        let texts: [(type: String, shape: Shape)] = [
+            ("application/xml", .text), ("text/markdown", .text), ("image/svg+xml", .text),
+        ]
+        let json = [(type: "application/json", shape: Shape.resource(.verdict))]
+        let problem = [(type: "application/problem+json", shape: Shape.resource(.problem))]
+        return [
+            Operation(
+                "getVerdict", "Whether a job did what was asked of it; for pipelines.", .jobs,
+                Route(
+                    .get, "/v1/jobs/{id}/verdict", access: .requires(.read), query: [Self.wait, Self.format],
+                    reply: verdict),
+                path: [.job],
+                answers: [
+                    Answer(.ok, "It succeeded, and every gate holds.", content: json + texts),
+                    Answer(.accepted, "It is not over yet.", content: json + texts),
+                    Answer(
+                        .conflict, "It failed, was cancelled, or missed a gate; with the verdict's members.",
+                        content: problem + texts),
+                ])
+        ]
     }
 
     /// 200 when it succeeded and every gate holds; 409 when not; 202 when it runs longer than `wait`.
     private func verdict(_ request: Request) throws -> Reply {
-        var reader = QueryReader(request.query)
-        let seconds = reader.number("wait", in: 0...600) ?? 0
-        let format = reader.choice("format", of: Format.self) ?? .json
-        try reader.finish()
+        let (seconds, format) = (request.query[Self.wait] ?? 0, request.query[Self.format])
         let id = try request.jobID()
         let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
         if job.state.isTerminal || seconds == 0 { return .now(Self.response(Verdict(job), format)) }

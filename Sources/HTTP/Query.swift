@@ -1,12 +1,35 @@
-public import JSON
+import JSON
 
 /// The parameters after the `?`, decoded, in order.
 public struct Query: Sendable {
     /// The parameters as they came.
     public let items: [(name: String, value: String)]
+    /// What the route's fields made of them, by the fields' names.
+    private var values: [String: any Sendable] = [:]
 
     /// Makes a query.
     public init(_ items: [(name: String, value: String)] = []) { self.items = items }
+
+    /// The value of one of the route's fields.
+    public subscript<Value>(field: QueryField<Value>) -> Value {
+        guard let found = values[field.name] as? QueryValue<Value> else {
+            preconditionFailure("the route does not declare the query field \(field.name)")
+        }
+        return found.value
+    }
+
+    /// The same query with the values of `fields`.
+    ///
+    /// - Parameter fields: Every parameter that there may be.
+    /// - Returns: A query whose subscript knows the fields.
+    /// - Throws: All violations, unknown parameters included.
+    func read(as fields: [any AnyQueryField]) throws(InvalidInput) -> Query {
+        var reader = QueryReader(self)
+        var read = self
+        for field in fields { read.values[field.name] = field.value(from: &reader) }
+        try reader.finish()
+        return read
+    }
 
     /// The first value of a parameter.
     public subscript(name: String) -> String? { items.first { $0.name == name }?.value }
@@ -28,7 +51,7 @@ public struct QueryReader {
     private var prefixes: [String] = []
 
     /// Starts reading.
-    public init(_ query: Query) { self.query = query }
+    init(_ query: Query) { self.query = query }
 
     /// A parameter's text.
     public mutating func text(_ name: String, lengthMax: Int = 256) -> String? {
@@ -125,7 +148,7 @@ public struct QueryReader {
     /// Ends the reading.
     ///
     /// - Throws: All violations, the unknown parameters included.
-    public func finish() throws(InvalidInput) {
+    func finish() throws(InvalidInput) {
         for item in query.items where !known.contains(item.name) {
             guard !prefixes.contains(where: { item.name.hasPrefix($0) }) else { continue }
             let isEchoed = item.name.unicodeScalars.count <= 64

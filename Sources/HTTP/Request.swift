@@ -7,7 +7,8 @@ public struct Request: Sendable {
     public let method: Method
     /// The path's segments, decoded once.
     public let path: [String]
-    public let query: Query
+    /// The parameters; a route that declares its fields finds their values here.
+    public internal(set) var query: Query
     public let headers: Headers
     /// The whole body; empty without one.
     public var body: [UInt8]

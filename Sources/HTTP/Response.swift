@@ -1,3 +1,4 @@
+import Files
 import Glibc
 public import JSON
 
@@ -86,6 +87,9 @@ public struct Response: Sendable {
     public var bytes: [UInt8]? {
         if case .bytes(let bytes) = body { bytes } else { nil }
     }
+
+    /// A strong validator for content that nothing else names the version of: its digest.
+    public static func etag(of bytes: [UInt8]) -> String { "\"\(SHA256.digest(of: bytes).hex.prefix(32))\"" }
 
     /// The same answer with a validator; 304 without a body when the client's copy is good.
     public func validated(by etag: String, for request: Request) -> Response {

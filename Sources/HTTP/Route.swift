@@ -40,6 +40,8 @@ public struct Route: Sendable {
     public let pattern: String
     public let access: Access
     public let execution: Execution
+    /// The query parameters that it knows; `nil` when it does not look at the query at all.
+    public let query: [any AnyQueryField]?
     public let body: BodyPolicy
     let segments: [Segment]
     let handler: Handler
@@ -54,16 +56,28 @@ public struct Route: Sendable {
     ///   - pattern: Its path; `{name}` matches one segment, `{name...}` the rest.
     ///   - access: What the caller must show.
     ///   - execution: Where the handler runs.
+    ///   - fields: The query parameters that there may be, read before the handler runs; what is wrong with
+    ///     them, and every other parameter, is refused. `nil` lets any query pass unread.
     ///   - body: Which bodies are taken; JSON by default where a body has a meaning.
     ///   - handler: Makes an answer.
     public init(
         _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
-        body: BodyPolicy? = nil, reply handler: @escaping Handler
+        query fields: [any AnyQueryField]? = nil, body: BodyPolicy? = nil, reply handler: @escaping Handler
     ) {
         (self.method, self.pattern, self.access, self.execution) = (method, pattern, access, execution)
         self.body =
             body ?? (method.isSafe || method == .delete ? .none : .json(byteCountMax: Self.jsonByteCountMax))
-        self.handler = handler
+        query = fields
+        if let fields {
+            precondition(Set(fields.map(\.name)).count == fields.count, "\(pattern) has a query field twice")
+            self.handler = { request in
+                var request = request
+                request.query = try request.query.read(as: fields)
+                return try handler(request)
+            }
+        } else {
+            self.handler = handler
+        }
         segments = pattern.split(separator: "/").map { part in
             guard part.hasPrefix("{"), part.hasSuffix("}") else { return .literal(String(part)) }
             let name = part.dropFirst().dropLast()
@@ -74,9 +88,12 @@ public struct Route: Sendable {
     /// Declares a route that always answers at once.
     public init(
         _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
-        body: BodyPolicy? = nil, handler: @escaping @Sendable (Request) throws -> Response
+        query fields: [any AnyQueryField]? = nil, body: BodyPolicy? = nil,
+        handler: @escaping @Sendable (Request) throws -> Response
     ) {
-        self.init(method, pattern, access: access, execution: execution, body: body) { .now(try handler($0)) }
+        self.init(method, pattern, access: access, execution: execution, query: fields, body: body) {
+            .now(try handler($0))
+        }
     }
 
     /// What the placeholders match; `nil` when the path is another one.

@@ -6,6 +6,8 @@ public protocol JobSpecResolver: Sendable {
     ///
     /// - Throws: Every violation at once.
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob
+    /// Every job type that may be asked for.
+    var types: [JobType] { get }
     /// The JSON Schema of a job type; `nil` for an unknown type.
     func schema(for type: JobType) -> JSONValue?
 }

@@ -5,6 +5,8 @@ internal import Synchronization
 public protocol ModelPredictor: Sendable {
     /// Begins to answer a body with a model; returns at once, and never throws or waits.
     func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction
+    /// The JSON Schema of a body, whatever the model.
+    var bodySchema: JSONValue { get }
 }
 
 /// Why there is no prediction; every text is safe to show to a client.

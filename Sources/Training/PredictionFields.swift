@@ -36,12 +36,18 @@ enum PredictionFields {
     /// The members that go with a model.
     static func schema(for use: StoredModel.Use) -> ObjectSchema {
         switch use {
-        case .language(let vocabulary):
-            ObjectSchema(
-                "generation", "Lets a text go on.",
-                fields: [prompt, maxTokens, temperature, topK(vocabulary: vocabulary.count), seed])
-        case .texts: ObjectSchema("texts", "Classifies texts.", fields: [texts])
-        case .values: ObjectSchema("inputs", "Classifies images or rows of numbers.", fields: [inputs, raw])
+        case .language(let vocabulary): generation(vocabulary: vocabulary.count)
+        case .texts: classification
+        case .values: recognition
         }
     }
+
+    static func generation(vocabulary: Int) -> ObjectSchema {
+        ObjectSchema(
+            "generation", "Lets a text go on.",
+            fields: [prompt, maxTokens, temperature, topK(vocabulary: vocabulary), seed])
+    }
+    static let classification = ObjectSchema("texts", "Classifies texts.", fields: [texts])
+    static let recognition = ObjectSchema(
+        "inputs", "Classifies images or rows of numbers.", fields: [inputs, raw])
 }

@@ -22,6 +22,15 @@ public enum PredictionRequest: Sendable, Equatable {
         public var temperature: Double, topK: Int?, seed: UInt64
     }
 
+    /// The JSON Schema of a body: one alternative for each use of a model, of any vocabulary.
+    public static var jsonSchema: JSONValue {
+        let uses = [
+            PredictionFields.generation(vocabulary: Int(Int32.max)), PredictionFields.classification,
+            PredictionFields.recognition,
+        ]
+        return ["oneOf": .array(uses.map { $0.jsonSchema() })]
+    }
+
     /// Reads a body.
     ///
     /// - Parameters:

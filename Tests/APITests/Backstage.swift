@@ -7,6 +7,7 @@ import Jobs
 import Store
 import Synchronization
 import TestSupport
+import Testing
 
 /// The API over a real database in a folder of its own, with a resolver and an executor made for tests.
 final class Backstage {
@@ -21,6 +22,9 @@ final class Backstage {
     let predictor = Oracle()
     let readiness = Readiness()
     let refresh = Refresh()
+    /// What the API says of itself.
+    private(set) lazy var contract = Contract(
+        Answer(response: (try? now(.get, "/openapi.json")) ?? Response(.notFound)).json)
 
     init() throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "api-\(UUID().uuidString)")
@@ -41,7 +45,7 @@ final class Backstage {
         authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "owner"))])
         let path = folder.path
         let environment = APIEnvironment(
-            system: { ["version": "1.2.3"] },
+            system: { Self.system },
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
             checkpointFile: { "\(path)/\($0.path)" },
@@ -57,6 +61,16 @@ final class Backstage {
         try? database.close()
         try? FileManager.default.removeItem(at: folder)
     }
+
+    private static let system: JSONObject = [
+        "version": "1.2.3",
+        "cpu": ["model": "abacus", "instruction_sets": ["beads"], "cores": 2, "cores_online": 2],
+        "memory": ["total_bytes": 1024, "usable_bytes": 512, "process_rss_bytes": nil],
+        "budget": [
+            "workers": 1, "threads": 4, "threads_free": 4, "memory_bytes": 512, "memory_bytes_free": 512,
+            "running": [],
+        ],
+    ]
 
     /// Calls a route without sockets, as the owner.
     func ask(
@@ -75,16 +89,28 @@ final class Backstage {
                 principal: Principal(name: "owner")))
     }
 
-    /// Calls a route that answers at once.
+    /// Calls a route that answers at once; an answer that `/openapi.json` does not describe is an issue.
     func answer(
         _ method: HTTP.Method, _ target: String, headers: Headers = Headers(), body: JSONValue? = nil,
         bytes: [UInt8]? = nil
     ) throws -> Answer {
+        guard let response = try now(method, target, headers: headers, body: body, bytes: bytes) else {
+            throw Missing()
+        }
+        let path = String(target.prefix { $0 != "?" })
+        for fault in contract.faults(of: response, to: method, path) {
+            Issue.record("\(method.rawValue) \(target): \(fault)")
+        }
+        return Answer(response: response)
+    }
+
+    private func now(
+        _ method: HTTP.Method, _ target: String, headers: Headers = Headers(), body: JSONValue? = nil,
+        bytes: [UInt8]? = nil
+    ) throws -> Response? {
         switch ask(method, target, headers: headers, body: body, bytes: bytes) {
-        case .now(let response): return Answer(response: response)
-        case .later(let wait):
-            guard let response = try wait.answer(true) else { throw Missing() }
-            return Answer(response: response)
+        case .now(let response): response
+        case .later(let wait): try wait.answer(true)
         }
     }
 
@@ -144,6 +170,7 @@ struct Resolver: JobSpecResolver {
             threads: threads, memoryBytes: 1000, estimate: ["parameters": 10])
     }
 
+    var types: [JobType] { [.train] }
     func schema(for type: JobType) -> JSONValue? { type == .train ? Self.schema.jsonSchema() : nil }
 }
 
@@ -166,6 +193,8 @@ final class Oracle: ModelPredictor {
 
     private let script = Mutex<Script> { _, _ in nil }
     private let last = Mutex<Prediction?>(nil)
+
+    var bodySchema: JSONValue { ["$id": "urn:test:question", "type": "object"] }
 
     /// The last prediction that was asked for.
     var prediction: Prediction? { last.withLock { $0 } }

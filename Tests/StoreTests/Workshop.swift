@@ -110,6 +110,7 @@ struct PlainResolver: JobSpecResolver {
             spec: body)
     }
 
+    var types: [JobType] { [] }
     func schema(for type: JobType) -> JSONValue? { nil }
 }
 

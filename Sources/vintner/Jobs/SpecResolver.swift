@@ -106,6 +106,8 @@ struct SpecResolver: JobSpecResolver {
         return kept
     }
 
+    var types: [JobType] { JobFields.Kind.allCases.map { JobType(rawValue: $0.rawValue) } }
+
     func schema(for type: JobType) -> JSONValue? {
         switch type {
         case .train: JobFields.jsonSchema(of: JobFields.schema)

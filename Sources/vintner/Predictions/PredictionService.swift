@@ -46,6 +46,8 @@ final class PredictionService: ModelPredictor {
         (self.folder, self.byteCountMax, self.time, self.log) = (folder, byteCountMax, time, log)
     }
 
+    var bodySchema: JSONValue { PredictionRequest.jsonSchema }
+
     func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction {
         let prediction = Prediction()
         let deadline = time.monotonicNanoseconds() + UInt64(Self.secondsMax * 1e9)

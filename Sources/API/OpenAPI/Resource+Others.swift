@@ -1,0 +1,71 @@
+import HTTP
+import Jobs
+
+extension Resource {
+    static let modelShape = Shape.object(
+        "A stored model.",
+        [
+            "id": .identifier("mdl"), "object": .constant("model"), "name": .text,
+            "job_id": .identifier("job").orNull, "created_at": .time,
+            "architecture": .anyObject.about("The description that it can be built from again."),
+            "parameters": .count, "macs": .count.about("Multiply-accumulates per sample."), "bytes": .count,
+            "sha256": .text, "metrics": .anyObject.orNull, "lineage": .anyObject.orNull,
+        ])
+
+    static let modelDetailShape = modelShape.with(
+        "report", .anyObject.orNull.about("The report of the job that made it."))
+
+    static let predictionShape = Shape.object(
+        "What a model made of a prompt, or of each text or sample.",
+        [
+            "object": .constant("prediction"), "text": .text.about("How the prompt goes on."),
+            "tokens": .count, "tokens_per_second": .number, "seconds": .number,
+            "predictions": .array(
+                of: .object(
+                    "A class, or those of each token.",
+                    [
+                        "class": .count, "label": .text.orNull, "probability": .reading,
+                        "probabilities": .array(of: .reading), "tokens": .array(of: .anyObject),
+                    ], optional: ["class", "label", "probability", "probabilities", "tokens"])),
+        ], optional: ["text", "tokens", "tokens_per_second", "predictions"])
+
+    static let datasetShape = Shape.object(
+        "A dataset that jobs can name; has more members by its `kind`.",
+        [
+            "id": .identifier("dst"), "object": .constant("dataset"), "name": .text, "format": .text,
+            "is_ready": .flag, "sha256": .text, "created_at": .time, "kind": .text, "train_count": .count,
+            "validation_count": .count, "test_count": .count, "bytes": .count,
+        ], optional: ["kind", "train_count", "validation_count", "test_count", "bytes"], isOpen: true)
+
+    static let systemShape = Shape.object(
+        "The service and its machine.",
+        [
+            "version": .text,
+            "cpu": .object(
+                "The processor.",
+                [
+                    "model": .text, "instruction_sets": .array(of: .text), "cores": .count,
+                    "cores_online": .count,
+                ]),
+            "memory": .object(
+                "The memory.",
+                ["total_bytes": .count, "usable_bytes": .count, "process_rss_bytes": .count.orNull]),
+            "budget": .object(
+                "What jobs may use, and who does.",
+                [
+                    "workers": .count, "threads": .count, "threads_free": .integer, "memory_bytes": .count,
+                    "memory_bytes_free": .integer, "running": .array(of: .identifier("job")),
+                ]),
+            "object": .constant("system"),
+            "queue": .map(of: .count).about("How many jobs are in each state."),
+        ])
+
+    static let healthShape = Shape.object("Whether it lives.", ["status": .words(["ok", "ready"])])
+
+    static let sessionShape = Shape.object(
+        "Who is signed in.",
+        [
+            "object": .constant("session"), "principal": .text,
+            "scopes": .array(of: .word(of: Scope.self)),
+        ])
+}

@@ -1,0 +1,142 @@
+"""What the server says of itself, held against what it does."""
+
+import re
+
+from service import Service, mlp
+
+TYPES = {"null": type(None), "boolean": bool, "string": str, "array": list, "object": dict}
+
+
+def resolve(document, value):
+    """The value, or what its reference names."""
+    while "$ref" in value:
+        place = document
+        for part in value["$ref"].removeprefix("#/").split("/"):
+            place = place[part]
+        value = place
+    return value
+
+
+def is_of(name, value):
+    if name in ("integer", "number"):
+        kinds = (int,) if name == "integer" else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, TYPES[name])
+
+
+def fits(document, schema, value, place=""):
+    """Fails where a value is not as its schema says; knows what the descriptions of answers use."""
+    schema = resolve(document, schema)
+    names = schema.get("type", [])
+    names = [names] if isinstance(names, str) else names
+    assert not names or any(is_of(name, value) for name in names), (place, names, value)
+    assert "const" not in schema or value == schema["const"], (place, value)
+    assert "enum" not in schema or value in schema["enum"], (place, value)
+    for word in ("anyOf", "oneOf"):
+        if word in schema:
+            assert any(is_fitting(document, one, value, place) for one in schema[word]), (place, value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        assert not set(schema.get("required", [])) - set(value), (place, schema["required"], list(value))
+        rest = schema.get("additionalProperties", not properties)
+        for key, member in value.items():
+            assert key in properties or rest is not False, (place, key)
+            one = properties.get(key, rest)
+            if isinstance(one, dict):
+                fits(document, one, member, f"{place}/{key}")
+    if isinstance(value, list):
+        for index, element in enumerate(value):
+            fits(document, schema.get("items", {}), element, f"{place}/{index}")
+
+
+def is_fitting(document, schema, value, place):
+    try:
+        fits(document, schema, value, place)
+        return True
+    except AssertionError:
+        return False
+
+
+def check(document, operation, reply, path):
+    """The status is one of those declared, and the body is as described."""
+    assert str(reply.status) in operation["responses"], (path, reply)
+    content = resolve(document, operation["responses"][str(reply.status)]).get("content")
+    if not content:
+        assert not reply.body, (path, reply)
+        return
+    kind = reply.headers["content-type"].split(";")[0]
+    assert kind in content, (path, kind, list(content))
+    if kind.endswith("json"):
+        fits(document, content[kind].get("schema", {}), reply.json, path)
+
+
+def references(value):
+    """Every reference in a document."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for member in value.values():
+            yield from references(member)
+    elif isinstance(value, list):
+        for element in value:
+            yield from references(element)
+
+
+def test_the_description_holds_for_every_read(binary, kept):
+    with Service(binary) as service:
+        assert service.get("/openapi.json", token=False).status == 401
+        reply = service.get("/openapi.json")
+        document = reply.json
+        fresh = service.get("/openapi.json", headers={"If-None-Match": reply.headers["etag"]})
+        assert fresh.status == 304 and not fresh.body, fresh
+        for reference in set(references(document)):
+            assert resolve(document, {"$ref": reference}), reference
+        job = service.wait(service.submit(mlp(name="described"))["id"])
+        values = {"job": job["id"], "mdl": job["result"]["model_id"]}
+        for path, item in document["paths"].items():
+            if "get" not in item:
+                continue
+            operation = item["get"]
+            parameters = operation.get("parameters", [])
+            if any(one.get("required") and one["in"] == "query" for one in parameters):
+                continue
+            kind = {"/v1/jobs/": "job", "/v1/models/": "mdl"}.get("/".join(path.split("/")[:3]) + "/")
+            pattern = path.replace("{name}", "model.safetensors")
+            target = pattern.replace("{id}", values.get(kind, "fashion-mnist")).replace("{type}", "train")
+            reply = service.get(target)
+            check(document, operation, reply, target)
+            assert reply.status < 400 or path.endswith("/adapters"), (target, reply)
+            for missing in {pattern.replace("{id}", "none"), pattern.replace("{type}", "none")} - {pattern}:
+                reply = service.get(missing)
+                assert reply.status == 404, (missing, reply)
+                check(document, operation, reply, missing)
+        body = {"inputs": [[0] * 784], "raw": True}
+        fits(document, document["components"]["schemas"]["PredictionRequest"], body)
+        reply = service.post(f"/v1/models/{values['mdl']}/predict", body)
+        assert reply.status == 200, reply
+        check(document, document["paths"]["/v1/models/{id}/predict"]["post"], reply, "predict")
+
+
+def test_the_description_holds_for_jobs(binary, kept):
+    with Service(binary) as service:
+        document = service.get("/openapi.json").json
+        schemas = document["components"]["schemas"]
+        assert set(schemas["JobRequest"]["discriminator"]["mapping"]) == {
+            "train", "prune", "distill", "evaluate", "quantize"}
+        body = mlp(name="described")
+        fits(document, schemas["JobRequest"], body)
+        for wrong in ({**body, "type": "prune"}, {**body, "epochs": 1}, {**body, "labels": {"a": 1}}):
+            assert not is_fitting(document, schemas["TrainJobRequest"], wrong, ""), wrong
+        submit = document["paths"]["/v1/jobs"]["post"]
+        for path, sent, status in (
+                ("/v1/jobs?dry_run=true", body, 200), ("/v1/jobs", body, 201), ("/v1/jobs?dry=1", body, 422),
+                ("/v1/jobs", {**body, "seed": -1}, 422), ("/v1/jobs", b"{", 400)):
+            reply = service.post(path, sent)
+            assert reply.status == status, (path, reply)
+            check(document, submit, reply, path)
+        for path, item in document["paths"].items():
+            for method in ("get", "post", "patch", "delete", "put"):
+                if method not in item:
+                    target = re.sub(r"\{\w+\}", "none", path)
+                    reply = service.call(method.upper(), target)
+                    assert reply.status == 405, (method, target, reply)
