@@ -99,7 +99,7 @@ let package = Package(
         tests(of: "Assets"),
         tests(
             of: "vintner",
-            ["Jobs", "Training", "Compression", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
+            ["Jobs", "Store", "Training", "Compression", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],

@@ -7,7 +7,7 @@ import Synchronization
 /// one lets go its memory is freed.
 public final class DatasetCatalogue: Sendable {
     private let folder: String
-    private let systemFolder: String
+    private let systemFolder: String?
     /// Held while decoding, so that two jobs that start together decode once.
     private let decoded = Mutex<[String: Shared]>([:])
     private let registering = Mutex<Void>(())
@@ -21,8 +21,9 @@ public final class DatasetCatalogue: Sendable {
     ///
     /// - Parameters:
     ///   - folder: `DATA/datasets`; made when something is written to it.
-    ///   - systemFolder: Where packages put datasets, as a rule `/usr/share/datasets`.
-    public init(folder: String, systemFolder: String) {
+    ///   - systemFolder: Where packages put datasets, as a rule `/usr/share/datasets`; without it those are
+    ///     not looked for.
+    public init(folder: String, systemFolder: String? = nil) {
         self.folder = folder
         self.systemFolder = systemFolder
     }
@@ -111,6 +112,32 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
+    /// Compares the files of a dataset that was added here with what was registered of them.
+    ///
+    /// - Parameters:
+    ///   - id: The dataset's id.
+    ///   - readsContent: Whether the files are read through; otherwise it is enough that they are there.
+    /// - Throws: `DataError` naming the first fault.
+    public func verify(_ id: String, readsContent: Bool) throws(DataError) {
+        guard let stored = try DatasetInfo.read("\(folder)/\(id)/\(Self.descriptionName)") else {
+            throw .missingFile(folder: "\(folder)/\(id)", tried: [Self.descriptionName])
+        }
+        let files = try DatasetFiles(in: "\(folder)/\(id)", of: stored.info.kind)
+        guard readsContent else { return }
+        let found = try files.decode(keepingContent: false).sha256
+        guard found == stored.info.sha256 else {
+            throw .changed(name: stored.info.name, expected: stored.info.sha256, found: found)
+        }
+    }
+
+    /// Whether an id is that of a dataset which a package of the system brings.
+    public static func isOfSystem(_ id: String) -> Bool { SystemDataset.all.contains { $0.id == id } }
+
+    /// Whether a name in the catalogue's folder is that of an import that did not end.
+    public static func isLeftover(_ name: String) -> Bool {
+        name.hasPrefix(stagingPrefix) || AtomicFile.isLeftover(name)
+    }
+
     /// Deletes what interrupted imports left behind; for the start of the server.
     public func removeLeftovers() throws(DataError) {
         guard Folder.status(of: folder) != nil else { return }
@@ -155,8 +182,8 @@ public final class DatasetCatalogue: Sendable {
 
     private func entries() throws(DataError) -> [Entry] {
         var entries: [Entry] = []
-        for known in SystemDataset.all {
-            let path = "\(systemFolder)/\(known.name)"
+        for known in systemFolder == nil ? [] : SystemDataset.all {
+            let path = "\(systemFolder ?? "")/\(known.name)"
             guard Folder.status(of: path) != nil else { continue }
             entries.append(Entry(info: try known.describe(in: path, rememberedIn: folder), folder: path))
         }

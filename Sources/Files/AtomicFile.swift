@@ -59,11 +59,14 @@ public enum AtomicFile {
     /// - Returns: The names removed, sorted.
     @discardableResult
     public static func removeLeftovers(in folder: String) throws(FileError) -> [String] {
-        let leftovers = try Folder.names(in: folder).filter {
-            $0.hasPrefix(".") && $0.hasSuffix(temporarySuffix)
-        }
+        let leftovers = try Folder.names(in: folder).filter(isLeftover)
         for name in leftovers { try Folder.removeFile("\(folder)/\(name)") }
         return leftovers
+    }
+
+    /// Whether a name is one that interrupted writers leave.
+    public static func isLeftover(_ name: String) -> Bool {
+        name.hasPrefix(".") && name.hasSuffix(temporarySuffix)
     }
 
     /// Writes one file piece by piece; nothing is visible before `commit()`.
@@ -81,10 +84,8 @@ public enum AtomicFile {
 
         /// Opens a temporary file beside `path`, readable by `mode` alone.
         public init(_ path: String, mode: UInt32 = 0o600) throws(FileError) {
-            let (folder, name) = Folder.split(path)
-            let random = SHA256.Digest.hex(try secureRandomBytes(8))
             self.path = path
-            temporaryPath = "\(folder)/.\(name).\(random)\(AtomicFile.temporarySuffix)"
+            temporaryPath = try AtomicFile.temporaryPath(for: path)
             descriptor = try Descriptor(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
         }
 

@@ -65,6 +65,13 @@ public enum Folder {
         if split(path).folder != split(target).folder { try synchronize(split(path).folder) }
     }
 
+    /// Gives a file a second name on the same disk; for files that nobody writes into.
+    public static func link(_ path: String, as name: String) throws(FileError) {
+        guard unsafe Glibc.link(path, name) == 0 else {
+            throw .system(action: "link \(path) to", path: name, errno: errno)
+        }
+    }
+
     /// Makes the names in `path` survive a power cut.
     public static func synchronize(_ path: String) throws(FileError) {
         try Descriptor(path, O_RDONLY | O_DIRECTORY).synchronize()
@@ -91,7 +98,15 @@ public enum Folder {
         let modified = status.st_mtim
         return Status(
             byteCount: Int(status.st_size), isFolder: kind == S_IFDIR, isRegularFile: kind == S_IFREG,
+            permissions: status.st_mode & 0o7777,
             modifiedNanoseconds: Int64(modified.tv_sec) * 1_000_000_000 + Int64(modified.tv_nsec))
+    }
+
+    /// Says who may read, write and enter; links are followed.
+    public static func setPermissions(of path: String, to mode: UInt32) throws(FileError) {
+        guard unsafe chmod(path, mode) == 0 else {
+            throw .system(action: "change the permissions of", path: path, errno: errno)
+        }
     }
 
     /// A name's kind, size and age.
@@ -102,6 +117,8 @@ public enum Folder {
         public let isFolder: Bool
         /// Whether it is a plain file.
         public let isRegularFile: Bool
+        /// Who may read, write and enter: the bits that `chmod` sets.
+        public let permissions: UInt32
         /// Last change of the content, in nanoseconds since 1970.
         public let modifiedNanoseconds: Int64
     }

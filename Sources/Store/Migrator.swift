@@ -1,3 +1,4 @@
+import Files
 import GRDB
 
 /// One step of the schema; once released, never changed.
@@ -25,13 +26,15 @@ struct Migrator {
     }
 
     /// Takes the missing steps, all or none, after a copy was made of a database that has a schema already.
+    ///
+    /// There is one copy of each schema that was left behind, the newest; nobody deletes it but a person.
     func migrate(_ db: Database, _ path: String) throws {
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
         guard found <= migrations.count else {
             throw StoreError.newerSchema(path: path, found: found, newest: migrations.count)
         }
         guard found < migrations.count else { return }
-        if found > 0 { try backUp(db, to: "\(path).schema-\(found).backup") }
+        if found > 0 { try backUp(db, path, to: "\(path).schema-\(found).backup") }
         try db.inTransaction(.immediate) {
             for migration in migrations[found...] {
                 do { try db.execute(sql: migration.sql) } catch {
@@ -43,9 +46,17 @@ struct Migrator {
         }
     }
 
-    private func backUp(_ db: Database, to copy: String) throws {
-        // A copy of the same schema from an earlier attempt is as good: the step never happened.
-        guard !FileStatus.exists(copy) else { return }
-        try db.execute(sql: "VACUUM INTO ?", arguments: [copy])
+    /// Replaces an earlier copy: it may be of a time long before somebody went back to it.
+    private func backUp(_ db: Database, _ path: String, to copy: String) throws {
+        do {
+            let temporary = try AtomicFile.temporaryPath(for: copy)
+            do {
+                try db.execute(sql: "VACUUM INTO ?", arguments: [temporary])
+                try AtomicFile.publish(temporary, as: copy)
+            } catch {
+                try Folder.removeFile(temporary)
+                throw error
+            }
+        } catch { throw StoreError.backupFailed(path: path, cause: "\(error)") }
     }
 }

@@ -12,6 +12,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case migrationMisnamed(String)
     /// A migration failed; the database is as it was before.
     case migrationFailed(name: String, cause: String)
+    /// No copy could be made before a migration; the database is as it was before.
+    case backupFailed(path: String, cause: String)
 
     /// What was attempted, on what, and what was found instead.
     public var description: String {
@@ -26,6 +28,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .migrationMisnamed(let name):
             "The migration \(name) should be named NNNN_name, numbered from 0001 without gaps."
         case .migrationFailed(let name, let cause): "The migration \(name) failed: \(cause)"
+        case .backupFailed(let path, let cause):
+            "The database \(path) could not be copied, so its schema is left as it is: \(cause)"
         }
     }
 }

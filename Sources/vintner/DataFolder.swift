@@ -7,9 +7,14 @@ import Store
 struct DataFolder: Sendable {
     let path: String
 
-    var database: String { "\(path)/vintner.sqlite" }
+    var database: String { "\(path)/\(Self.databaseName)" }
+    static let databaseName = "vintner.sqlite"
+    /// The database, its log and the log's index, relative.
+    static let databaseFiles = ["", "-wal", "-shm"].map { databaseName + $0 }
     var token: String { "\(path)/token" }
     var tokens: String { "\(path)/tokens.json" }
+    /// The files that say who may call, relative.
+    static let secrets = ["token", "tokens.json"]
     var jobs: String { "\(path)/jobs" }
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }
@@ -46,8 +51,26 @@ struct DataFolder: Sendable {
     /// What a job goes on with after the server has been started again; teachers are asked again.
     private static let keptNames: Set<String> = [ledgerName, denseName]
 
+    /// Whether a file in a job's folder is one that it keeps for itself until it is over.
+    static func isNote(_ name: String) -> Bool { [teacherCacheName, ledgerName, denseName].contains(name) }
+
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
+
+    /// Where what is left of damaged models is set aside.
+    static let damagedName = "damaged"
+
+    /// Where what is left of a damaged model is set aside, relative.
+    static func damaged(_ model: ModelID) -> String { "\(damagedName)/\(model)" }
+
+    /// Whether a stored path is one that leads to a file of a job or a model.
+    static func isOwn(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 3, parts[2] != "..", parts[2] != ".", !parts[2].isEmpty else { return false }
+        return parts[0] == "jobs"
+            ? JobID(parts[1]) != nil
+            : parts[0] == "models" && ModelID(parts[1]) != nil
+    }
 
     /// Where the adapters lie that were merged into a model, relative.
     static func adapters(of model: ModelID) -> String { "\(folder(of: model))/adapters.safetensors" }
@@ -99,7 +122,8 @@ struct DataFolder: Sendable {
     ///
     /// `named` are the relative paths that records name.
     func clean(keeping named: Set<String>) throws(FileError) {
-        for parent in ["jobs", "models"] {
+        try AtomicFile.removeLeftovers(in: path)
+        for parent in ["jobs", "models"] where Folder.status(of: absolute(parent)) != nil {
             for name in try Folder.names(in: absolute(parent)) {
                 let folder = "\(parent)/\(name)"
                 try AtomicFile.removeLeftovers(in: absolute(folder))

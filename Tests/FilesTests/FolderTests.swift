@@ -50,6 +50,53 @@ import Testing
         #expect(throws: FileError.self) { try Folder.make(outside) }
     }
 
+    @Test("a shared file is one file with two names, and is not shared over another")
+    func share() throws {
+        let path = try folder.put([1, 2], as: "f")
+        #expect(try AtomicFile.share(path, as: folder.file("g")))
+        try Folder.removeFile(path)
+        #expect(try readFile(folder.file("g"), limit: 9) == [1, 2])
+        let other = try folder.put([3], as: "h")
+        #expect(throws: FileError.self) { try AtomicFile.share(other, as: folder.file("g")) }
+        #expect(try readFile(folder.file("g"), limit: 9) == [1, 2])
+        let missing = try #require(throws: FileError.self) {
+            try AtomicFile.share(folder.file("none"), as: folder.file("i"))
+        }
+        #expect(missing.isMissing)
+        #expect(throws: FileError.self) { try AtomicFile.share(folder.path, as: folder.file("i")) }
+    }
+
+    @Test("a file on another disk is copied instead")
+    func shareAcrossDisks() throws {
+        // Shared memory is a disk of its own on every Linux machine; where it is not, links are right too.
+        let other = "/dev/shm/vintner-files-\(UUID().uuidString)"
+        guard (try? Folder.make(other)) != nil else { return }
+        defer { try? Folder.removeTree(other) }
+        let path = try folder.put([1, 2], as: "f")
+        _ = try AtomicFile.share(path, as: "\(other)/f")
+        #expect(try readFile("\(other)/f", limit: 9) == [1, 2])
+        #expect(try Folder.names(in: other) == ["f"])
+    }
+
+    @Test("permissions are read and set")
+    func permissions() throws {
+        let path = try folder.put([1], as: "f")
+        for mode in [0o600, 0o644, 0o400] as [UInt32] {
+            try Folder.setPermissions(of: path, to: mode)
+            #expect(Folder.status(of: path)?.permissions == mode)
+        }
+    }
+
+    @Test("what others wrote under a temporary name is published whole")
+    func publish() throws {
+        let temporary = try AtomicFile.temporaryPath(for: folder.file("f"))
+        #expect(AtomicFile.isLeftover(URL(filePath: temporary).lastPathComponent))
+        try Data([7]).write(to: URL(filePath: temporary))
+        try AtomicFile.publish(temporary, as: folder.file("f"))
+        #expect(try Folder.names(in: folder.path) == ["f"])
+        #expect(throws: FileError.self) { try AtomicFile.publish(temporary, as: folder.file("g")) }
+    }
+
     @Test("a move replaces the name and the disk has a size")
     func move() throws {
         let path = try folder.put([1], as: "f")

@@ -32,6 +32,45 @@ import Testing
         try old.close()
     }
 
+    /// A step behind all that are released, and where the copy before it lies.
+    private static func later(than store: TemporaryStore) throws -> (step: Migration, copy: String) {
+        let schema = try TemporaryStore.migrations().count
+        let number = schema < 9 ? "000\(schema + 1)" : "00\(schema + 1)"
+        let step = Migration(name: "\(number)_later.sql", sql: "CREATE TABLE later(id INTEGER)")
+        return (step, "\(store.path).schema-\(schema).backup")
+    }
+
+    @Test("is copied anew each time its schema changes, and half a copy is never taken for one")
+    func replacesEarlierCopies() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        try store.database.close()
+        let (later, copy) = try Self.later(than: store)
+        try Data("half a copy".utf8).write(to: URL(filePath: copy))
+        try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [later]).close()
+        let old = try SQLiteDatabase(path: copy, migrations: TemporaryStore.migrations())
+        #expect(try SQLiteJobRepository(old).job(job.id) == job)
+        try old.close()
+        let names = try FileManager.default.contentsOfDirectory(atPath: store.folder.path)
+        #expect(names.filter { $0.hasPrefix(".") } == [])
+    }
+
+    @Test("keeps its schema when no copy can be made")
+    func refusesToMigrateWithoutACopy() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        try store.database.close()
+        let (later, copy) = try Self.later(than: store)
+        // A folder cannot be replaced by a file.
+        try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
+        let error = #expect(throws: StoreError.self) {
+            try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [later])
+        }
+        #expect(error?.description.contains("could not be copied, so its schema is left as it is") == true)
+        try store.reopen()
+        #expect(try store.jobs.job(job.id) == job)
+    }
+
     @Test("is as it was when a migration fails half way")
     func keepsSchemaWhenMigrationFails() throws {
         let store = try TemporaryStore()

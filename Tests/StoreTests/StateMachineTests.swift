@@ -48,6 +48,7 @@ import Testing
             }
         }
         for (id, expected) in model { try check(store, id, expected) }
+        #expect(try SQLiteInspection(path: store.path, newestSchema: .max).violations() == [])
     }
 
     static let outcomes: [JobOutcome] = [
