@@ -40,15 +40,16 @@ struct ArtifactRoutes: Sendable {
     /// All of them: the model first, then the checkpoints, newest first.
     private func list(_ request: Request) throws -> Response {
         let id = try request.jobID()
-        let data = try artifacts(of: id).map { artifact -> JSONValue in
-            [
-                "object": "artifact", "name": .string(artifact.name), "kind": .string(artifact.kind),
-                "bytes": JSONValue(artifact.byteCount), "sha256": .string(artifact.sha256),
-                "created_at": .number(artifact.at.seconds),
-                "href": .string("/v1/jobs/\(id)/artifacts/\(artifact.name)"),
-            ]
-        }
-        return .json(["object": "list", "data": .array(data), "has_more": false, "next_cursor": nil])
+        let all = Page(items: try artifacts(of: id), nextCursor: nil)
+        return .json(
+            all.json { artifact in
+                [
+                    "object": "artifact", "name": .string(artifact.name), "kind": .string(artifact.kind),
+                    "bytes": JSONValue(artifact.byteCount), "sha256": .string(artifact.sha256),
+                    "created_at": .number(artifact.at.seconds),
+                    "href": .string("/v1/jobs/\(id)/artifacts/\(artifact.name)"),
+                ]
+            })
     }
 
     /// One file, or a part of it; 404 `artifact_not_found` for another name or when the file is gone.

@@ -258,14 +258,15 @@ struct JobRoutes: Sendable {
     private func checkpoints(_ request: Request) throws -> Response {
         let id = try request.jobID()
         let records = try Problem.translating { () throws(JobError) in try jobs.checkpoints(of: id) }
-        let data = records.map { record -> JSONValue in
-            [
-                "object": "checkpoint", "step": JSONValue(record.step), "kind": .string(record.kind.rawValue),
-                "bytes": JSONValue(record.byteCount), "sha256": .string(record.sha256),
-                "created_at": .number(record.at.seconds),
-            ]
-        }
-        return .json(["object": "list", "data": .array(data), "has_more": false, "next_cursor": nil])
+        let all = Page(items: records, nextCursor: nil)
+        return .json(
+            all.json { record in
+                [
+                    "object": "checkpoint", "step": JSONValue(record.step),
+                    "kind": .string(record.kind.rawValue), "bytes": JSONValue(record.byteCount),
+                    "sha256": .string(record.sha256), "created_at": .number(record.at.seconds),
+                ]
+            })
     }
 }
 

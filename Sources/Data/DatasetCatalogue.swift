@@ -182,8 +182,8 @@ public final class DatasetCatalogue: Sendable {
 
     private func entries() throws(DataError) -> [Entry] {
         var entries: [Entry] = []
-        for known in systemFolder == nil ? [] : SystemDataset.all {
-            let path = "\(systemFolder ?? "")/\(known.name)"
+        let system = systemFolder.map { folder in SystemDataset.all.map { ($0, "\(folder)/\($0.name)") } }
+        for (known, path) in system ?? [] {
             guard Folder.status(of: path) != nil else { continue }
             entries.append(Entry(info: try known.describe(in: path, rememberedIn: folder), folder: path))
         }

@@ -56,17 +56,31 @@ final class ServerCore: Sendable {
             guard !isClosed else { throw Self.draining }
             valid = try Validator.check(head)
         } catch {
-            return .refuse(error.response, requestID: requestID)
+            return refuse(head, nil, error.response, requestID)
         }
         let admission = admit(valid)
         if case .refused(let response) = admission, valid.hasBody {
             // The library closes after an answer before the body, which is then not read.
-            configuration.audit(valid, nil, response, requestID: requestID)
-            return .refuse(response, requestID: requestID)
+            return refuse(head, valid, response, requestID)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission)
         exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
         return .exchange(exchange)
+    }
+
+    private func refuse(
+        _ head: RequestHead, _ valid: ValidHead?, _ response: Response, _ requestID: String
+    ) -> Beginning {
+        configuration.meter.answered(Method(rawValue: head.method), response.status, seconds: nil)
+        if let valid { configuration.audit(valid, nil, response, requestID: requestID) }
+        return .refuse(response, requestID: requestID)
+    }
+
+    /// Counts an answer that is about to be sent, and tells of it.
+    func note(_ response: Response, of exchange: Exchange) {
+        configuration.meter.answered(
+            exchange.head.method, response.status, seconds: exchange.secondsToAnswer)
+        configuration.audit(exchange.head, exchange.principal, response, requestID: exchange.requestID)
     }
 
     private func admit(_ head: ValidHead) -> Admission {

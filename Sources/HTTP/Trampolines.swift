@@ -154,10 +154,7 @@ private let onRequest: MHD_AccessHandlerCallback = {
         let head = unsafe readHead(
             handle, String(cString: method), String(cString: url), String(cString: version))
         switch core.begin(head, handle) {
-        case .refuse(let response, let requestID):
-            let known = unsafe Method(rawValue: String(cString: method))
-            core.configuration.meter.answered(known, response.status, seconds: nil)
-            return send(response, requestID, handle, core)
+        case .refuse(let response, let requestID): return send(response, requestID, handle, core)
         case .exchange(let exchange):
             unsafe state.pointee = Unmanaged.passRetained(exchange).toOpaque()
             return .YES
@@ -171,10 +168,7 @@ private let onRequest: MHD_AccessHandlerCallback = {
     }
     switch exchange.step() {
     case .answer(let response):
-        core.configuration.meter.answered(
-            exchange.head.method, response.status, seconds: exchange.secondsToAnswer)
-        core.configuration.audit(
-            exchange.head, exchange.principal, response, requestID: exchange.requestID)
+        core.note(response, of: exchange)
         return send(response, exchange.requestID, handle, core)
     case .suspended: return .YES
     case .abort: return .NO

@@ -15,8 +15,13 @@ extension WorkerPool {
 
     /// How many there were, and the seconds that workers spent on them.
     public struct AttemptTotals: Sendable, Equatable {
-        public fileprivate(set) var count = 0
-        public fileprivate(set) var seconds = 0.0
+        public private(set) var count = 0
+        public private(set) var seconds = 0.0
+
+        fileprivate mutating func add(nanoseconds: UInt64) {
+            count += 1
+            seconds += Double(nanoseconds) / 1e9
+        }
     }
 
     /// The attempts that ended since the process started.
@@ -32,9 +37,8 @@ extension WorkerPool {
             case .yielded: "yielded"
             }
         attempts.withLock { attempts in
-            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()].count += 1
-            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()].seconds +=
-                Double(nanoseconds) / 1e9
+            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()]
+                .add(nanoseconds: nanoseconds)
         }
     }
 }

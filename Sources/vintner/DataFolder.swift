@@ -1,3 +1,4 @@
+import Assets
 import Files
 import Formats
 import Jobs
@@ -18,6 +19,9 @@ struct DataFolder: Sendable {
     var jobs: String { "\(path)/jobs" }
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }
+
+    /// What brings a database from any schema to the newest.
+    static var migrations: [Migration] { Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) } }
 
     /// The models that are stored here, also while a server has the database open.
     var storedModels: any ModelSource { SQLiteModelReader(path: database) }

@@ -1,5 +1,4 @@
 import API
-import Assets
 import Data
 import Files
 import Foundation
@@ -39,7 +38,7 @@ final class Service: Sendable {
         lock = try FolderLock(folder: folder.path)
         database = try SQLiteDatabase(
             path: folder.database,
-            migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) },
+            migrations: DataFolder.migrations,
             onFailure: { error in
                 // A failed write or sync leaves nothing that could be trusted: the next start checks the
                 // file.

@@ -106,15 +106,13 @@ enum ServiceMetrics {
                     "process_max_fds", .gauge, "File descriptors that may be open.",
                     value: Double(limit.rlim_cur)))
         }
-        var now = timespec()
-        if let start = ProcessStart.monotonicNanoseconds,
-            unsafe clock_gettime(CLOCK_BOOTTIME, &time) == 0, unsafe clock_gettime(CLOCK_REALTIME, &now) == 0
-        {
-            let age = Double(time.tv_sec) + Double(time.tv_nsec) / 1e9 - Double(start) / 1e9
+        if let start = ProcessStart.monotonicNanoseconds {
+            let clocks = SystemTime()
+            let age = Double(clocks.monotonicNanoseconds()) / 1e9 - Double(start) / 1e9
             metrics.append(
                 Metric(
                     "process_start_time_seconds", .gauge, "When the process started, in Unix time.",
-                    value: Double(now.tv_sec) + Double(now.tv_nsec) / 1e9 - age))
+                    value: clocks.now().seconds - age))
         }
         return metrics
     }

@@ -26,7 +26,7 @@ import Testing
     func whole() throws {
         let patient = try Patient(wasKilled: true)
         let database = try SQLiteDatabase(
-            path: patient.folder.database, migrations: Examination.migrations)
+            path: patient.folder.database, migrations: DataFolder.migrations)
         let (made, copy) = try backUp(patient)
         #expect(made.problems == [])
         #expect((made.jobCount, made.modelCount, made.releasedCount) == (2, 1, 1))
@@ -37,7 +37,7 @@ import Testing
         try Folder.setPermissions(of: copy.database, to: 0o600)
         #expect(try findings(in: copy).map(\.line) == [])
         #expect(try readFile(copy.token, limit: 99) == readFile(patient.folder.token, limit: 99))
-        let restored = try SQLiteDatabase(path: copy.database, migrations: Examination.migrations)
+        let restored = try SQLiteDatabase(path: copy.database, migrations: DataFolder.migrations)
         let job = try SQLiteJobRepository(restored).job(patient.under)
         #expect(job.state == .queued && job.reason?.code == "restored" && job.crashes == 0)
         #expect(try SQLiteJobRepository(database).job(patient.under).state == .running)

@@ -32,7 +32,7 @@ final class Patient {
         folder = DataFolder(path: "\(NSTemporaryDirectory())vintner-care-\(UUID().uuidString)/data")
         try folder.make()
         _ = try folder.readOrMakeToken()
-        let database = try SQLiteDatabase(path: folder.database, migrations: Examination.migrations)
+        let database = try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations)
         let jobs = SQLiteJobRepository(database)
         model = database.identifiers.next(at: StoppedTime.start)
         done = try Self.submit(jobs)
@@ -91,7 +91,7 @@ final class Patient {
 
     /// Opens the database for as long as the body runs.
     func withDatabase<Value>(_ body: (SQLiteDatabase) throws -> Value) throws -> Value {
-        let database = try SQLiteDatabase(path: folder.database, migrations: Examination.migrations)
+        let database = try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations)
         let value = try body(database)
         try database.close()
         return value

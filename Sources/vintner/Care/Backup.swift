@@ -121,7 +121,7 @@ struct Backup {
     private mutating func settle() throws {
         let schema = try measureCopy()
         // The copy keeps its schema: a start brings it up to date, as it would the original.
-        let migrations = Array(Examination.migrations.prefix(schema))
+        let migrations = Array(DataFolder.migrations.prefix(schema))
         let database = try SQLiteDatabase(path: staging.database, migrations: migrations)
         let jobs = SQLiteJobRepository(database)
         releasedCount = try jobs.release(at: time.now()).count

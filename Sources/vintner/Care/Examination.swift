@@ -1,4 +1,3 @@
-import Assets
 import Data
 import Files
 import Jobs
@@ -16,12 +15,7 @@ struct Examination {
     var fileCount = 0
     var byteCount: Int64 = 0
 
-    static var newestSchema: Int { Assets.migrations.count }
-
-    /// The migrations that are compiled in.
-    static var migrations: [Migration] {
-        Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) }
-    }
+    static var newestSchema: Int { DataFolder.migrations.count }
 
     init(_ folder: DataFolder, isFast: Bool) { (self.folder, self.isFast) = (folder, isFast) }
 

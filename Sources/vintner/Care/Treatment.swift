@@ -11,7 +11,7 @@ struct Treatment {
     /// Opens the database for writing, which brings its schema up to date.
     init(_ folder: DataFolder, time: any TimeSource) throws(StoreError) {
         (self.folder, self.time) = (folder, time)
-        database = try SQLiteDatabase(path: folder.database, migrations: Examination.migrations)
+        database = try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations)
     }
 
     /// Mends what can be mended, and says of each what was done.
