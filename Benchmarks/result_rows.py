@@ -253,6 +253,6 @@ ROWS = [
     Row("channels_lenet5", "LeNet-5-Caffe at half the MACs by channels, Fashion-MNIST",
         channels("lenet5_caffe", 10, 0.05, 8, 0.02), halved),
     Row("channels_separable5", "The depthwise-separable net at half the MACs by channels, Fashion-MNIST",
-        channels("separable5", 3, 0.05, 2, 0.02), halved),
+        channels("separable5", 3, 0.05, 2, 0.02, round_to=16), halved),
     Row("stages", "Trained, pruned, taught back, int8: LeNet-5-Caffe on Fashion-MNIST", stages("lenet5_caffe"), staged),
 ]
