@@ -179,8 +179,8 @@ def staged(reports):
             f"{mean(lambda block: block['joules_per_1000']):.3f}"])
     lines = table(["", "test accuracy, %", "file, bytes", "p50 ms, batch 1", "p50 ms, batch 64", "J for 1,000"], rows)
     return [*lines, "",
-            "Each job measures its own models in turns, not those of the other jobs: times compare within a job. What a distill",
-            "job makes of a sparse model runs dense, beside its trainer. Within the quantize jobs int8 was "
+            "Each job measures its own models in turns, not those of the other jobs: times compare within a job. Within",
+            "the quantize jobs int8 was "
             + " and ".join(
                 f"{statistics.fmean(reports[f'int8 {s}']['before']['latency_ms'][size]['p50'] / reports[f'int8 {s}']['after']['latency_ms'][size]['p50'] for s in range(SEEDS)):.2f} times as fast at batch {size}"
                 for size in ("1", "64")) + "."]

@@ -68,3 +68,39 @@ def test_layers_with_few_zeros_run_dense(binary, kept):
         report = job["result"]["report"]
         assert not any(sparse_kernels(report).values()), report["layers"]
         assert "vintner.sparse" not in tensors(service, job["result"]["model_id"])[1]
+
+
+def test_what_is_made_of_a_sparse_model_runs_sparse(binary, kept):
+    with Service(binary) as service:
+        pruned = service.submit({**BODY, "prune": {**BODY["prune"], "finetune": {"epochs": 0}}})["id"]
+        few = {"steps": 50, "batch_size": 64, "optimizer": {"lr": 0.01}}
+        # The second is planned before the first has run.
+        taught = service.submit({
+            "type": "distill", "dataset": "fashion-mnist", "model": {"job": pruned}, "train": few,
+            "distill": {"teacher": {"job": pruned}}})["id"]
+        tuned = service.submit({
+            "type": "train", "dataset": "fashion-mnist", "model": {"job": taught}, "train": few})
+        before = service.wait(pruned, seconds=300)["result"]
+        start = tensors(service, before["model_id"])[0]["fc1.weight"][1]
+        zeros = [index for index, weight in enumerate(start) if weight == 0]
+        for job in (service.wait(taught, seconds=300), service.wait(tuned["id"], seconds=300)):
+            assert job["state"] == "succeeded", job
+            report, model = job["result"]["report"], job["result"]["model_id"]
+            weights, metadata = tensors(service, model)
+            revived = [index for index in zeros if weights["fc1.weight"][1][index]]
+            assert not revived, revived[:5]
+            chosen = json.loads(metadata["vintner.sparse"])
+            assert chosen["fc1"]["64"] in ("csr", "block"), (chosen, report["sparse"])
+            used = [(trial["name"], str(trial["batch"]), trial["format"])
+                    for trial in report["sparse"] if trial["used"]]
+            assert sorted(used) == sorted((name, size, kind) for name, sizes in chosen.items()
+                                          for size, kind in sizes.items())
+            assert report["model_sha256"] == service.get(f"/v1/models/{model}").json["sha256"], report
+            assert service.get(f"/v1/models/{model}").json["lineage"]["masked"] is True
+
+        # A dense model has nothing to try.
+        plain = service.wait(service.submit({
+            "type": "train", "dataset": "fashion-mnist", "model": {"preset": "linear"}, "train": few})["id"])
+        again = service.wait(service.submit({
+            "type": "train", "dataset": "fashion-mnist", "model": {"job": plain["id"]}, "train": few})["id"])
+        assert "sparse" not in again["result"]["report"], again

@@ -27,10 +27,13 @@ import Training
         }
 
         mutating func add(
-            _ letter: Character, _ type: JobType, _ state: JobState, model: JSONValue, made: ModelID? = nil
+            _ letter: Character, _ type: JobType, _ state: JobState, model: JSONValue, made: ModelID? = nil,
+            prune: JSONValue? = nil
         ) throws -> JobID {
             let id = try #require(JobID("job_01arz3ndektsv4rrffq69g5fa\(letter)"))
             let start = Timestamp(milliseconds: 0)
+            var spec: JSONObject = ["model": model]
+            spec["prune"] = prune
             jobs[id] = Job(
                 id: id, type: type, name: "", labels: [:], priority: 0, state: state, reason: nil,
                 times: JobTimes(
@@ -39,18 +42,20 @@ import Training
                     attempt: 0, maxAttempts: 3, failures: 0, crashes: 0, unfinishedDependencies: 0, fence: 0,
                     version: 1),
                 isSuspect: false, threads: 1, memoryBytes: 1, progress: JobProgress(),
-                resources: JobResources(), spec: ["model": model], estimate: .null,
+                resources: JobResources(), spec: .object(spec), estimate: .null,
                 result: made.map { StoredResult(modelID: $0, report: .null) }, error: nil, dependencies: [])
             return id
         }
 
-        mutating func addModel() throws -> ModelID {
+        mutating func addModel(
+            lineage: JSONValue = .null, _ model: JSONValue = ModelLookupTests.model
+        ) throws -> ModelID {
             let id = try #require(ModelID("mdl_01arz3ndektsv4rrffq69g5fav"))
             records[id] = ModelRecord(
                 id: id, name: "kept", jobID: nil, createdAt: Timestamp(milliseconds: 0),
-                architecture: ModelLookupTests.model, parameters: 0, macs: 0,
+                architecture: model, parameters: 0, macs: 0,
                 path: "models/x/model.safetensors",
-                byteCount: 1, sha256: "00")
+                byteCount: 1, sha256: "00", lineage: lineage)
             return id
         }
 
@@ -76,6 +81,62 @@ import Training
             let found = shelf.find(["job": .string(id.rawValue)]).found
             #expect(found == .init(record: nil, architecture: Self.model, job: id))
         }
+    }
+
+    @Test("a chain of jobs behind one that prunes weights keeps masks; channels leave none")
+    func masks() throws {
+        var shelf = Shelf()
+        let dense = try shelf.add("a", .train, .queued, model: Self.model)
+        func from(_ job: JobID) -> JSONValue { ["job": .string(job.rawValue)] }
+        for (letter, structure, isMasked) in [
+            ("b", "unstructured", true), ("c", "block", true), ("d", "channel", false),
+        ] as [(Character, JSONValue, Bool)] {
+            let pruned = try shelf.add(
+                letter, .prune, .queued, model: from(dense), prune: ["structure": structure])
+            let taught = try shelf.add("e", .distill, .queued, model: from(pruned))
+            #expect(shelf.find(from(pruned)).found?.isMasked == isMasked)
+            #expect(shelf.find(from(taught)).found?.isMasked == isMasked)
+        }
+        #expect(shelf.find(from(dense)).found?.isMasked == false)
+
+        for (lineage, isMasked) in [
+            (["masked": true], true), (["parent": "x"], false),
+            (["pruning": ["structure": "n:m", "kept": "pruned"]], true),
+            (["pruning": ["structure": "n:m", "kept": "dense"]], false),
+            (["pruning": ["structure": "channel", "kept": "pruned"]], false),
+            (["pruning": ["structure": "channel", "kept": "pruned"], "masked": true], true),
+        ] as [(JSONValue, Bool)] {
+            let kept = try shelf.addModel(lineage: lineage)
+            #expect(shelf.find(["id": .string(kept.rawValue)]).found?.isMasked == isMasked, "\(lineage)")
+            let tuned = try shelf.add("f", .train, .queued, model: ["id": .string(kept.rawValue)])
+            #expect(shelf.find(from(tuned)).found?.isMasked == isMasked, "\(lineage)")
+        }
+    }
+
+    @Test("what starts from a model with masks is admitted with what trying its zeros takes")
+    func maskMemory() throws {
+        var shelf = Shelf()
+        // So wide that weights need more than decoding the dataset does.
+        let wide: JSONValue = [
+            "input": [1, 28, 28],
+            "layers": [
+                ["type": "flatten"], ["type": "linear", "out_features": 65_536],
+                ["type": "linear", "out_features": 10],
+            ],
+        ]
+        let dense = try shelf.addModel(lineage: .null, wide)
+        func needed() throws -> Int {
+            let resolver = SpecResolver(
+                catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: 8 << 30),
+                limits: MachineLimits(), models: shelf, jobs: shelf)
+            return try resolver.resolve([
+                "type": "train", "dataset": "fashion-mnist", "model": ["id": .string(dense.rawValue)],
+                "train": ["batch_size": 1, "steps": 1],
+            ]).memoryBytes
+        }
+        let plain = try needed()
+        _ = try shelf.addModel(lineage: ["masked": true], wide)
+        #expect(try needed() > plain)
     }
 
     @Test("what can never give a model is refused at its place")

@@ -101,6 +101,9 @@ import Training
     /// The stored model that the weights come from, once it is there.
     var base: ModelRecord? { origin?.record }
 
+    /// Whether what a training leaves has the masks of the model that it starts from; adapters fill them.
+    var keepsMasks: Bool { origin?.isMasked == true && settings.options.adapters == nil }
+
     /// How a whole batch is cut; a small dataset may have none as large as asked for.
     var parts: [Int] {
         let samples = dataset.sampleCount(TrainingTask.reading(model, settings.options))

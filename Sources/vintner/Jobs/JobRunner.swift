@@ -149,10 +149,14 @@ final class JobRunner: JobExecutor {
             return outcome(of: run.stopReason ?? .cancel)
         }
         held = nil
-        let test = remains.test
+        guard let sparse = try sparsify(request, path, remains.receipt, run) else {
+            return outcome(of: run.stopReason ?? .cancel)
+        }
+        let (test, receipt) = (remains.test, sparse.receipt)
         run.finish(step: remains.state.step)
         let cost = CostModel(of: request.model.graph)
-        var report = self.report(remains.state, test, cost, run.totals, remains.receipt)
+        var report = self.report(remains.state, test, cost, run.totals, receipt)
+        if request.keepsMasks { report["sparse"] = sparse.block }
         if let distill = request.distill {
             let measured = try measure(distill, studentPath: path, on: remains.dataset, run)
             guard let measured else { return outcome(of: run.stopReason ?? .cancel) }
@@ -165,7 +169,6 @@ final class JobRunner: JobExecutor {
             }
             for (key, value) in RunLedger.report(ledger.entries + trainings).members { report[key] = value }
         }
-        let receipt = remains.receipt
         let model = ModelRecord(
             id: id, name: claim.job.name.isEmpty ? claim.job.id.rawValue : claim.job.name,
             jobID: claim.job.id, createdAt: time.now(),
@@ -186,7 +189,7 @@ final class JobRunner: JobExecutor {
         at path: String
     ) throws(JobFailure) -> Remains? {
         guard let trainer, let (test, peer) = try test(trainer, request, sink, run) else { return nil }
-        if request.distill != nil {
+        if request.distill != nil || request.keepsMasks {
             // Stopped while models are measured, the run leads back here.
             try translate { () throws(TrainingError) in try run.storeCheckpoint(of: trainer, isBest: false) }
             if let failure = run.failure { throw failure }
@@ -215,6 +218,7 @@ final class JobRunner: JobExecutor {
             lineage["peer"] = request.peer?.json
         }
         lineage["adapters"] = adapters.flatMap { request.adapterLineage($0) }
+        if request.keepsMasks { lineage[ModelRecord.masksKey] = true }
         return lineage
     }
 

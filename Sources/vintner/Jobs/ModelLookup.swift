@@ -1,3 +1,4 @@
+import Compression
 import Graph
 import JSON
 import Jobs
@@ -15,6 +16,8 @@ struct ModelLookup: Sendable {
         let architecture: JSONValue
         /// The job that makes it.
         let job: JobID?
+        /// Whether weights of it are held at zero, one by one or in tiles.
+        var isMasked = false
     }
 
     /// Whether a value names a model instead of describing one.
@@ -42,7 +45,8 @@ struct ModelLookup: Sendable {
         do throws(JobError) {
             guard let models else { throw .modelNotFound(id) }
             let record = try models.model(id)
-            return Reference(record: record, architecture: record.architecture, job: nil)
+            return Reference(
+                record: record, architecture: record.architecture, job: nil, isMasked: record.isMasked)
         } catch {
             log.add(pointer, "unknown_model", error.description)
             return nil
@@ -59,17 +63,18 @@ struct ModelLookup: Sendable {
             let job = try jobs.job(id)
             if let made = job.result?.modelID, let models {
                 let record = try models.model(made)
-                return Reference(record: record, architecture: record.architecture, job: id)
+                return Reference(
+                    record: record, architecture: record.architecture, job: id, isMasked: record.isMasked)
             }
             guard !job.state.isTerminal else {
                 log.add(pointer, "no_model", "\(id) is \(job.state.rawValue) and has left no model")
                 return nil
             }
-            guard let architecture = try expected(of: job) else {
+            guard let (architecture, isMasked) = try expected(of: job) else {
                 log.add(pointer, "no_model", "a job of type \(job.type) makes no model")
                 return nil
             }
-            return Reference(record: nil, architecture: architecture, job: id)
+            return Reference(record: nil, architecture: architecture, job: id, isMasked: isMasked)
         } catch {
             let isMissing = if case .modelNotFound = error { true } else { false }
             log.add(pointer, isMissing ? "no_model" : "unknown_job", error.description)
@@ -77,19 +82,39 @@ struct ModelLookup: Sendable {
         }
     }
 
-    /// What a job that has not ended is going to make.
-    private func expected(of job: Job) throws(JobError) -> JSONValue? {
-        var job = job
+    /// What a job that has not ended is going to make, and whether with masks.
+    private func expected(of job: Job) throws(JobError) -> (JSONValue, isMasked: Bool)? {
+        var (job, isMasked) = (job, false)
         // Each job was submitted behind the one it waits for, so that this comes to an end.
         while job.type != .evaluate, let model = job.spec["model"] {
-            guard Self.isReference(model) else { return model }
-            if let id = model["id"]?.stringValue.flatMap({ ModelID($0) }) {
-                return try models?.model(id).architecture
+            let structure = job.spec["prune"]?["structure"]?.stringValue
+            isMasked = isMasked || structure.map { $0 != PruneOptions.Structure.channel.rawValue } ?? false
+            guard Self.isReference(model) else { return (model, isMasked) }
+            var made = model["id"]?.stringValue.flatMap { ModelID($0) }
+            if made == nil {
+                guard let next = model["job"]?.stringValue.flatMap({ JobID($0) }), let jobs else {
+                    return nil
+                }
+                job = try jobs.job(next)
+                made = job.result?.modelID
             }
-            guard let next = model["job"]?.stringValue.flatMap({ JobID($0) }), let jobs else { return nil }
-            job = try jobs.job(next)
-            if let made = job.result?.modelID { return try models?.model(made).architecture }
+            if let made {
+                guard let record = try models?.model(made) else { return nil }
+                return (record.architecture, isMasked || record.isMasked)
+            }
         }
         return nil
+    }
+}
+
+extension ModelRecord {
+    /// In the lineage of a model that keeps the masks of the one it was made from.
+    static let masksKey = "masked"
+
+    /// Whether weights of it are held at zero, one by one or in tiles.
+    var isMasked: Bool {
+        if lineage[Self.masksKey] == .bool(true) { return true }
+        guard let pruning = lineage["pruning"], pruning["kept"] == .string("pruned") else { return false }
+        return pruning["structure"] != .string(PruneOptions.Structure.channel.rawValue)
     }
 }

@@ -74,16 +74,12 @@ struct PruneComparison {
                         (left?.kernels ?? [:]).sorted { $0.key < $1.key }.map {
                             ("\($0.key)", .string($0.value))
                         })),
-                "sparse": .array(trials.filter { $0.layer == weight.layer }.map(json)),
+                "sparse": .array(
+                    trials.filter { $0.layer == weight.layer }.map { trial in
+                        let used = after.stored.sparse[trial.layer, trial.batch]
+                        return .object(trial.json(isUsed: used == trial.format))
+                    }),
             ]
         }
-    }
-
-    private func json(_ trial: SparseTrial.Finding) -> JSONValue {
-        [
-            "batch": JSONValue(trial.batch), "format": .string(trial.format.rawValue),
-            "dense_ms": .number(trial.dense * 1000), "sparse_ms": .number(trial.sparse * 1000),
-            "used": .bool(after.stored.sparse[trial.layer, trial.batch] == trial.format),
-        ]
     }
 }

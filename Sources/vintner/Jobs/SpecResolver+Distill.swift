@@ -43,10 +43,14 @@ extension SpecResolver {
     ) throws(PlanError) -> Int {
         guard let distill = request.distill, request.prune == nil else { return training }
         var (timed, evaluating) = (0, 0)
-        for model in distill.models + [request.model] {
+        let sparse = request.keepsMasks ? Self.sparseWeights(of: request.model.graph) : [:]
+        let all = distill.models.map { ($0, [:]) } + [(request.model, sparse)]
+        for (model, sparse) in all {
             timed = try Self.sum(
-                timed, try inference(model.graph, EvaluateRequest.latencyBatches, on: engine))
-            evaluating = max(evaluating, try inference(model.graph, [Evaluator.batchMax], on: engine))
+                timed,
+                try inference(model.graph, EvaluateRequest.latencyBatches, sparse: sparse, on: engine))
+            evaluating = max(
+                evaluating, try inference(model.graph, [Evaluator.batchMax], sparse: sparse, on: engine))
         }
         return max(training, try Self.sum(timed, evaluating))
     }

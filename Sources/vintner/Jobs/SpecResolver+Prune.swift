@@ -30,8 +30,9 @@ extension SpecResolver {
         let goesBack = prune.options.rewind == .initial || (prune.options.rewind.step ?? 0) > 0
         let beside = Self.bytesPerRankedNumber * numbers + (goesBack ? program.store.byteCount : 0)
         let graph = request.model.graph
-        // Channels leave no zeros behind.
-        let sparse = prune.options.structure == .channel ? [:] : Self.sparseWeights(of: graph)
+        // Channels leave no zeros behind, but for those that were there.
+        let isSparse = prune.options.structure != .channel || request.keepsMasks
+        let sparse = isSparse ? Self.sparseWeights(of: graph) : [:]
         let dense = try inference(graph, EvaluateRequest.latencyBatches, on: engine)
         let kept = try inference(graph, EvaluateRequest.latencyBatches, sparse: sparse, on: engine)
         let evaluating = try inference(graph, [Evaluator.batchMax], sparse: sparse, on: engine)
@@ -44,6 +45,18 @@ extension SpecResolver {
             measuring = try Self.sum(measuring, try inference(teacher.graph, batches, on: engine))
         }
         return max(try Self.sum(training, beside), measuring)
+    }
+
+    /// Bytes that a job holds at most which starts from a model with masks: when its training has been let
+    /// go, what is left is timed with all weights and without zeros, in two formats.
+    func sparsifying(
+        _ request: JobRequest, training: Int, on engine: DNNEngine
+    ) throws(PlanError) -> Int {
+        guard request.keepsMasks, request.prune == nil, request.bytes == nil else { return training }
+        let (graph, batches) = (request.model.graph, EvaluateRequest.latencyBatches)
+        let sparse = try inference(graph, batches, sparse: Self.sparseWeights(of: graph), on: engine)
+        let trying = try Self.sum(try inference(graph, batches, on: engine), try Self.sum(sparse, sparse))
+        return max(training, trying)
     }
 
     /// The most that layers keep which are measured without their zeros.

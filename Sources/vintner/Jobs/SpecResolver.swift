@@ -187,7 +187,8 @@ struct SpecResolver: JobSpecResolver {
             ? (try teaching(request, on: engine), []) : try learning(request, on: engine)
         let total = try Self.sum(sum, beside)
         let needed = try pruning(request, training: total, program, on: engine)
-        let most = try distilling(request, training: needed, on: engine)
+        let compared = try distilling(request, training: needed, on: engine)
+        let most = try sparsifying(request, training: compared, on: engine)
         return (
             try quantizing(request, training: most, on: engine),
             program.stepPlans(request.parts).map(\.overview) + plans
