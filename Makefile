@@ -2,7 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve bench separable results clean
+.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve fuzz bench separable results clean
+
+FUZZ_SECONDS ?= 60
 
 BINARY := .build/release/vintner
 DATA ?= ./vintner-data
@@ -44,6 +46,9 @@ lint: ## check the formatting
 
 format: ## format the Swift sources in place
 	swift format --in-place --parallel --recursive Package.swift Sources Tests
+
+fuzz: deps ## feed every parser with anything for FUZZ_SECONDS each, under AddressSanitizer
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: build bench-deps ## step time and memory side by side with PyTorch
 	@Benchmarks/run.py --vintner $(BINARY) --require 0.8 --document docs/performance.md

@@ -26,6 +26,17 @@ let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// The parsers fed with anything: by libFuzzer (`make fuzz`), else with what that has found.
+let fuzz: Target =
+    Context.environment["VINTNER_FUZZ"] == nil
+    ? .testTarget(
+        name: "FuzzTests", dependencies: ["Data", "Formats", "Graph", "HTTP", "JSON", "Files"],
+        exclude: ["FuzzEntry.swift", "corpus", "make_seeds.py"], swiftSettings: strict)
+    : .executableTarget(
+        name: "fuzz", dependencies: ["Data", "Formats", "Graph", "HTTP", "JSON", "Files"],
+        path: "Tests/FuzzTests", exclude: ["CorpusTests.swift", "corpus", "make_seeds.py"],
+        swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])])
+
 let package = Package(
     name: "vintner",
     products: [.executable(name: "vintner", targets: ["vintner"])],
@@ -101,6 +112,7 @@ let package = Package(
             of: "vintner",
             ["Jobs", "Store", "Training", "Compression", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
+        fuzz,
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x
