@@ -54,6 +54,7 @@ let package = Package(
         .target(
             name: "CKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("gomp")]),
         .target(name: "CData", cSettings: [.unsafeFlags(["-O3"])]),
+        .target(name: "CJPEG", linkerSettings: [.linkedLibrary("jpeg")]),
         .target(name: "CAssets", cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
         floor("JSON"),
         floor("Files", ["CZlib", "CNettle"]),
@@ -63,7 +64,7 @@ let package = Package(
         floor("Kernels", ["Tensor", "COneDNN", "CKernels"]),
         floor("Graph", ["Tensor", "JSON"]),
         floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
-        floor("Data", ["Tensor", "JSON", "Files", "CData"]),
+        floor("Data", ["Tensor", "JSON", "Files", "CData", "CJPEG"]),
         floor("Formats", ["JSON", "Files"]),
         floor("Compression", ["Graph", "Tensor", "JSON"]),
         floor(

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(
-    libsqlite3-dev libmicrohttpd-dev libdnnl-dev zlib1g-dev nettle-dev  # linked
+    libsqlite3-dev libmicrohttpd-dev libdnnl-dev zlib1g-dev nettle-dev libjpeg-dev  # linked
     libjs-dygraphs                                                      # compiled in
     dataset-fashion-mnist                                               # the demo's data
     ca-certificates curl jq python3                                     # scripts and demo

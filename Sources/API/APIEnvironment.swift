@@ -21,6 +21,8 @@ public struct APIEnvironment: Sendable {
     public var checkpointFile: @Sendable (CheckpointRecord) -> String
     /// Asks stored models.
     public var predictor: any ModelPredictor
+    /// Takes datasets from clients.
+    public var intake: any DatasetIntake
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
     public var refreshDatasets: @Sendable () -> Void
     /// Deletes files that no record names any more; paths are as the records have them.
@@ -35,14 +37,14 @@ public struct APIEnvironment: Sendable {
         wholeModelFile: @escaping @Sendable (ModelRecord) throws -> String? = { _ in nil },
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
         checkpointFile: @escaping @Sendable (CheckpointRecord) -> String,
-        predictor: any ModelPredictor,
+        predictor: any ModelPredictor, intake: any DatasetIntake,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.metrics, self.unreadiness) = (system, metrics, unreadiness)
         (self.modelFile, self.wholeModelFile) = (modelFile, wholeModelFile)
         (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
-        self.refreshDatasets = refreshDatasets
+        (self.intake, self.refreshDatasets) = (intake, refreshDatasets)
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
     }
 }
@@ -68,6 +70,7 @@ public struct API: Sendable {
             + ModelRoutes(jobs: jobs, environment: environment).operations
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).operations
             + DatasetRoutes(jobs: jobs, environment: environment).operations
+            + UploadRoutes(jobs: jobs, intake: environment.intake).operations
             + SystemRoutes(jobs: jobs, environment: environment).operations
             + MetricsRoutes(jobs: jobs, environment: environment).operations
             + SessionRoutes(authenticator: authenticator).operations + DashboardRoutes().operations

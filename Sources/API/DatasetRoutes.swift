@@ -28,7 +28,9 @@ struct DatasetRoutes: Sendable {
         let datasets = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.datasets(request.query.page)
         }
-        return .json(datasets.json { $0.json })
+        let open = try datasets.items.filter { !$0.isReady }.map { ($0.id, try document($0)) }
+        let documents = Dictionary(open) { first, _ in first }
+        return .json(datasets.json { documents[$0.id] ?? $0.json })
     }
 
     /// One dataset, by id or by name; 404 `dataset_not_found`.
@@ -37,16 +39,26 @@ struct DatasetRoutes: Sendable {
         let dataset = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.dataset(request.parameter("id"))
         }
-        return .json(dataset.json)
+        return .json(try document(dataset))
+    }
+
+    /// A dataset as clients see it, with its files while it is open.
+    private func document(_ dataset: DatasetRecord) throws(Problem) -> JSONValue {
+        guard !dataset.isReady else { return dataset.json }
+        let files = try Problem.translating { () throws(JobError) in
+            try jobs.repositories.datasets.files(of: dataset.id)
+        }
+        return dataset.json(openWith: files, environment.intake)
     }
 }
 
 extension DatasetRecord {
-    /// The dataset as clients see it; where its files lie is ours alone.
+    /// A dataset that is ready as clients see it; where its files lie is ours alone.
     var json: JSONValue {
         var object: JSONObject = [
             "id": .string(id.rawValue), "object": "dataset", "name": .string(name), "format": .string(format),
-            "is_ready": .bool(isReady), "sha256": .string(sha256), "created_at": .number(createdAt.seconds),
+            "is_ready": .bool(isReady), "state": "ready", "sha256": .string(sha256),
+            "created_at": .number(createdAt.seconds),
         ]
         for (key, value) in details.objectValue?.members ?? [] { _ = object.insert(key, value) }
         return .object(object)

@@ -12,9 +12,14 @@ extension Problem {
         case .stateConflict(_, let state, _):
             self.init(.conflict, error.code, error.description)
             more = ["state": .string(state.rawValue)]
-        case .idempotencyConflict, .nameTaken, .inUse:
+        case .idempotencyConflict, .nameTaken, .inUse, .datasetReady, .datasetBusy, .tooManyUploads:
             self.init(.conflict, error.code, error.description)
-        case .queueFull, .draining:
+        case .fileTooLarge: self.init(.contentTooLarge, error.code, error.description)
+        case .noRoom:
+            self.init(.insufficientStorage, error.code, error.description, headers: ["Retry-After": "60"])
+        case .digestMismatch: self.init(.unprocessableContent, error.code, error.description)
+        case .forbidden: self.init(.forbidden, error.code, error.description)
+        case .queueFull, .draining, .uploadsBusy:
             self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "5"])
         case .invalidCursor:
             self.init(InvalidInput(pointer: "?after", code: error.code, detail: error.description))

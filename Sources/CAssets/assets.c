@@ -81,6 +81,9 @@ static const unsigned char migration_0001[] = {
 static const unsigned char migration_0002[] = {
 #embed "../../migrations/0002_profile.sql"
 };
+static const unsigned char migration_0003[] = {
+#embed "../../migrations/0003_uploads.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -110,6 +113,7 @@ static const cassets_file files[] = {
     ROW("public/vendor/dygraph.min.js", vendor_dygraph_min_js),
     ROW("migrations/0001_initial.sql", migration_0001),
     ROW("migrations/0002_profile.sql", migration_0002),
+    ROW("migrations/0003_uploads.sql", migration_0003),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

@@ -24,6 +24,8 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
     case tooShort(split: String, tokens: Int, needed: Int)
     /// A thread or its memory could not be had.
     case outOfResources(String)
+    /// More than one thing is wrong.
+    case several([DataError])
 
     /// What was attempted, on what, expected against found.
     public var description: String {
@@ -48,6 +50,34 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
         case .tooShort(let split, let tokens, let needed):
             return "The \(split) text has \(tokens) tokens, and the model's context needs \(needed)."
         case .outOfResources(let what): return "The system refused \(what)."
+        case .several(let errors): return errors.map(\.description).joined(separator: "\n")
+        }
+    }
+
+    /// Each thing that is wrong.
+    public var parts: [DataError] {
+        if case .several(let errors) = self { errors.flatMap(\.parts) } else { [self] }
+    }
+
+    /// All of `errors`, of which there is one at least.
+    static func of(_ errors: [DataError]) -> DataError { errors.count == 1 ? errors[0] : .several(errors) }
+
+    /// The same with files called otherwise: as whoever brought them does.
+    func naming(_ names: [String: String]) -> DataError {
+        func name(_ path: String) -> String { names[path] ?? path }
+        switch self {
+        case .malformed(let file, let expected, let found):
+            return .malformed(file: name(file), expected: expected, found: found)
+        case .malformedLine(let file, let line, let expected, let found):
+            return .malformedLine(file: name(file), line: line, expected: expected, found: found)
+        case .file(.corrupt(let path, let reason)):
+            return .file(.corrupt(path: name(path), reason: reason))
+        case .file(.tooLarge(let path, let limit)):
+            return .file(.tooLarge(path: name(path), limit: limit))
+        case .several(let errors): return .several(errors.map { $0.naming(names) })
+        case .file, .unknownDataset, .missingFile, .nameTaken, .badName, .badSetting, .changed, .tooShort,
+            .outOfResources:
+            return self
         }
     }
 

@@ -75,9 +75,12 @@ struct DecodedDataset {
 
 extension DatasetInfo {
     /// Describes decoded content.
-    init(_ content: DecodedDataset, id: String, name: String, createdAt: Double) {
+    init(
+        _ content: DecodedDataset, id: String, name: String, format: DatasetFormat.Name, createdAt: Double
+    ) {
         self.init(
-            id: id, name: name, kind: content.kind, counts: content.counts, sha256: content.sha256,
+            id: id, name: name, format: format.rawValue, kind: content.kind, counts: content.counts,
+            sha256: content.sha256,
             byteCount: content.byteCount, createdAt: createdAt)
     }
 }

@@ -79,14 +79,23 @@ public final class DatasetCatalogue: Sendable {
     ///
     /// - Parameters:
     ///   - name: How jobs will call it; unique.
-    ///   - source: Where the files are.
+    ///   - path: The file, or the folder with the files.
     ///   - format: How they are read.
     ///   - id: A new `dst_...` id.
     ///   - now: Unix seconds.
     /// - Returns: The new dataset.
     /// - Throws: `DataError`; then the catalogue is as before.
     public func add(
-        _ name: String, from source: String, as format: DatasetFormat, id: String, now: Double
+        _ name: String, from path: String, as format: DatasetFormat, id: String, now: Double
+    ) throws(DataError) -> DatasetInfo {
+        try add(name, from: SourceFiles(at: path), as: format, id: id, now: now)
+    }
+
+    /// Makes a dataset of files, which are taken over where they are for it alone.
+    ///
+    /// Errors call the files as `source` does.
+    public func add(
+        _ name: String, from source: SourceFiles, as format: DatasetFormat, id: String, now: Double
     ) throws(DataError) -> DatasetInfo {
         guard Self.isName(name) else { throw .badName(name) }
         guard Self.isName(id) else { throw .badName(id) }
@@ -95,10 +104,9 @@ public final class DatasetCatalogue: Sendable {
                 throw .nameTaken(name)
             }
             let staging = "\(folder)/\(Self.stagingPrefix)\(id)"
-            let files = try DatasetFiles(at: source, as: format)
             do throws(DataError) {
-                let info = try Self.stage(files, as: format, in: staging) { content in
-                    DatasetInfo(content, id: id, name: name, createdAt: now)
+                let info = try Self.stage(source, as: format, in: staging) { content in
+                    DatasetInfo(content, id: id, name: name, format: format.name, createdAt: now)
                 }
                 try DataError.translating { () throws(FileError) in
                     try Folder.synchronize(staging)
@@ -130,6 +138,27 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
+    /// Whether a dataset that was added here has this id.
+    public func has(_ id: String) -> Bool {
+        Folder.status(of: "\(folder)/\(id)/\(Self.descriptionName)") != nil
+    }
+
+    /// Deletes a dataset that was added here; one that is gone already is no error.
+    ///
+    /// Jobs that hold it keep what they have decoded.
+    public func remove(_ id: String) throws(DataError) {
+        guard Self.isName(id) else { throw .badName(id) }
+        guard Folder.status(of: "\(folder)/\(id)") != nil else { return }
+        // At once as others see it; what interrupts the deleting leaves what the next start removes.
+        let grave = "\(folder)/\(Self.stagingPrefix)\(id)"
+        try registering.withLock { (_) throws(DataError) in
+            try DataError.translating { () throws(FileError) in
+                try Folder.move("\(folder)/\(id)", to: grave)
+                try Folder.removeTree(grave)
+            }
+        }
+    }
+
     /// Whether an id is that of a dataset which a package of the system brings.
     public static func isOfSystem(_ id: String) -> Bool { SystemDataset.all.contains { $0.id == id } }
 
@@ -152,19 +181,56 @@ public final class DatasetCatalogue: Sendable {
     private static let stagingPrefix = ".import-"
 
     private static func stage(
-        _ files: DatasetFiles, as format: DatasetFormat, in staging: String,
+        _ source: SourceFiles, as format: DatasetFormat, in staging: String,
         _ describe: (DecodedDataset) -> DatasetInfo
     ) throws(DataError) -> DatasetInfo {
-        try DataError.translating { () throws(FileError) in
-            try Folder.make(staging)
-            for (path, copy) in files.paths { try AtomicFile.copy(path, to: "\(staging)/\(copy)") }
+        var names = Dictionary(source.files.map { ($0.path, $0.name) }) { first, _ in first }
+        do throws(DataError) {
+            let kept = try bring(source, as: format, into: staging, &names)
+            let copies = try DatasetFiles(try SourceFiles(at: staging), as: format)
+            let content = try copies.decode(keepingContent: false).naming(kept)
+            let info = describe(content)
+            try info.write(to: "\(staging)/\(descriptionName)", stamp: copies.stamp())
+            return info
+        } catch { throw source.areOurs ? error.naming(names) : error }
+    }
+
+    /// Puts the files into the folder, as they come or as the IDX files that they become.
+    ///
+    /// - Returns: The names of the classes, where they are known.
+    private static func bring(
+        _ source: SourceFiles, as format: DatasetFormat, into staging: String,
+        _ names: inout [String: String]
+    ) throws(DataError) -> [String] {
+        func make() throws(DataError) {
+            try DataError.translating { () throws(FileError) in try Folder.make(staging) }
         }
-        let copies = try DatasetFiles(at: staging, as: format)
-        var content = try copies.decode(keepingContent: false)
-        if case .idx(let classNames) = format { content = content.naming(classNames) }
-        let info = describe(content)
-        try info.write(to: "\(staging)/\(descriptionName)", stamp: copies.stamp())
-        return info
+        switch format {
+        case .npy(let classNames), .npz(let classNames):
+            let arrays = try ArrayFiles(source, as: format.name)
+            try make()
+            names.merge(try arrays.writeIDX(into: staging)) { _, new in new }
+            return classNames
+        case .images:
+            let archive = try ImageArchive(source)
+            try make()
+            return try archive.writeIDX(into: staging)
+        case .idx, .text, .csv:
+            let files = try DatasetFiles(source, as: format)
+            try make()
+            for (path, copy) in files.paths {
+                names["\(staging)/\(copy)"] = names[path]
+                try DataError.translating { () throws(FileError) in
+                    if source.areOurs {
+                        _ = try AtomicFile.share(path, as: "\(staging)/\(copy)")
+                    } else {
+                        try AtomicFile.copy(path, to: "\(staging)/\(copy)")
+                    }
+                }
+            }
+            if case .idx(let classNames) = format { return classNames }
+            return []
+        }
     }
 
     private struct Entry {
@@ -198,8 +264,8 @@ public final class DatasetCatalogue: Sendable {
         return entries
     }
 
-    /// Names become parts of paths and of commands, so they are plain.
-    static func isName(_ name: String) -> Bool {
+    /// Whether a dataset may be called so: names become parts of paths and of commands, so they are plain.
+    public static func isName(_ name: String) -> Bool {
         let bytes = Array(name.utf8)
         func isPlain(_ byte: UInt8) -> Bool {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)

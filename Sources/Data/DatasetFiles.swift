@@ -1,57 +1,27 @@
 import Files
 
-/// How the files of a new dataset are to be read.
-public enum DatasetFormat: Sendable, Hashable {
-    /// A folder of images and labels as MNIST's; class names are used when there is one per class.
-    case idx(classNames: [String] = [])
-    /// A text file, or a folder with `train.txt` and perhaps `validation.txt` and `test.txt`.
-    case text(TextSettings)
-    /// A CSV file of labelled texts or tokens, or a folder with `train.csv` and perhaps the other two.
-    case csv(TextSettings)
-
-    /// The formats, as people write them.
-    public enum Name: String, Sendable, CaseIterable {
-        /// Images.
-        case idx
-        /// Running text.
-        case text
-        /// Labelled texts or tokens.
-        case csv
-
-        /// By the name of a file, or what a folder holds: `train.csv`, `train.txt`, else images.
-        public init(guessedFrom path: String) {
-            let isFolder = Folder.status(of: path, followingLinks: true)?.isFolder == true
-            let names = isFolder ? (try? Folder.names(in: path)) ?? [] : []
-            if isFolder {
-                self = names.contains("train.csv") ? .csv : names.contains("train.txt") ? .text : .idx
-            } else {
-                self = path.lowercased().hasSuffix(".csv") ? .csv : .text
-            }
-        }
-    }
-}
-
 /// The files of one dataset, found and ready to be decoded.
 enum DatasetFiles {
     case idx(IDXFiles)
     case text(TokenFiles, TextSettings)
     case csv(TokenFiles, TextSettings)
 
-    /// Finds the files at `path`.
-    init(at path: String, as format: DatasetFormat) throws(DataError) {
+    /// Finds the files of a format that is kept as it comes; arrays and archives of images become IDX.
+    init(_ source: SourceFiles, as format: DatasetFormat) throws(DataError) {
         switch format {
-        case .idx: self = .idx(try IDXFiles(in: path))
-        case .text(let settings): self = .text(try TokenFiles(at: path, suffix: "txt"), settings)
-        case .csv(let settings): self = .csv(try TokenFiles(at: path, suffix: "csv"), settings)
+        case .idx, .npy, .npz, .images: self = .idx(try IDXFiles(source))
+        case .text(let settings): self = .text(try TokenFiles(source, suffix: "txt"), settings)
+        case .csv(let settings): self = .csv(try TokenFiles(source, suffix: "csv"), settings)
         }
     }
 
     /// Finds the files of a registered dataset.
     init(in folder: String, of kind: DatasetInfo.Kind) throws(DataError) {
+        let source = try SourceFiles(at: folder)
         switch kind {
-        case .images: try self.init(at: folder, as: .idx())
-        case .text(let info): try self.init(at: folder, as: .text(info.settings))
-        case .sequences(let info): try self.init(at: folder, as: .csv(info.settings))
+        case .images: try self.init(source, as: .idx())
+        case .text(let info): try self.init(source, as: .text(info.settings))
+        case .sequences(let info): try self.init(source, as: .csv(info.settings))
         }
     }
 
@@ -59,7 +29,7 @@ enum DatasetFiles {
     var paths: [(path: String, copy: String)] {
         switch self {
         case .idx(let files):
-            files.paths.map { path in (path, path.split(separator: "/").last.map(String.init) ?? path) }
+            files.paths.map { path in (path, files.names[path] ?? path) }
         case .text(let files, _), .csv(let files, _): files.paths
         }
     }
@@ -108,22 +78,17 @@ struct TokenFiles {
     let test: String?
     private let suffix: String
 
-    /// A file is the training split; a folder holds up to three files.
-    init(at path: String, suffix: String) throws(DataError) {
+    /// One file alone is the training split; else there are up to three.
+    init(_ source: SourceFiles, suffix: String) throws(DataError) {
         self.suffix = suffix
-        guard Folder.status(of: path, followingLinks: true)?.isFolder == true else {
-            (train, validation, test) = (path, nil, nil)
-            try Self.check(path)
-            return
+        func find(_ name: String) -> String? { source["\(name).\(suffix)"] }
+        if let found = find("train") {
+            (train, validation, test) = (found, find("validation"), find("test"))
+        } else if source.files.count == 1, let only = source.files.first {
+            (train, validation, test) = (only.path, nil, nil)
+        } else {
+            throw .missingFile(folder: source.place, tried: ["train.\(suffix)"])
         }
-        let names = Set(try DataError.translating { () throws(FileError) in try Folder.names(in: path) })
-        func find(_ name: String) -> String? {
-            names.contains("\(name).\(suffix)") ? "\(path)/\(name).\(suffix)" : nil
-        }
-        guard let found = find("train") else {
-            throw .missingFile(folder: path, tried: ["train.\(suffix)"])
-        }
-        (train, validation, test) = (found, find("validation"), find("test"))
         for path in [train, validation, test].compactMap(\.self) { try Self.check(path) }
     }
 

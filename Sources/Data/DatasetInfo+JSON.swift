@@ -24,15 +24,6 @@ extension DatasetInfo {
         return .object(object)
     }
 
-    /// How its files are written.
-    public var format: String {
-        switch kind {
-        case .images: "idx"
-        case .text: "text"
-        case .sequences: "csv"
-        }
-    }
-
     /// What its samples are, as clients read it.
     public var kindName: String {
         switch kind {
@@ -66,8 +57,14 @@ extension DatasetInfo {
             let validation = json["validation_count"]?.intValue, let byteCount = json["bytes"]?.intValue,
             let kind = Self.kind(json)
         else { return nil }
+        let format: DatasetFormat.Name =
+            switch kind {
+            case .images: .idx
+            case .text: .text
+            case .sequences: .csv
+            }
         self.init(
-            id: id, name: name, kind: kind,
+            id: id, name: name, format: json["format"]?.stringValue ?? format.rawValue, kind: kind,
             counts: SplitCounts(train: train, validation: validation, test: test), sha256: sha256,
             byteCount: byteCount, createdAt: createdAt)
     }

@@ -14,6 +14,8 @@ public struct DatasetInfo: Sendable, Equatable {
     public let id: String
     /// Unique, as people write it in a job.
     public let name: String
+    /// How the files were written that it was made from: the raw value of a `DatasetFormat.Name`.
+    public let format: String
     /// What its samples are, and what is particular to them.
     public let kind: Kind
     /// Samples of each split; of a text its tokens, because a sample's length is the model's choice.

@@ -16,34 +16,40 @@ struct IDXFiles {
     let train: Pair
     let validation: Pair?
     let test: Pair
+    /// What each file is called, by its path.
+    let names: [String: String]
 
-    /// Finds the files in `folder`: plain or `.gz`, `-idx3-ubyte` or `.idx3-ubyte`; validation may lack.
-    init(in folder: String) throws(DataError) {
-        let names = Set(try DataError.translating { () throws(FileError) in try Folder.names(in: folder) })
+    /// Finds the files: plain or `.gz`, `-idx3-ubyte` or `.idx3-ubyte`; validation may lack.
+    ///
+    /// - Throws: `DataError` naming every file that is missing.
+    init(_ source: SourceFiles) throws(DataError) {
+        var missing: [DataError] = []
         func find(_ prefix: Prefix, _ kind: String, _ ranks: [Int]) -> (path: String?, tried: [String]) {
             let tried = ranks.flatMap { rank in
                 ["-", "."].flatMap { separator in
                     ["", ".gz"].map { "\(prefix.rawValue)-\(kind)\(separator)idx\(rank)-ubyte\($0)" }
                 }
             }
-            return (tried.first(where: names.contains).map { "\(folder)/\($0)" }, tried)
+            return (tried.lazy.compactMap { source[$0] }.first, tried)
         }
-        func pair(_ prefix: Prefix) throws(DataError) -> Pair {
-            let images = find(prefix, "images", [3, 4])
-            let labels = find(prefix, "labels", [1])
-            guard let imagesPath = images.path else {
-                throw .missingFile(folder: folder, tried: images.tried)
+        func pair(_ prefix: Prefix) -> Pair? {
+            let (images, labels) = (find(prefix, "images", [3, 4]), find(prefix, "labels", [1]))
+            for part in [images, labels] where part.path == nil {
+                missing.append(.missingFile(folder: source.place, tried: part.tried))
             }
-            guard let labelsPath = labels.path else {
-                throw .missingFile(folder: folder, tried: labels.tried)
-            }
-            return Pair(images: imagesPath, labels: labelsPath)
+            guard let images = images.path, let labels = labels.path else { return nil }
+            return Pair(images: images, labels: labels)
         }
-        train = try pair(.train)
-        test = try pair(.test)
         let hasValidation = find(.validation, "images", [3, 4]).path != nil
-        validation = hasValidation ? try pair(.validation) : nil
+        let (train, test) = (pair(.train), pair(.test))
+        validation = hasValidation ? pair(.validation) : nil
+        guard let train, let test, missing.isEmpty else { throw .of(missing) }
+        (self.train, self.test) = (train, test)
+        names = Dictionary(source.files.map { ($0.path, $0.name) }) { first, _ in first }
     }
+
+    /// Finds the files in `folder`.
+    init(in folder: String) throws(DataError) { try self.init(SourceFiles(at: folder)) }
 
     /// The splits in their fixed order, which is the order they are hashed in.
     var pairs: [Pair] { [train] + (validation.map { [$0] } ?? []) + [test] }

@@ -33,7 +33,7 @@ struct SystemDataset {
         let content = try files.decode(keepingContent: false).naming(classNames)
         let age =
             files.first.flatMap { Folder.status(of: $0, followingLinks: true)?.modifiedNanoseconds } ?? 0
-        let info = DatasetInfo(content, id: id, name: name, createdAt: Double(age) / 1e9)
+        let info = DatasetInfo(content, id: id, name: name, format: .idx, createdAt: Double(age) / 1e9)
         try DataError.translating { () throws(FileError) in try Folder.make(memory) }
         try info.write(to: description, stamp: stamp)
         return info

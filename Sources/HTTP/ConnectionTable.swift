@@ -28,9 +28,15 @@ final class ConnectionTable: Sendable {
         let start: ContinuousClock.Instant
         var phase = Phase.header
         var phaseStart: ContinuousClock.Instant
+        /// Bytes of the body that had come when its speed began to be measured anew.
+        var bodyStart = 0
     }
 
     private let entries = Mutex<[ConnectionID: Entry]>([:])
+    /// How long the speed of a body is measured before it is measured anew.
+    private let window: Duration
+
+    init(bodySeconds: Double) { window = .seconds(2 * bodySeconds) }
 
     func add(_ id: ConnectionID, socket: Int32) {
         let now = ContinuousClock.now
@@ -43,12 +49,15 @@ final class ConnectionTable: Sendable {
     func enter(_ phase: Phase, _ id: ConnectionID) {
         let now = ContinuousClock.now
         entries.withLock { entries in
-            if case .body = phase, case .body? = entries[id]?.phase {
-                entries[id]?.phase = phase  // The clock of the body goes on.
-            } else {
-                entries[id]?.phase = phase
-                entries[id]?.phaseStart = now
+            guard var entry = entries[id] else { return }
+            defer { entries[id] = entry }
+            guard case .body(let byteCount) = phase, case .body(let before) = entry.phase else {
+                (entry.phase, entry.phaseStart, entry.bodyStart) = (phase, now, 0)
+                return
             }
+            // The clock of the body goes on, but haste at its start does not excuse it for ever.
+            if now - entry.phaseStart > window { (entry.phaseStart, entry.bodyStart) = (now, before) }
+            entry.phase = .body(byteCount: byteCount)
         }
     }
 
@@ -83,7 +92,8 @@ final class ConnectionTable: Sendable {
         switch entry.phase {
         case .header: return elapsed > configuration.headerSeconds || isClosing
         case .body(let byteCount):
-            return elapsed > configuration.bodySeconds && Double(byteCount) < 1024 * elapsed
+            return elapsed > configuration.bodySeconds
+                && Double(byteCount - entry.bodyStart) < 1024 * elapsed
         case .handling, .streaming: return false
         case .answering(let byteCount):
             return elapsed > configuration.responseSeconds + Double(byteCount) / 65_536

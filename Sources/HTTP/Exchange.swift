@@ -42,14 +42,16 @@ final class Exchange: Sendable {
     private let began = ContinuousClock.now
     private let admission: Admission
     private let core: ServerCore
+    /// Where the body goes when it is not kept.
+    private let stream: BodyStream?
     private let state = Mutex(State())
 
     init(
         _ connection: ConnectionHandle, _ core: ServerCore, requestID: String, head: ValidHead,
-        _ admission: Admission
+        _ admission: Admission, _ stream: BodyStream? = nil
     ) {
         (self.connection, self.core, self.requestID, self.head) = (connection, core, requestID, head)
-        self.admission = admission
+        (self.admission, self.stream) = (admission, stream)
     }
 
     /// Takes a piece of the body.
@@ -57,6 +59,11 @@ final class Exchange: Sendable {
     /// - Parameter bytes: The piece.
     /// - Returns: Whether to go on reading.
     func receive(_ bytes: [UInt8]) -> Bool {
+        if let stream {
+            let (byteCount, goesOn) = stream.receive(bytes, excessMax: Self.excessByteCountMax)
+            core.connections.enter(.body(byteCount: byteCount), connection.id)
+            return goesOn
+        }
         let count = state.withLock { state in
             state.byteCount += bytes.count
             if state.byteCount <= byteCountMax { state.body += bytes } else { state.body = [] }
@@ -75,7 +82,7 @@ final class Exchange: Sendable {
         case .refused(let response): return answer(response)
         case .admitted(let route, let parameters, let principal):
             let request = makeRequest(parameters, principal)
-            if case .inline = route.execution { return run(route, request) }
+            if case .inline = route.execution, stream == nil { return run(route, request) }
             return handOver(route, request)
         }
     }
@@ -89,7 +96,8 @@ final class Exchange: Sendable {
             }
             core.connections.enter(.handling, connection.id)
             state.phase = .working
-            guard core.work.submit({ [self] in work(route, request) }) else {
+            let queue = stream == nil ? core.work : core.bodies
+            guard queue.submit({ [self] in work(route, request) }) else {
                 state.phase = .answered
                 return .answer(ServerCore.busy.response)
             }
@@ -117,6 +125,9 @@ final class Exchange: Sendable {
             }
         }
     }
+
+    /// The library is done with the exchange; what nobody will ask for again goes.
+    func close() { stream?.abandon() }
 
     /// Ends the exchange with `response`; later ends are ignored.
     func finish(_ response: Response) { end(.ready(response)) }
@@ -193,6 +204,10 @@ final class Exchange: Sendable {
 
     private func work(_ route: Route, _ request: Request) {
         do {
+            if let stream, let streamed = route.streamed {
+                try stream.complete()
+                return finish(try streamed.reply(request, stream.sink))
+            }
             switch try route.handler(request) {
             case .now(let response): finish(response)
             case .later(let wait): park(wait)

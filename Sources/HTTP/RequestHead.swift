@@ -44,7 +44,7 @@ enum Validator {
     private static let headerCountMax = 100
     private static let unique = [
         "Content-Length", "Transfer-Encoding", "Content-Type", "Content-Encoding", "Authorization", "Origin",
-        "Sec-Fetch-Site", "Idempotency-Key", "Expect", "Last-Event-ID", "If-None-Match",
+        "Sec-Fetch-Site", "Idempotency-Key", "Content-Digest", "Expect", "Last-Event-ID", "If-None-Match",
     ]
 
     /// Checks a head; every refusal also closes the connection, whose framing cannot be trusted.

@@ -25,6 +25,8 @@ public struct Route: Sendable {
         case none
         /// JSON up to a size, or none.
         case json(byteCountMax: Int)
+        /// Any bytes up to a size, which go into a sink while they come.
+        case stream(byteCountMax: Int)
     }
 
     /// One segment of a route's path.
@@ -45,6 +47,8 @@ public struct Route: Sendable {
     public let body: BodyPolicy
     let segments: [Segment]
     let handler: Handler
+    /// How the body is taken where it is a stream; then nothing else handles the request.
+    private(set) var streamed: StreamedRoute?
 
     /// The usual limit of a JSON body: 1 MiB.
     public static let jsonByteCountMax = 1 << 20
@@ -94,6 +98,34 @@ public struct Route: Sendable {
         self.init(method, pattern, access: access, execution: execution, query: fields, body: body) {
             .now(try handler($0))
         }
+    }
+
+    /// Declares a route whose body goes into a sink while it comes.
+    ///
+    /// - Parameters:
+    ///   - method: Its method.
+    ///   - pattern: Its path.
+    ///   - access: What the caller must show.
+    ///   - byteCountMax: The longest body; a longer one is refused by its header.
+    ///   - open: Decides by the header alone whether the body is wanted, on the connection's thread: quickly.
+    ///   - reply: Answers after the whole body was taken; may block.
+    public init<Sink: BodySink>(
+        _ method: Method, _ pattern: String, access: Access, byteCountMax: Int,
+        open: @escaping @Sendable (Request) throws -> Sink,
+        reply: @escaping @Sendable (Request, Sink) throws -> Response
+    ) {
+        self.init(method, pattern, access: access, query: [], body: .stream(byteCountMax: byteCountMax)) {
+            _ -> Response in preconditionFailure("\(pattern) is answered by its stream")
+        }
+        streamed = StreamedRoute(
+            open: { request in
+                _ = try request.query.read(as: [])
+                return try open(request)
+            },
+            reply: { request, sink in
+                guard let sink = sink as? Sink else { preconditionFailure("the sink of another route") }
+                return try reply(request, sink)
+            })
     }
 
     /// What the placeholders match; `nil` when the path is another one.

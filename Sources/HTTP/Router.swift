@@ -61,7 +61,11 @@ public struct Router: Sendable {
             var request = request
             request.parameters = parameters
             do {
-                return try route.handler(request)
+                guard let streamed = route.streamed else { return try route.handler(request) }
+                let sink = try streamed.open(request)
+                defer { sink.abandon() }
+                if !request.body.isEmpty { try sink.take(request.body) }
+                return .now(try streamed.reply(request, sink))
             } catch {
                 return .now(Self.response(for: error))
             }

@@ -43,6 +43,7 @@ public final class Server: Sendable {
         guard let daemon = DaemonHandle(core, listeningOn: socket.descriptor) else {
             close(socket.descriptor)
             core.work.stop(seconds: 1)
+            core.bodies.stop(seconds: 1)
             throw .cannotStart(host: configuration.host, port: configuration.port)
         }
         let watchdog = Watchdog(core, bell: bell)
@@ -89,6 +90,8 @@ public final class Server: Sendable {
         Self.releaseWaiters(core)
         Self.wait(seconds: 1, for: core)
         running.watchdog.stop()
+        // Whoever sleeps while a piece of its body is written is woken by the end of the writing.
+        core.bodies.stop(seconds: 60)
         Self.releaseWaiters(core)
         running.daemon.stop()
         core.work.stop(seconds: 1)

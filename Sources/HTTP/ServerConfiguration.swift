@@ -12,6 +12,8 @@ public struct ServerConfiguration: Sendable {
     public var connectionThreads = 4
     /// Threads that run handlers which may block.
     public var handlerThreads = 4
+    /// Threads that take bodies which are not kept in memory.
+    public var bodyThreads = 2
     /// Handlers that may wait for a thread before clients are told to come back.
     public var queuedHandlersMax = 1024
     public var connectionsMax = 2048

@@ -17,8 +17,10 @@ final class ServerCore: Sendable {
     }
 
     let configuration: ServerConfiguration
-    let connections = ConnectionTable()
+    let connections: ConnectionTable
     let work: WorkQueue
+    /// Takes bodies off the connections' threads, so that neither they nor handlers wait for a disk.
+    let bodies: WorkQueue
     let waiters: Waiters
     private let router: Router
     private let gate: Gate
@@ -32,7 +34,9 @@ final class ServerCore: Sendable {
         onDeadline: @escaping @Sendable (ContinuousClock.Instant) -> Void
     ) {
         (self.configuration, self.router, self.gate) = (configuration, router, gate)
+        connections = ConnectionTable(bodySeconds: configuration.bodySeconds)
         work = WorkQueue(threads: configuration.handlerThreads, countMax: configuration.queuedHandlersMax)
+        bodies = WorkQueue(threads: configuration.bodyThreads, countMax: configuration.queuedHandlersMax)
         waiters = Waiters(countMax: configuration.waitersMax, onDeadline: onDeadline)
         requestPrefix = String(UInt32.random(in: .min ... .max), radix: 36)
     }
@@ -63,9 +67,29 @@ final class ServerCore: Sendable {
             // The library closes after an answer before the body, which is then not read.
             return refuse(head, valid, response, requestID)
         }
-        let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission)
+        let stream: BodyStream?
+        do { stream = try openStream(valid, admission, connection, requestID) } catch {
+            let response = Router.response(for: error)
+            if response.status.code >= 500 { log(.error, "request \(requestID) failed: \(error)") }
+            return refuse(head, valid, response, requestID)
+        }
+        let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission, stream)
         exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
         return .exchange(exchange)
+    }
+
+    /// Where the body goes, on a route that takes it as a stream.
+    private func openStream(
+        _ head: ValidHead, _ admission: Admission, _ connection: ConnectionHandle, _ requestID: String
+    ) throws -> BodyStream? {
+        guard case .admitted(let route, let parameters, let principal) = admission,
+            let streamed = route.streamed, case .stream(let byteCountMax) = route.body
+        else { return nil }
+        let request = Request(
+            head.method, path: head.path, query: head.query, headers: head.headers, principal: principal,
+            peer: head.peer, id: requestID, parameters: parameters)
+        return BodyStream(
+            try streamed.open(request), byteCountMax: byteCountMax, connection, self)
     }
 
     private func refuse(
@@ -112,13 +136,19 @@ final class ServerCore: Sendable {
             throw Self.closing(
                 Problem(.unsupportedMediaType, "unsupported_encoding", "Bodies must not be compressed."))
         }
-        guard case .json(let byteCountMax) = route.body else {
-            throw Self.closing(Problem(.badRequest, "unexpected_body", "This request must not have a body."))
-        }
         let type = head.headers["Content-Type"]?.prefix { $0 != ";" }.trimmingSpaces().lowercased()
-        guard type == "application/json" else {
+        let (wanted, byteCountMax): (String, Int)
+        switch route.body {
+        case .none:
+            throw Self.closing(Problem(.badRequest, "unexpected_body", "This request must not have a body."))
+        case .json(let most): (wanted, byteCountMax) = ("application/json", most)
+        // Tools that send files say nothing of their type; types of forms are what other sites can send.
+        case .stream(let most): (wanted, byteCountMax) = ("application/octet-stream", most)
+        }
+        let isStream = route.streamed != nil
+        guard type == wanted || isStream && type == nil else {
             throw Self.closing(
-                Problem(.unsupportedMediaType, "unsupported_media_type", "The body must be application/json.")
+                Problem(.unsupportedMediaType, "unsupported_media_type", "The body must be \(wanted).")
             )
         }
         if let length = head.contentLength, length > UInt64(byteCountMax) {

@@ -138,7 +138,9 @@ private let onCompleted: MHD_RequestCompletedCallback = { context, connection, s
     let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
     core.connections.enter(.idle, unsafe ConnectionHandle(pointer: connection).id)
     guard let state = unsafe state, let opaque = unsafe state.pointee else { return }
-    core.forget(unsafe Unmanaged<Exchange>.fromOpaque(opaque).takeRetainedValue())
+    let exchange = unsafe Unmanaged<Exchange>.fromOpaque(opaque).takeRetainedValue()
+    core.forget(exchange)
+    exchange.close()
     unsafe state.pointee = nil
 }
 

@@ -18,6 +18,22 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case nameTaken(String)
     /// Another job or model still needs it.
     case inUse(String)
+    /// The dataset is ready: no file of it can change any more.
+    case datasetReady(DatasetID)
+    /// A dataset is being checked, or a file of it is on its way.
+    case datasetBusy(DatasetID, reason: String)
+    /// As many uploads are open as may be.
+    case tooManyUploads(limit: Int)
+    /// As many files are on their way as may be.
+    case uploadsBusy(limit: Int)
+    /// A file is larger than files may be.
+    case fileTooLarge(limit: Int)
+    /// There would be too little room left; the text says how much there is.
+    case noRoom(String)
+    /// A file is not what its sender said it would be.
+    case digestMismatch(expected: String, found: String)
+    /// What is asked for needs a scope that the caller lacks.
+    case forbidden(String)
     /// The queue holds as many jobs as it may.
     case queueFull(limit: Int)
     /// The service is shutting down and takes no new work.
@@ -44,11 +60,18 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .idempotencyConflict: "idempotency_conflict"
         case .nameTaken: "name_taken"
         case .inUse: "in_use"
+        case .datasetReady: "dataset_ready"
+        case .datasetBusy: "dataset_busy"
+        case .tooManyUploads: "too_many_uploads"
+        case .uploadsBusy: "uploads_busy"
+        case .fileTooLarge: "content_too_large"
+        case .digestMismatch: "digest_mismatch"
+        case .forbidden: "insufficient_scope"
         case .queueFull: "queue_full"
         case .draining: "draining"
         case .invalidCursor: "invalid_cursor"
         case .storeUnavailable, .storeBroken: "store_unavailable"
-        case .storeFull: "insufficient_storage"
+        case .storeFull, .noRoom: "insufficient_storage"
         case .storeRefused: "internal"
         }
     }
@@ -67,6 +90,15 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
             "The idempotency key \(key) was used before with another body; use a new key."
         case .nameTaken(let name): "The name \(name) is taken."
         case .inUse(let what): "\(what) is still needed."
+        case .datasetReady(let id): "\(id) is ready: its files cannot change any more."
+        case .datasetBusy(let id, let reason): "\(id) is busy: \(reason); try again."
+        case .tooManyUploads(let limit): "\(limit) uploads are open already; commit or delete one."
+        case .uploadsBusy(let limit): "\(limit) files are on their way already; send this one later."
+        case .fileTooLarge(let limit): "A file may have at most \(limit) bytes."
+        case .noRoom(let text): text
+        case .digestMismatch(let expected, let found):
+            "The bytes hash to \(found), not to \(expected); send them again."
+        case .forbidden(let text): text
         case .queueFull(let limit): "The queue is full: \(limit) jobs wait already."
         case .draining: "The service is shutting down; submit again when it is back."
         case .invalidCursor: "The cursor was not made by this list."

@@ -126,4 +126,6 @@ public protocol DatasetRepository: Sendable {
     func datasets(_ page: PageRequest) throws(JobError) -> Page<DatasetRecord>
     /// Deletes a dataset and answers the path of its files.
     func deleteDataset(_ id: DatasetID) throws(JobError) -> String
+    /// The files of a dataset that is being uploaded, by name; none once it is ready.
+    func files(of id: DatasetID) throws(JobError) -> [DatasetFile]
 }

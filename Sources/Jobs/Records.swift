@@ -154,6 +154,26 @@ public struct ModelRecord: Sendable, Equatable {
     }
 }
 
+/// A file of a dataset that is being uploaded.
+public struct DatasetFile: Sendable, Equatable {
+    /// What the client calls it; never a path.
+    public let name: String
+    /// Where it lies, relative to the data folder.
+    public let path: String
+    /// Size in bytes.
+    public let byteCount: Int64
+    /// Hash of its bytes, in hex.
+    public let sha256: String
+    /// When it had come.
+    public let createdAt: Timestamp
+
+    /// Describes a file.
+    public init(name: String, path: String, byteCount: Int64, sha256: String, createdAt: Timestamp) {
+        (self.name, self.path, self.byteCount) = (name, path, byteCount)
+        (self.sha256, self.createdAt) = (sha256, createdAt)
+    }
+}
+
 /// A dataset that jobs can name.
 public struct DatasetRecord: Sendable, Equatable {
     /// Its name in the API.

@@ -35,6 +35,10 @@ public struct SQLiteDatasetRepository: DatasetRepository {
                 sql: "UPDATE dataset SET is_ready = ?, sha256 = ?, details = ? WHERE id = ?",
                 arguments: [dataset.isReady, dataset.sha256, dataset.details.encoded(), dataset.id.rawValue])
             guard db.changesCount == 1 else { throw JobError.datasetNotFound(dataset.id.rawValue) }
+            if dataset.isReady {
+                try db.execute(
+                    sql: "DELETE FROM dataset_file WHERE dataset_id = ?", arguments: [dataset.id.rawValue])
+            }
         }
     }
 
@@ -78,7 +82,7 @@ public struct SQLiteDatasetRepository: DatasetRepository {
         }
     }
 
-    private func dataset(_ row: Row) throws -> DatasetRecord {
+    func dataset(_ row: Row) throws -> DatasetRecord {
         DatasetRecord(
             id: try JobRows.id(row["id"]), name: row["name"], format: row["format"], isReady: row["is_ready"],
             path: row["path"], sha256: row["sha256"], createdAt: JobRows.time(row["created_at"]),

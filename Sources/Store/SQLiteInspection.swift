@@ -106,11 +106,26 @@ public final class SQLiteInspection: Sendable {
         }
     }
 
-    /// The datasets that have a row, with their names.
+    /// The files of each open upload.
+    public func uploads() throws(StoreError) -> [DatasetID: [DatasetFile]] {
+        try read { db in
+            var uploads: [DatasetID: [DatasetFile]] = [:]
+            for id in try String.fetchAll(db, sql: "SELECT id FROM dataset WHERE is_ready = 0") {
+                uploads[try JobRows.id(id)] = []
+            }
+            guard !uploads.isEmpty, try db.tableExists("dataset_file") else { return uploads }
+            for row in try Row.fetchAll(db, sql: "SELECT * FROM dataset_file ORDER BY dataset_id, name") {
+                uploads[try JobRows.id(row["dataset_id"]), default: []].append(DatasetFile(row))
+            }
+            return uploads
+        }
+    }
+
+    /// The datasets that are ready, with their names.
     public func datasets() throws(StoreError) -> [DatasetID: String] {
         try read { db in
             var names: [DatasetID: String] = [:]
-            for row in try Row.fetchAll(db, sql: "SELECT id, name FROM dataset") {
+            for row in try Row.fetchAll(db, sql: "SELECT id, name FROM dataset WHERE is_ready") {
                 names[try JobRows.id(row["id"])] = row["name"]
             }
             return names

@@ -19,6 +19,8 @@ struct DataFolder: Sendable {
     var jobs: String { "\(path)/jobs" }
     var models: String { "\(path)/models" }
     var datasets: String { "\(path)/datasets" }
+    var uploads: String { "\(path)/\(Self.uploadsName)" }
+    static let uploadsName = "uploads"
 
     /// What brings a database from any schema to the newest.
     static var migrations: [Migration] { Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) } }
@@ -58,6 +60,9 @@ struct DataFolder: Sendable {
     /// Whether a file in a job's folder is one that it keeps for itself until it is over.
     static func isNote(_ name: String) -> Bool { [teacherCacheName, ledgerName, denseName].contains(name) }
 
+    /// Where the files of an open upload lie, relative.
+    static func uploads(of dataset: DatasetID) -> String { "\(uploadsName)/\(dataset)" }
+
     /// A model's folder, relative.
     static func folder(of model: ModelID) -> String { "models/\(model)" }
 
@@ -94,7 +99,7 @@ struct DataFolder: Sendable {
 
     /// Makes the folders that are missing.
     func make() throws(FileError) {
-        for folder in [path, jobs, models, datasets] { try Folder.make(folder) }
+        for folder in [path, jobs, models, datasets, uploads] { try Folder.make(folder) }
     }
 
     /// Reads the token, or makes one on the first start (256 random bits, mode 0600).

@@ -18,6 +18,7 @@ final class Service: Sendable {
     let pool: WorkerPool
     let hub: ChangeHub
     let predictions: PredictionService
+    let uploads: UploadService
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
@@ -60,6 +61,13 @@ final class Service: Sendable {
         try folder.clean(keeping: repository.namedPaths())
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
+        let datasets = SQLiteDatasetRepository(database)
+        uploads = UploadService(
+            folder: folder, limits: configuration.uploads, repository: datasets, catalogue: catalogue,
+            identifiers: database.identifiers, time: time,
+            register: { info throws(JobError) in try Self.register(info, in: datasets) },
+            report: { message, cause in log.error("\(message)", metadata: ["cause": "\(cause)"]) })
+        try uploads.recover()
         hub = ChangeHub()
         let limits = MachineLimits(time: time)
         let models = SQLiteModelRepository(database)
@@ -80,12 +88,13 @@ final class Service: Sendable {
             repositories: JobService.Repositories(
                 jobs: repository, metrics: SQLiteMetricRepository(database),
                 events: SQLiteEventRepository(database), models: models,
-                datasets: SQLiteDatasetRepository(database)),
+                datasets: datasets),
             resolver: SpecResolver(
                 catalogue: catalogue, budget: configuration.budget, limits: limits, models: models,
                 jobs: repository),
             workers: pool, hub: hub, time: time)
         pool.start()
+        uploads.startSweeping()
     }
 
     /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
@@ -94,25 +103,38 @@ final class Service: Sendable {
     func registerDatasets() throws {
         try registered.withLock { registered in
             let found = try catalogue.list()
-            for info in found where !registered.contains(info) { try register(info) }
-            registered = found
+            var kept: [DatasetInfo] = []
+            for info in found {
+                do throws(JobError) {
+                    if !registered.contains(info) {
+                        try Self.register(info, in: jobs.repositories.datasets)
+                    }
+                    kept.append(info)
+                } catch {
+                    // An open upload has the name of what a command added: jobs get what is in the folder.
+                    guard case .nameTaken = error else { throw error }
+                }
+            }
+            registered = kept
         }
     }
 
-    private func register(_ info: DatasetInfo) throws(JobError) {
+    private static func register(
+        _ info: DatasetInfo, in datasets: any DatasetRepository
+    ) throws(JobError) {
         guard let id = DatasetID(info.id) else { return }
         let record = DatasetRecord(
             id: id, name: info.name, format: info.format, isReady: true, path: "datasets/\(info.id)",
             sha256: info.sha256, createdAt: Timestamp(milliseconds: Int64(info.createdAt * 1000)),
             details: info.json)
         do throws(JobError) {
-            let known = try jobs.repositories.datasets.dataset(info.id)
+            let known = try datasets.dataset(info.id)
             if known.sha256 != record.sha256 || known.details != record.details {
-                try jobs.repositories.datasets.update(record)
+                try datasets.update(record)
             }
         } catch {
             guard case .datasetNotFound = error else { throw error }
-            try jobs.repositories.datasets.add(record)
+            try datasets.add(record)
         }
     }
 
@@ -131,6 +153,7 @@ final class Service: Sendable {
     /// Stops the workers, each at a checkpoint, and closes the database.
     func close(seconds: Double = 20) {
         predictions.stop(seconds: 2)
+        uploads.stop()
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         do { try database.close() } catch {

@@ -19,6 +19,14 @@ struct ServiceConfiguration: Sendable {
             }
         }
 
+        /// As people write it.
+        var defaultValueDescription: String {
+            guard case .value(let value) = self else { return "auto" }
+            let scales = [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)]
+            let scale = scales.first { value % $0.1 == 0 }
+            return scale.map { "\(value / $0.1)\($0.0)" } ?? "\(value)"
+        }
+
         /// `512`, `64K`, `4G`.
         private static func bytes(_ text: String) -> Int? {
             let scales: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
@@ -43,6 +51,8 @@ struct ServiceConfiguration: Sendable {
     /// What all models loaded for predictions may take: a part of the memory that jobs do without.
     let predictionByteCount: Int
     let host: HostFacts
+    /// How much may be uploaded.
+    var uploads = UploadLimits()
 
     /// Memory that is left to the rest of the machine when the budget is chosen.
     private static let memoryShare = 0.8
@@ -60,5 +70,6 @@ struct ServiceConfiguration: Sendable {
         budget = Budget(threads: cores, memoryBytes: bytes - predictionByteCount)
         // Jobs hold cores and memory, so that more workers than cores would only wait.
         self.workers = workers.resolved(cores)
+        uploads.memoryByteCount = Int(host.usableMemoryBytes / 2)
     }
 }

@@ -20,6 +20,7 @@ final class Backstage {
     let router: Router
     let executor = Executor()
     let predictor = Oracle()
+    let intake: Shelf
     let readiness = Readiness()
     let refresh = Refresh()
     /// What the API says of itself.
@@ -42,6 +43,7 @@ final class Backstage {
                 events: SQLiteEventRepository(database),
                 models: SQLiteModelRepository(database), datasets: SQLiteDatasetRepository(database)),
             resolver: Resolver(), workers: pool, hub: hub)
+        intake = Shelf(SQLiteDatasetRepository(database), database.identifiers)
         authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "owner"))])
         let path = folder.path
         let environment = APIEnvironment(
@@ -49,7 +51,7 @@ final class Backstage {
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
             checkpointFile: { "\(path)/\($0.path)" },
-            predictor: predictor,
+            predictor: predictor, intake: intake,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )
@@ -109,8 +111,10 @@ final class Backstage {
         bytes: [UInt8]? = nil
     ) throws -> Response? {
         switch ask(method, target, headers: headers, body: body, bytes: bytes) {
-        case .now(let response): response
-        case .later(let wait): try wait.answer(true)
+        case .now(let response): return response
+        case .later(let wait):
+            // As the server does with what is thrown when a wait is over.
+            do { return try wait.answer(true) } catch let problem as Problem { return problem.response }
         }
     }
 

@@ -7,6 +7,7 @@ import Testing
         "Sources/Tensor/Arena.swift",
         "Sources/Kernels/",
         "Sources/Files/Descriptor.swift", "Sources/Files/GzipReader.swift", "Sources/Files/Folder.swift",
+        "Sources/Files/Inflater.swift",
         "Sources/Data/BackgroundThread.swift", "Sources/Data/Monitor.swift", "Sources/Data/Pixels.swift",
         "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
     ]

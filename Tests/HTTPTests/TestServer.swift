@@ -11,6 +11,7 @@ final class TestServer {
     let authenticator: TokenAuthenticator
     let news = News()
     let stuck = Stuck()
+    let blobs = Blobs()
     let log = Mutex<[String]>([])
 
     init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
@@ -22,7 +23,9 @@ final class TestServer {
             tokens: [
                 ("secret", Principal(name: "owner")), ("reader", Principal(name: "reader", scopes: [.read])),
             ], anonymous: anonymous)
-        server = Server(configuration, router: Router(Self.routes(news, stuck)), authenticator: authenticator)
+        server = Server(
+            configuration, router: Router(Self.routes(news, stuck) + [blobs.route]),
+            authenticator: authenticator)
         port = try server.start()
     }
 

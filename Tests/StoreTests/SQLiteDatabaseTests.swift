@@ -9,12 +9,14 @@ import Testing
         let store = try TemporaryStore()
         let known = try TemporaryStore.migrations()
         try store.database.close()
-        let later =
-            known + [Migration(name: "0003_later.sql", sql: "CREATE TABLE later(id INTEGER PRIMARY KEY)")]
-        try SQLiteDatabase(path: store.path, migrations: later).close()
-        let expected = StoreError.newerSchema(path: store.path, found: 3, newest: 2)
+        let (later, _) = try Self.later(than: store)
+        try SQLiteDatabase(path: store.path, migrations: known + [later]).close()
+        let (found, newest) = (known.count + 1, known.count)
+        let expected = StoreError.newerSchema(path: store.path, found: found, newest: newest)
         #expect(throws: expected) { try SQLiteDatabase(path: store.path, migrations: known) }
-        #expect(expected.description.contains("has schema 3, but this version knows schemas up to 2 only."))
+        #expect(
+            expected.description.contains(
+                "has schema \(found), but this version knows schemas up to \(newest) only."))
     }
 
     @Test("is copied before its schema changes, and keeps its rows")
@@ -22,21 +24,22 @@ import Testing
         let store = try TemporaryStore()
         let job = try store.submit()
         try store.database.close()
-        let later = Migration(name: "0003_later.sql", sql: "ALTER TABLE job ADD COLUMN colour TEXT")
+        let (later, copy) = try Self.later(than: store, "ALTER TABLE job ADD COLUMN colour TEXT")
         let database = try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [later])
         #expect(try SQLiteJobRepository(database).job(job.id) == job)
         try database.close()
-        let copy = store.path + ".schema-2.backup"
         let old = try SQLiteDatabase(path: copy, migrations: TemporaryStore.migrations())
         #expect(try SQLiteJobRepository(old).job(job.id) == job)
         try old.close()
     }
 
     /// A step behind all that are released, and where the copy before it lies.
-    private static func later(than store: TemporaryStore) throws -> (step: Migration, copy: String) {
+    private static func later(
+        than store: TemporaryStore, by steps: Int = 1, _ sql: String = "CREATE TABLE later(id INTEGER)"
+    ) throws -> (step: Migration, copy: String) {
         let schema = try TemporaryStore.migrations().count
-        let number = schema < 9 ? "000\(schema + 1)" : "00\(schema + 1)"
-        let step = Migration(name: "\(number)_later.sql", sql: "CREATE TABLE later(id INTEGER)")
+        let number = String("000\(schema + steps)".suffix(4))
+        let step = Migration(name: "\(number)_later.sql", sql: sql)
         return (step, "\(store.path).schema-\(schema).backup")
     }
 
@@ -76,11 +79,12 @@ import Testing
         let store = try TemporaryStore()
         let job = try store.submit()
         try store.database.close()
-        let broken = Migration(name: "0003_broken.sql", sql: "CREATE TABLE half(id INTEGER); SELECT nothing;")
+        let (broken, _) = try Self.later(
+            than: store, "CREATE TABLE half(id INTEGER); SELECT nothing;")
         let error = #expect(throws: StoreError.self) {
             try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [broken])
         }
-        #expect(error?.description.hasPrefix("The migration 0003_broken.sql failed:") == true)
+        #expect(error?.description.hasPrefix("The migration \(broken.name) failed:") == true)
         try store.reopen()
         #expect(try store.jobs.job(job.id) == job)
     }
@@ -88,10 +92,9 @@ import Testing
     @Test("wants its migrations numbered without gaps")
     func refusesMisnamedMigrations() throws {
         let store = try TemporaryStore()
-        #expect(throws: StoreError.migrationMisnamed("0004_x.sql")) {
-            try SQLiteDatabase(
-                path: store.path,
-                migrations: TemporaryStore.migrations() + [Migration(name: "0004_x.sql", sql: "")])
+        let (late, _) = try Self.later(than: store, by: 2)
+        #expect(throws: StoreError.migrationMisnamed(late.name)) {
+            try SQLiteDatabase(path: store.path, migrations: TemporaryStore.migrations() + [late])
         }
     }
 

@@ -32,7 +32,7 @@ function datasetCard(dataset) {
 }
 
 function nothing() {
-  const text = "Install Debian's package dataset-fashion-mnist, or add one on the server's host:";
+  const text = "Install Debian's package dataset-fashion-mnist, or send one to this server:";
   return empty("No datasets", text,
-    h("pre", { class: "code" }, "vintner datasets add NAME PATH"));
+    h("pre", { class: "code" }, `vintner datasets upload NAME PATH --url ${location.origin}`));
 }

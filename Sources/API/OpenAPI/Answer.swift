@@ -79,7 +79,7 @@ enum Refusal {
         (.notFound, "There is no such thing."),
         (.conflict, "The state of things forbids it; `code` says which."),
         (.contentTooLarge, "The body is too large."),
-        (.unsupportedMediaType, "The body must be application/json, and not compressed."),
+        (.unsupportedMediaType, "The body is not of the type that is described, or compressed."),
         (.rangeNotSatisfiable, "The range is beyond the file; `Content-Range` has its size."),
         (.unprocessableContent, "The query or the body breaks rules; `errors` has all of them."),
         (.tooManyRequests, "Too many wrong credentials."),

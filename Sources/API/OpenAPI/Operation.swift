@@ -150,6 +150,9 @@ struct HeaderField: Sendable {
     static let range = HeaderField(
         name: "Range", documentation: "Which bytes are wanted: one range, as in `bytes=0-1023`.", shape: .text
     )
+    static let contentDigest = HeaderField(
+        name: "Content-Digest",
+        documentation: "What the body must hash to, as in `sha-256=:BASE64:` (RFC 9530).", shape: .text)
     static let idempotencyKey = HeaderField(
         name: "Idempotency-Key",
         documentation: "Chosen by the client: the same key and body make the same job again.",
@@ -164,6 +167,14 @@ struct HeaderField: Sendable {
 struct RequestBody: Sendable {
     let schema: JSONValue
     let isRequired: Bool
+    private var type = "application/json"
+
+    /// Any bytes.
+    static let bytes: RequestBody = {
+        var body = RequestBody([:], true)
+        body.type = "application/octet-stream"
+        return body
+    }()
 
     /// A body of one of the document's components.
     init(component: String) { (schema, isRequired) = (Shape.component(component).json, true) }
@@ -194,7 +205,7 @@ struct RequestBody: Sendable {
     var json: JSONValue {
         [
             "required": .bool(isRequired),
-            "content": ["application/json": ["schema": SchemaEmbedding.part(of: schema)]],
+            "content": [type: ["schema": SchemaEmbedding.part(of: schema)]],
         ]
     }
 }

@@ -30,12 +30,28 @@ extension Resource {
         ], optional: ["text", "tokens", "tokens_per_second", "predictions"])
 
     static let datasetShape = Shape.object(
-        "A dataset that jobs can name; has more members by its `kind`.",
+        "A dataset: open while its files come, ready once jobs can name it; then with more members by its "
+            + "`kind`.",
         [
             "id": .identifier("dst"), "object": .constant("dataset"), "name": .text, "format": .text,
-            "is_ready": .flag, "sha256": .text, "created_at": .time, "kind": .text, "train_count": .count,
-            "validation_count": .count, "test_count": .count, "bytes": .count,
-        ], optional: ["kind", "train_count", "validation_count", "test_count", "bytes"], isOpen: true)
+            "is_ready": .flag, "state": .words(["open", "committing", "ready"]), "sha256": .text.orNull,
+            "created_at": .time, "bytes": .count, "kind": .text, "train_count": .count,
+            "validation_count": .count, "test_count": .count,
+            "expires_at": .time.about("When an open upload is deleted unless another file comes."),
+            "files": .array(of: .resource(.datasetFile)).about("Of an open upload."),
+            "options": .anyObject.about("The body that opened an upload."),
+        ],
+        optional: [
+            "kind", "train_count", "validation_count", "test_count", "bytes", "expires_at", "files",
+            "options",
+        ], isOpen: true)
+
+    static let datasetFileShape = Shape.object(
+        "A file of an open upload.",
+        [
+            "object": .constant("dataset_file"), "name": .text, "bytes": .count, "sha256": .text,
+            "created_at": .time,
+        ])
 
     static let systemShape = Shape.object(
         "The service and its machine.",

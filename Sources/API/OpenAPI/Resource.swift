@@ -25,6 +25,7 @@ enum Resource: String, CaseIterable, Sendable {
     case prediction = "Prediction"
     case dataset = "Dataset"
     case datasetPage = "DatasetPage"
+    case datasetFile = "DatasetFile"
     case system = "System"
     case health = "Health"
     case session = "Session"
@@ -57,6 +58,7 @@ enum Resource: String, CaseIterable, Sendable {
         case .prediction: Self.predictionShape
         case .dataset: Self.datasetShape
         case .datasetPage: Self.page(of: .dataset)
+        case .datasetFile: Self.datasetFileShape
         case .system: Self.systemShape
         case .health: Self.healthShape
         case .session: Self.sessionShape

@@ -43,3 +43,24 @@ void cdata_map_bytes(const uint8_t *bytes, size_t count, uint16_t first, uint16_
 
 /// Computes output[i] = tokens[i].
 void cdata_widen(const uint16_t *tokens, size_t count, int32_t *output);
+
+/// What the elements of an array are.
+typedef enum { CDATA_UNSIGNED, CDATA_SIGNED, CDATA_FLOAT } cdata_number;
+
+/// Computes bytes[i] = scale * elements[i] where that is a whole number from 0 to 255.
+///
+/// An element has `size` bytes (1, 2, 4 or 8; floats 4 or 8), in the other byte order where `is_swapped`. With a
+/// scale of 1 the number must be exact; otherwise it may be off by 0.001, as a float32 divided by 255 is.
+/// Returns the index of the first element that is none; `count` when all are.
+size_t cdata_to_bytes(const uint8_t *elements, cdata_number kind, size_t size, int is_swapped, double scale,
+                      size_t count, uint8_t *bytes);
+
+/// Undoes the filter of one row of a PNG image; `above` is the row before, zeros in front of the first.
+///
+/// `step` is the bytes of a whole pixel, at least 1. Returns 0, or -1 for a filter that PNG does not have.
+int cdata_unfilter(int filter, uint8_t *row, const uint8_t *above, size_t count, size_t step);
+
+/// Widens samples of 1, 2 or 4 bits to a byte each; of 16 bits it keeps the upper byte.
+///
+/// Where `is_scaled`, the largest value becomes 255; otherwise values stay as they are (indices of a palette).
+void cdata_widen_samples(const uint8_t *row, size_t count, size_t bits, int is_scaled, uint8_t *samples);

@@ -125,6 +125,8 @@ struct Backup {
         let database = try SQLiteDatabase(path: staging.database, migrations: migrations)
         let jobs = SQLiteJobRepository(database)
         releasedCount = try jobs.release(at: time.now()).count
+        // Their files are on their way still; whoever sends them begins anew.
+        try SQLiteDatasetRepository(database).forgetUploads()
         try staging.clean(keeping: jobs.namedPaths())
         try database.close()
         // The log is empty now; readers that closed last have left its files.

@@ -55,7 +55,7 @@ extension Examination {
     mutating func examineTop() throws(FileError) {
         let known = Set(DataFolder.databaseFiles).union([
             "LOCK", "TOKENS.LOCK", "token", "tokens.json", "jobs", "models", "datasets",
-            DataFolder.damagedName,
+            DataFolder.uploadsName, DataFolder.damagedName,
         ])
         for name in try Folder.names(in: folder.path) where !known.contains(name) {
             if AtomicFile.isLeftover(name) {
@@ -145,6 +145,34 @@ extension Examination {
                     .error, .damaged, place, "Dataset \(name) is not what it was: \(error)",
                     "restore the folder from a backup.")
             }
+        }
+    }
+
+    /// Uploads that are open: files that no row names, and rows without their file.
+    mutating func examineUploads(_ files: [DatasetID: [DatasetFile]]) throws(FileError) {
+        for name in try names(in: DataFolder.uploadsName) {
+            let place = "\(DataFolder.uploadsName)/\(name)"
+            guard let id = DatasetID(name), let known = files[id] else {
+                foundOrphan(place, .warning, "There is no such open upload.")
+                continue
+            }
+            let paths = Set(known.map(\.path))
+            for file in try names(in: place) where !paths.contains("\(place)/\(file)") {
+                if AtomicFile.isLeftover(file) {
+                    foundLeftover("\(place)/\(file)")
+                } else {
+                    foundOrphan("\(place)/\(file)", .warning, "No row names this file of an upload.")
+                }
+            }
+        }
+        for file in files.sorted(by: { $0.key < $1.key }).flatMap(\.value) {
+            fileCount += 1
+            let size = Folder.status(of: folder.absolute(file.path))?.byteCount
+            guard size != Int(file.byteCount) else { continue }
+            find(
+                .warning, .missing, file.path,
+                "A file of an open upload is not there, or not as long as it was.",
+                "the next start forgets it: send it again.")
         }
     }
 

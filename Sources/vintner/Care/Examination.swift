@@ -37,6 +37,7 @@ struct Examination {
         try examineJobFolders(states, named)
         try examineModelFolders(try inspection.models())
         try examineDatasets(try inspection.datasets())
+        try examineUploads(try inspection.uploads())
     }
 
     mutating func find(

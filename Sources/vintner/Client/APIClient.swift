@@ -1,4 +1,5 @@
-import Glibc
+import Files
+import Foundation
 import JSON
 
 /// A request that could not be carried out.
@@ -78,19 +79,59 @@ struct APIClient {
         _ method: String, _ target: String, body: [UInt8]? = nil, seconds: Int = 60
     ) throws(ClientError) -> Answer {
         let connection = try Connection(host, port, seconds: seconds)
-        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(authority)\r\nConnection: close\r\n"
-        head += "User-Agent: vintner/\(Version.current)\r\nAccept: application/json\r\n"
-        if let token { head += "Authorization: Bearer \(token)\r\n" }
+        var head = head(method, target)
         if let body { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }
         try connection.write(Array((head + "\r\n").utf8) + (body ?? []))
         return try Self.parse(try connection.readToEnd())
+    }
+
+    /// What every request begins with.
+    private func head(_ method: String, _ target: String) -> String {
+        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(authority)\r\nConnection: close\r\n"
+        head += "User-Agent: vintner/\(Version.current)\r\nAccept: application/json\r\n"
+        if let token { head += "Authorization: Bearer \(token)\r\n" }
+        return head
+    }
+
+    /// Sends a file piece by piece, with its digest, once the server wants it.
+    func put(_ target: String, file path: String, seconds: Int = 120) throws(ClientError) -> JSONValue {
+        let connection = try Connection(host, port, seconds: seconds)
+        let (reader, digest) = try Self.reading(path) { () throws(FileError) in
+            (try FileReader(path), try SHA256.digest(ofFile: path))
+        }
+        let byteCount = try Self.reading(path) { () throws(FileError) in try reader.byteCount() }
+        var head = head("PUT", target)
+        head += "Content-Type: application/octet-stream\r\nContent-Length: \(byteCount)\r\n"
+        head += "Content-Digest: sha-256=:\(Data(digest.bytes).base64EncodedString()):\r\n"
+        head += "Expect: 100-continue\r\n\r\n"
+        try connection.write(Array(head.utf8))
+        var received: [UInt8] = []
+        if byteCount > 0 { received = try connection.readHead() }
+        if received.starts(with: "HTTP/1.1 100".utf8) {
+            received = []
+            while true {
+                let chunk = try Self.reading(path) { () throws(FileError) in try reader.read(upTo: 1 << 20) }
+                guard !chunk.isEmpty, try connection.write(chunk) else { break }
+            }
+        }
+        return try Self.good(Self.parse(received + (try connection.readToEnd())))
+    }
+
+    private static func reading<R>(
+        _ path: String, _ body: () throws(FileError) -> R
+    ) throws(ClientError) -> R {
+        do { return try body() } catch { throw .unreadable(path: path, reason: error.description) }
     }
 
     /// Sends a request and returns the JSON of a good answer.
     func ask(
         _ method: String, _ target: String, body: [UInt8]? = nil, seconds: Int = 60
     ) throws(ClientError) -> JSONValue {
-        let answer = try send(method, target, body: body, seconds: seconds)
+        try Self.good(try send(method, target, body: body, seconds: seconds))
+    }
+
+    /// The JSON of a good answer.
+    private static func good(_ answer: Answer) throws(ClientError) -> JSONValue {
         guard answer.status < 400 else {
             throw .refused(status: answer.status, (try? answer.json()) ?? .null)
         }

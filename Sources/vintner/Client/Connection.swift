@@ -41,8 +41,9 @@ final class Connection {
 
     deinit { close(descriptor) }
 
-    /// Sends everything.
-    func write(_ bytes: [UInt8]) throws(ClientError) {
+    /// Sends everything; whether the other side still listens.
+    @discardableResult
+    func write(_ bytes: [UInt8]) throws(ClientError) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
             let sent = unsafe rest.withUnsafeBytes {
@@ -50,14 +51,36 @@ final class Connection {
             }
             if sent < 0, errno == EINTR { continue }
             // A server that refuses a body answers before it has read it: what it says counts.
-            guard sent > 0 else { return }
+            guard sent > 0 else { return false }
             rest = rest.dropFirst(sent)
         }
+        return true
+    }
+
+    /// Receives up to the end of a head, and perhaps some of what follows.
+    func readHead() throws(ClientError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < 65_536, bytes.firstRange(of: [13, 10, 13, 10]) == nil {
+            let chunk = try read()
+            if chunk.isEmpty { break }
+            bytes += chunk
+        }
+        return bytes
     }
 
     /// Receives until the other side closes.
     func readToEnd() throws(ClientError) -> [UInt8] {
         var bytes: [UInt8] = []
+        while true {
+            let chunk = try read()
+            if chunk.isEmpty { return bytes }
+            bytes += chunk
+            guard bytes.count <= Self.byteCountMax else { throw .brokenAnswer("it is too long") }
+        }
+    }
+
+    /// Receives some bytes; none where the other side has closed.
+    private func read() throws(ClientError) -> ArraySlice<UInt8> {
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = unsafe chunk.withUnsafeMutableBytes {
@@ -68,9 +91,7 @@ final class Connection {
                 let reason = unsafe String(cString: strerror(errno))
                 throw .cannotConnect(address, reason: reason)
             }
-            if count == 0 { return bytes }
-            bytes += chunk[..<count]
-            guard bytes.count <= Self.byteCountMax else { throw .brokenAnswer("it is too long") }
+            return chunk[..<count]
         }
     }
 }

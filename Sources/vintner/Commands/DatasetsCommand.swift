@@ -6,33 +6,22 @@ import Jobs
 /// `vintner datasets`.
 struct DatasetsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "datasets", abstract: "Add datasets to a data folder, or list them.",
-        subcommands: [Add.self, List.self])
+        commandName: "datasets",
+        abstract: "Add datasets to a data folder or send them to a server, or list them.",
+        subcommands: [Add.self, UploadCommand.self, List.self])
 
     /// `vintner datasets add NAME PATH`.
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Copy a dataset into a data folder: images (IDX), running text, or labelled text (CSV).",
-            discussion: """
-                idx is a folder with train-images-idx3-ubyte and its companions, plain or .gz. text is a \
-                UTF-8 file, of which a language model predicts the next token. csv is a file with the \
-                columns text and label, or with one token and its label a line, blank lines between \
-                sentences. Text and CSV may also be a folder with train, validation and test files.
-                """)
+                "Copy a dataset into a data folder: images (IDX, NumPy, PNG, JPEG) or text.",
+            discussion: DatasetOptions.discussion)
 
         @Argument(help: "How jobs will call it.")
         var name: String
         @Argument(help: "The file or folder.")
         var path: String
-        @Option(help: "idx, text or csv; by default what the path looks like.")
-        var format: DatasetFormat.Name?
-        @Option(help: "byte, char or word: what a token is; char for text, word for csv by default.")
-        var tokens: TokenUnit?
-        @Option(help: "Part of the training file that validates, unless there is a file for that.")
-        var validationFraction = TextSettings().validationFraction
-        @Option(help: "The most tokens that a vocabulary of words may have.")
-        var vocabulary = TextSettings().vocabularyLimit
+        @OptionGroup var options: DatasetOptions
         @Option(help: "The data folder.")
         var data = "./vintner-data"
 
@@ -45,24 +34,11 @@ struct DatasetsCommand: ParsableCommand {
                     folder: folder.datasets, systemFolder: Service.systemDatasets)
                 let id: DatasetID = IdentifierGenerator().next(at: time.now())
                 let info = try catalogue.add(
-                    name, from: path, as: chosenFormat, id: id.rawValue, now: time.now().seconds)
+                    name, from: path, as: options.format(of: path), id: id.rawValue, now: time.now().seconds)
                 Terminal.say("\(info.id)  \(info.name)  \(DatasetsCommand.size(of: info))")
             } catch {
                 Terminal.complain("vintner: \(error)")
                 throw Ending.failed.error
-            }
-        }
-
-        private var chosenFormat: DatasetFormat {
-            func settings(_ unit: TokenUnit) -> TextSettings {
-                TextSettings(
-                    unit: tokens ?? unit, validationFraction: validationFraction,
-                    vocabularyLimit: vocabulary)
-            }
-            return switch format ?? DatasetFormat.Name(guessedFrom: path) {
-            case .idx: .idx()
-            case .text: .text(settings(.char))
-            case .csv: .csv(settings(.word))
             }
         }
     }
@@ -99,6 +75,44 @@ struct DatasetsCommand: ParsableCommand {
             "\(info.trainCount) + \(info.validationCount) samples, \(info.classCount) classes, "
                 + "\(sequences.vocabularySize) different tokens"
         }
+    }
+}
+
+/// How the files of a new dataset are to be read.
+struct DatasetOptions: ParsableArguments {
+    @Option(help: "idx, npy, npz, images, text or csv; by default what the names look like.")
+    var format: DatasetFormat.Name?
+    @Option(help: "byte, char or word: what a token is; char for text, word for csv by default.")
+    var tokens: TokenUnit?
+    @Option(help: "Part of the training file that validates, unless there is a file for that.")
+    var validationFraction = TextSettings().validationFraction
+    @Option(help: "The most tokens that a vocabulary of words may have.")
+    var vocabulary = TextSettings().vocabularyLimit
+
+    static let discussion = """
+        idx: train-images-idx3-ubyte and its companions, plain or .gz. npy: x_train.npy, y_train.npy, \
+        x_test.npy and y_test.npy. npz: the same arrays in one file. images: a .tar or .tar.gz of PNG or \
+        JPEG images, as train/CLASS/NAME.png and test/CLASS/NAME.png. text: a UTF-8 file, of which a \
+        language model predicts the next token. csv: a file with the columns text and label, or with one \
+        token and its label a line, blank lines between sentences. Text and CSV may also be files train, \
+        validation and test.
+        """
+
+    /// The format of what lies at a path.
+    func format(of path: String) -> DatasetFormat {
+        switch format ?? DatasetFormat.Name(guessedFrom: path) {
+        case .idx: .idx()
+        case .npy: .npy()
+        case .npz: .npz()
+        case .images: .images
+        case .text: .text(settings(.char))
+        case .csv: .csv(settings(.word))
+        }
+    }
+
+    private func settings(_ unit: TokenUnit) -> TextSettings {
+        TextSettings(
+            unit: tokens ?? unit, validationFraction: validationFraction, vocabularyLimit: vocabulary)
     }
 }
 

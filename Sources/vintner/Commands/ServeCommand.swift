@@ -28,6 +28,10 @@ struct ServeCommand: ParsableCommand {
             "Bytes to use, an eighth for predictions (K, M and G are understood); auto: 80 % of the memory."
     )
     var memory = ServiceConfiguration.Amount.automatic
+    @Option(help: "The largest file that may be uploaded (K, M, G and T are understood).")
+    var maxUpload = ServiceConfiguration.Amount.value(UploadLimits().fileByteCountMax)
+    @Option(help: "What all datasets and uploads may take, or auto: until four fifths of the disk are full.")
+    var maxDatasetsBytes = ServiceConfiguration.Amount.automatic
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false
     @Flag(help: "Serve other addresses than loopback although nothing is encrypted.")
@@ -64,9 +68,7 @@ struct ServeCommand: ParsableCommand {
         let log = JSONLog.logger(Logger.Level(rawValue: logLevel) ?? .info)
         let service: Service
         do {
-            service = try Service(
-                ServiceConfiguration(data: data, workers: workers, threads: threads, memory: memory), log: log
-            )
+            service = try Service(serviceConfiguration, log: log)
         } catch {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
@@ -118,6 +120,15 @@ struct ServeCommand: ParsableCommand {
         }
     }
 
+    private var serviceConfiguration: ServiceConfiguration {
+        var configuration = ServiceConfiguration(
+            data: data, workers: workers, threads: threads, memory: memory)
+        let usual = configuration.uploads.fileByteCountMax
+        configuration.uploads.fileByteCountMax = maxUpload.resolved(usual)
+        if case .value(let most) = maxDatasetsBytes { configuration.uploads.totalByteCountMax = most }
+        return configuration
+    }
+
     private func serverConfiguration(_ log: Logger) -> ServerConfiguration {
         var configuration = ServerConfiguration()
         configuration.host = host
@@ -150,6 +161,7 @@ struct ServeCommand: ParsableCommand {
             modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
+            intake: service.uploads,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }

@@ -1,0 +1,66 @@
+import Files
+import Jobs
+
+/// How much may be uploaded, and how much room must stay.
+struct UploadLimits: Sendable {
+    /// The largest file, in bytes.
+    var fileByteCountMax = 10 << 30
+    /// The most that all datasets and uploads may take; `nil`: until four fifths of the disk are full.
+    var totalByteCountMax: Int?
+    /// Uploads that may be open.
+    var openMax = 100
+    /// Files that an upload may have.
+    var filesMax = 64
+    /// Files that may be on their way at once: each takes up to 2 MiB of memory.
+    var receivingMax = 16
+    /// Memory that reading a text may take.
+    var memoryByteCount = Int.max
+    /// How long an upload stays open after something last came for it.
+    var openSeconds = 86_400.0
+
+    /// What must stay free for the jobs: 2 GiB, or a twentieth of the disk where that is more.
+    private static let freeMin = 2 << 30
+    private static let freeShare = 20
+    /// Without a limit of their own, files may fill the disk up to four of five parts.
+    private static let fullShare = 0.8
+
+    /// Refuses bytes for which there is no room.
+    ///
+    /// - Parameters:
+    ///   - byteCount: What is to come, with everything else that is announced.
+    ///   - used: What datasets and uploads take already; asked only where there is a limit of their own.
+    ///   - folder: Whose disk counts.
+    /// - Throws: `JobError.noRoom`.
+    func checkRoom(for byteCount: Int, used: () throws(FileError) -> Int, in folder: String) throws(JobError)
+    {
+        let space = try JobError.translating { () throws(FileError) in try Folder.space(at: folder) }
+        let floor = max(Self.freeMin, space.total / Self.freeShare)
+        guard space.free - byteCount >= floor else {
+            throw .noRoom("\(space.free) bytes are free on the disk, and \(floor) of them must stay free.")
+        }
+        if let most = totalByteCountMax {
+            let taken = try JobError.translating(used)
+            guard byteCount <= most - taken else {
+                throw .noRoom("Datasets may take \(most) bytes, and take \(taken) already; delete some.")
+            }
+        } else {
+            let full = Double(space.total - space.free) + Double(byteCount)
+            guard full <= Self.fullShare * Double(space.total) else {
+                throw .noRoom(
+                    "The disk would be filled by more than four fifths; --max-datasets-bytes allows it.")
+            }
+        }
+    }
+}
+
+extension JobError {
+    /// A file that could not be read or written.
+    init(_ error: FileError) {
+        self = error.isDiskFull ? .storeFull(cause: "\(error)") : .storeUnavailable(cause: "\(error)")
+    }
+
+    /// Runs `body` and translates its file errors.
+    static func translating<R>(_ body: () throws(FileError) -> R) throws(JobError) -> R {
+        do { return try body() } catch { throw JobError(error) }
+    }
+}

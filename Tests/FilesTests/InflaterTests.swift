@@ -1,0 +1,50 @@
+import Testing
+
+@testable import Files
+
+@Suite("Deflate data within a file are inflated, or refused") struct InflaterTests {
+    /// `zlib.compress(b"to be or not to be " * 3)` of Python 3.11: two bytes and four bytes frame the data.
+    static let zlib: [UInt8] = [
+        0x78, 0x9c, 0x2b, 0xc9, 0x57, 0x48, 0x4a, 0x55, 0xc8, 0x2f, 0x52, 0xc8,
+        0xcb, 0x2f, 0x51, 0x28, 0x01, 0x73, 0x4a, 0x88, 0x12, 0x02, 0x00, 0x28,
+        0x6f, 0x12, 0xd3,
+    ]
+    static let text = Array(String(repeating: "to be or not to be ", count: 3).utf8)
+
+    private func inflate(
+        _ bytes: [UInt8], _ framing: Inflater.Framing, pieces: Int = 5
+    ) throws(FileError) -> [UInt8] {
+        var rest = bytes[...]
+        let inflater = try Inflater(of: "x", framing) { () throws(FileError) in
+            defer { rest = rest.dropFirst(pieces) }
+            return Array(rest.prefix(pieces))
+        }
+        return try inflater.readFully(1000)
+    }
+
+    @Test("both framings, in pieces of any size", arguments: [1, 3, 1000])
+    func inflates(pieces: Int) throws {
+        #expect(try inflate(Self.zlib, .zlib, pieces: pieces) == Self.text)
+        #expect(try inflate(Array(Self.zlib[2...].dropLast(4)), .raw, pieces: pieces) == Self.text)
+    }
+
+    @Test("an early end, a wrong checksum and other bytes are refused")
+    func refuses() throws {
+        for length in Self.zlib.indices {
+            #expect(throws: FileError.self) { try inflate(Array(Self.zlib.prefix(length)), .zlib) }
+        }
+        var wrong = Self.zlib
+        wrong[wrong.count - 1] ^= 1
+        #expect(throws: FileError.self) { try inflate(wrong, .zlib) }
+        #expect(throws: FileError.self) { try inflate([7, 7, 7, 7], .zlib) }
+    }
+
+    @Test("the checksum is that of ZIP, in one piece and in several")
+    func sums() {
+        var sum = CRC32()
+        sum.update(Array("1234".utf8))
+        sum.update(Array("56789".utf8))
+        // The check value that every description of CRC-32 gives.
+        #expect(sum.value == 0xCBF4_3926 && CRC32().value == 0)
+    }
+}

@@ -1,0 +1,289 @@
+import Data
+import Files
+import Foundation
+import JSON
+import Jobs
+import Store
+import Synchronization
+import Testing
+
+@testable import vintner
+
+/// A data folder with the upload service of one process over it, gone when the test is over.
+private final class Dock {
+    let folder: DataFolder
+    let database: SQLiteDatabase
+    let repository: SQLiteDatasetRepository
+    let catalogue: DatasetCatalogue
+    let reports = Mutex<[String]>([])
+    let clock: Clock
+
+    /// A clock that the test sets.
+    final class Clock: TimeSource {
+        let seconds = Mutex(1000.0)
+        func now() -> Timestamp { Timestamp(milliseconds: Int64(seconds.withLock { $0 } * 1000)) }
+        func monotonicNanoseconds() -> UInt64 { 0 }
+        func wait(for bell: Bell, after ring: UInt64, until deadline: UInt64) {}
+    }
+
+    init(in path: String? = nil) throws {
+        folder = DataFolder(
+            path: path ?? "\(NSTemporaryDirectory())vintner-uploads-\(UUID().uuidString)")
+        try folder.make()
+        database = try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations)
+        repository = SQLiteDatasetRepository(database)
+        catalogue = DatasetCatalogue(folder: folder.datasets)
+        clock = Clock()
+    }
+
+    deinit {
+        try? database.close()
+        try? Folder.removeTree(folder.path)
+    }
+
+    func service(_ limits: UploadLimits = UploadLimits()) -> UploadService {
+        let repository = repository
+        return UploadService(
+            folder: folder, limits: limits, repository: repository, catalogue: catalogue,
+            identifiers: database.identifiers, time: clock,
+            register: { info throws(JobError) in
+                var record = try repository.dataset(info.id)
+                (record.isReady, record.sha256, record.details) = (true, info.sha256, info.json)
+                try repository.update(record)
+            }, report: { message, cause in Issue.record("\(message): \(cause)") })
+    }
+
+    /// Everything below the folder of uploads.
+    func uploaded() throws -> [String] {
+        try Folder.names(in: folder.uploads).flatMap { name in
+            try Folder.names(in: "\(folder.uploads)/\(name)").map { "\(name)/\($0)" }
+        }
+    }
+}
+
+@Suite("Uploads") struct UploadServiceTests {
+    private static let text = Array(String(repeating: "To be, or not to be.\n", count: 20).utf8)
+
+    private func open(
+        _ service: UploadService, _ name: String = "play", _ format: String = "text"
+    ) throws -> DatasetID {
+        try service.open(["name": .string(name), "format": .string(format)]).id
+    }
+
+    private func put(
+        _ service: UploadService, _ id: DatasetID, _ name: String, _ bytes: [UInt8], sha256: [UInt8]? = nil
+    ) throws -> (file: DatasetFile, isNew: Bool) {
+        let file = try service.receive(name, for: id.rawValue, byteCount: bytes.count)
+        defer { file.abandon() }
+        for start in stride(from: 0, to: bytes.count, by: 100) {
+            try file.take(Array(bytes[start..<min(start + 100, bytes.count)]))
+        }
+        return try file.finish(expecting: sha256)
+    }
+
+    private func commit(_ service: UploadService, _ id: DatasetID) throws -> DatasetRecord {
+        let pending = try service.commit(id.rawValue)
+        let done = DispatchSemaphore(value: 0)
+        let subscription = pending.subscribe { done.signal() }
+        done.wait()
+        subscription()
+        return try #require(pending.outcome).get()
+    }
+
+    @Test("become datasets that jobs can name, and leave nothing else")
+    func publish() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        let (file, isNew) = try put(service, id, "../play.txt", Self.text)
+        #expect(isNew && file.sha256 == SHA256.digest(of: Self.text).hex)
+        #expect(!file.path.contains("play"), "what clients call a file is no part of a path")
+        #expect(try dock.repository.files(of: id).map(\.name) == ["../play.txt"])
+        #expect(try dock.catalogue.list().isEmpty)
+        let record = try commit(service, id)
+        #expect(record.isReady && record.format == "text" && record.path == "datasets/\(id)")
+        let info = try dock.catalogue.info("play")
+        #expect(info.id == id.rawValue && info.sha256 == record.sha256 && info.format == "text")
+        #expect(try Folder.names(in: dock.folder.absolute(record.path)) == ["dataset.json", "train.txt"])
+        #expect(try dock.uploaded().isEmpty && Folder.names(in: dock.folder.uploads).isEmpty)
+        #expect(throws: JobError.datasetReady(id)) { try put(service, id, "a", [1]) }
+        #expect(try commit(service, id) == record, "once more is no harm")
+    }
+
+    @Test("take a file again in the place of the one before, and never half of one")
+    func replace() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        let first = try put(service, id, "train.txt", Self.text)
+        let same = try put(service, id, "train.txt", Self.text, sha256: SHA256.digest(of: Self.text).bytes)
+        #expect(!same.isNew && same.file.sha256 == first.file.sha256)
+        let error = #expect(throws: JobError.self) {
+            try put(service, id, "train.txt", [1], sha256: Array(repeating: 0, count: 32))
+        }
+        #expect(error?.code == "digest_mismatch")
+        let half = try service.receive("train.txt", for: id.rawValue, byteCount: 2000)
+        try half.take(Self.text)
+        #expect(throws: JobError.self) { try service.commit(id.rawValue) }
+        #expect(throws: JobError.self) { try service.delete(id.rawValue, mayDeleteReady: false) }
+        half.abandon()
+        half.abandon()
+        #expect(try dock.repository.files(of: id) == [same.file])
+        #expect(try dock.uploaded() == [String(same.file.path.dropFirst("uploads/".count))])
+        #expect(try commit(service, id).isReady)
+    }
+
+    @Test("say what is wrong with which file, and stay open to be mended")
+    func violations() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service, "pictures", "npy")
+        func faults() throws -> [String] {
+            let error = #expect(throws: JobError.self) { try commit(service, id) }
+            guard case .invalid(let violations)? = error else { return [] }
+            return violations.map { "\($0.pointer) \($0.code)" }
+        }
+        #expect(try faults() == Array(repeating: "/files missing_file", count: 4))
+        for name in ["x_train", "y_train", "x_test", "y_test"] {
+            _ = try put(service, id, "\(name).npy", Array("nothing".utf8))
+        }
+        #expect(
+            try Set(faults())
+                == Set(["x_train", "y_train", "x_test", "y_test"].map { "/files/\($0).npy malformed_file" }))
+        #expect(try dock.repository.dataset(id.rawValue).isReady == false)
+        #expect(try dock.uploaded().count == 4 && Folder.names(in: dock.folder.datasets).isEmpty)
+        try service.delete("pictures", mayDeleteReady: false)
+        #expect(try dock.uploaded().isEmpty)
+        #expect(throws: JobError.datasetNotFound(id.rawValue)) { try commit(service, id) }
+    }
+
+    @Test("have their limits")
+    func limits() throws {
+        let dock = try Dock()
+        var limits = UploadLimits()
+        (limits.fileByteCountMax, limits.filesMax, limits.openMax, limits.receivingMax) = (1000, 2, 2, 2)
+        limits.totalByteCountMax = 1500
+        let service = dock.service(limits)
+        let id = try open(service)
+        #expect(throws: JobError.nameTaken("play")) { try open(service) }
+        _ = try open(service, "second")
+        #expect(throws: JobError.tooManyUploads(limit: 2)) { try open(service, "third") }
+        #expect(throws: JobError.fileTooLarge(limit: 1000)) {
+            try service.receive("a", for: id.rawValue, byteCount: 1001)
+        }
+        let unknown = try service.receive("a", for: id.rawValue, byteCount: nil)
+        #expect(throws: JobError.fileTooLarge(limit: 1000)) {
+            try unknown.take([UInt8](repeating: 0, count: 1001))
+        }
+        let other = try service.receive("b", for: id.rawValue, byteCount: 900)
+        #expect(throws: JobError.uploadsBusy(limit: 2)) {
+            try service.receive("c", for: id.rawValue, byteCount: 1)
+        }
+        unknown.abandon()
+        let error = #expect(throws: JobError.self) {
+            try service.receive("c", for: id.rawValue, byteCount: 700)
+        }
+        #expect(error?.code == "insufficient_storage", "what is announced counts")
+        other.abandon()
+        for name in ["a", "b"] { _ = try put(service, id, name, [1, 2]) }
+        #expect(throws: JobError.self) { try put(service, id, "c", [1]) }
+        for name in ["", String(repeating: "n", count: 256)] {
+            #expect(throws: JobError.self) { try service.receive(name, for: id.rawValue, byteCount: 1) }
+        }
+        for body: JSONValue in [
+            ["name": "../up", "format": "idx"], ["name": "a", "format": "pickle"], ["format": "idx"],
+            ["name": "a", "format": "text", "tokens": "word"], ["name": "a", "format": "idx", "more": 1],
+        ] {
+            #expect(throws: JobError.self) { try service.open(body) }
+        }
+    }
+
+    @Test("that an earlier process left are put in order, and those that nobody goes on with are swept")
+    func recovery() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        let kept = try put(service, id, "train.txt", Self.text).file
+        let lost = try put(service, id, "test.txt", Self.text).file
+        let place = dock.folder.absolute(DataFolder.uploads(of: id))
+        try AtomicFile.write("orphan", to: "\(place)/0123456789abcdef")
+        try AtomicFile.write("half", to: "\(place)/.0123.4567.tmp")
+        try Folder.removeFile(dock.folder.absolute(lost.path))
+        try Folder.make(dock.folder.absolute("uploads/somebody"))
+        let next = dock.service()
+        try next.recover()
+        #expect(try dock.uploaded() == [String(kept.path.dropFirst("uploads/".count))])
+        #expect(try Folder.names(in: dock.folder.uploads) == [id.rawValue])
+        #expect(try dock.repository.files(of: id) == [kept])
+        dock.clock.seconds.withLock { $0 += 86_000 }
+        _ = try put(next, id, "test.txt", Self.text)
+        dock.clock.seconds.withLock { $0 += 86_000 }
+        next.sweep()
+        #expect(try dock.repository.files(of: id).count == 2, "something came for it meanwhile")
+        dock.clock.seconds.withLock { $0 += 1000 }
+        next.sweep()
+        #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
+        #expect(try Folder.names(in: dock.folder.uploads).isEmpty)
+    }
+
+    @Test("that were published are deleted by who may, unless a job needs them")
+    func deletion() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        _ = try put(service, id, "train.txt", Self.text)
+        _ = try commit(service, id)
+        let error = #expect(throws: JobError.self) { try service.delete("play", mayDeleteReady: false) }
+        #expect(error?.code == "insufficient_scope")
+        let jobs = SQLiteJobRepository(dock.database)
+        let resolved = ResolvedJob(
+            type: .train, name: "job", spec: ["dataset": "play"], threads: 1, memoryBytes: 1)
+        let job = try jobs.submit(
+            JobSubmission(resolved: resolved, idempotency: nil, body: resolved.spec), at: dock.clock.now()
+        ).job
+        #expect(throws: JobError.inUse("play")) { try service.delete("play", mayDeleteReady: true) }
+        _ = try jobs.cancel(job.id, reason: JobReason(code: "x", message: "y"), at: dock.clock.now())
+        try service.delete("play", mayDeleteReady: true)
+        #expect(try dock.catalogue.list().isEmpty && Folder.names(in: dock.folder.datasets).isEmpty)
+        #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
+    }
+
+    @Test("are no part of a backup, and the doctor finds what is wrong with them")
+    func care() throws {
+        let patient = try Patient()
+        let id = try patient.withDatabase { database in
+            let repository = SQLiteDatasetRepository(database)
+            let id: DatasetID = database.identifiers.next(at: StoppedTime.start)
+            let path = "\(DataFolder.uploads(of: id))/0123456789abcdef"
+            try repository.open(
+                DatasetRecord(
+                    id: id, name: "open", format: "idx", isReady: false, path: "datasets/\(id)", sha256: "",
+                    createdAt: StoppedTime.start, details: [:]), openMax: 1)
+            _ = try repository.put(
+                DatasetFile(
+                    name: "a", path: path, byteCount: 5, sha256: SHA256.digest(of: Array("bytes".utf8)).hex,
+                    createdAt: StoppedTime.start), of: id, filesMax: 1)
+            return id
+        }
+        let place = DataFolder.uploads(of: id)
+        #expect(try patient.findings().map(\.place) == ["\(place)/0123456789abcdef"])
+        try patient.write("bytes", to: "\(place)/0123456789abcdef")
+        #expect(try patient.findings().isEmpty)
+        let target = "\(patient.home)/copy"
+        var backup = try Backup(of: patient.folder, to: target, time: StoppedTime())
+        try backup.make(includesFiles: true)
+        let copy = DataFolder(path: target)
+        let database = try SQLiteDatabase(path: copy.database, migrations: DataFolder.migrations)
+        #expect(try SQLiteDatasetRepository(database).openUploads().isEmpty)
+        #expect(try Folder.names(in: copy.uploads).isEmpty)
+        try database.close()
+        try patient.write("half", to: "\(place)/.a.b.tmp")
+        try patient.write("nobody's", to: "\(place)/fedcba9876543210")
+        #expect(
+            try patient.findings().map(\.place).sorted() == [
+                "\(place)/.a.b.tmp", "\(place)/fedcba9876543210",
+            ])
+        _ = try patient.treat()
+        #expect(try patient.findings().isEmpty)
+    }
+}
