@@ -12,7 +12,7 @@ import JSON
 /// Each either accepts its input or throws; a trap, a sanitizer's finding, or memory and time far beyond the
 /// input's size is a defect.
 enum FuzzTarget: String, CaseIterable {
-    case json, model, head, range, gzip, idx, csv, text, safetensors
+    case json, model, head, range, gzip, idx, csv, text, npy, npz, tar, png, jpeg, safetensors
 
     /// Parses `bytes` as far as the service would.
     func run(_ bytes: [UInt8]) {
@@ -25,6 +25,11 @@ enum FuzzTarget: String, CaseIterable {
         case .idx: ScratchFile.holding(bytes, named: "in-idx3-ubyte") { Self.readIDX($0) }
         case .csv: ScratchFile.holding(bytes, named: "in.csv") { _ = try? SequenceTable($0) }
         case .text: Self.readText(bytes)
+        case .npy: ScratchFile.holding(bytes, named: "in.npy") { Self.readArray($0, bytes.count) }
+        case .npz: ScratchFile.holding(bytes, named: "in.npz") { Self.readArchive($0) }
+        case .tar: ScratchFile.holding(bytes, named: "in.tar") { Self.walk($0) }
+        case .png: Self.decode(try? PNGReader(bytes, of: "in.png"))
+        case .jpeg: Self.decode(try? JPEGReader(bytes, of: "in.jpg"))
         case .safetensors: ScratchFile.holding(bytes, named: "in.safetensors") { Self.readTensors($0) }
         }
     }
@@ -97,6 +102,40 @@ enum FuzzTarget: String, CaseIterable {
     private static func readText(_ bytes: [UInt8]) {
         guard let text = try? UTF8Text(bytes, of: "in.txt") else { return }
         _ = Words.split(String(decoding: text.bytes, as: UTF8.self))
+    }
+
+    private static func readArray(_ path: String, _ count: Int) {
+        guard let source = try? FileSource(path) else { return }
+        read(try? NPYReader(source, byteCount: count))
+    }
+
+    private static func read(_ array: NPYReader?) {
+        while let bytes = try? array?.readBytes(.whole), !bytes.isEmpty {}
+    }
+
+    /// The arrays under the names that datasets have.
+    private static func readArchive(_ path: String) {
+        guard let archive = try? ZipArchive(path) else { return }
+        for name in ["x_train", "y_train", "x_test", "y_test"] {
+            guard let entry = archive["\(name).npy"], let source = try? archive.open(entry) else { continue }
+            read(try? NPYReader(source, byteCount: entry.byteCount))
+        }
+    }
+
+    private static func walk(_ path: String) {
+        guard let source = try? FileSource(path) else { return }
+        var reader = TarReader(source)
+        while let entry = try? reader.next() {
+            guard entry.byteCount <= 1 << 20, (try? reader.readContent()) != nil else { return }
+        }
+    }
+
+    private static func decode(_ image: (any StillImage)?) {
+        guard let image else { return }
+        for channels in image.isColored ? [3] : [1, 3] {
+            guard let pixels = try? image.decode(channels: channels) else { continue }
+            precondition(pixels.count == image.width * image.height * channels)
+        }
     }
 
     /// Every tensor as every type that a model's file may be read as.
