@@ -24,6 +24,7 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// The parsers fed with anything: by libFuzzer (`make fuzz`), else with what that has found.
@@ -73,7 +74,7 @@ let package = Package(
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
         floor("Jobs", ["JSON"]),
-        floor("Store", ["Jobs", "JSON", "Assets", "Files", grdb]),
+        floor("Store", ["Jobs", "JSON", "Assets", "Files", grdb, sqlite]),
         floor("HTTP", ["CMicrohttpd", "JSON", "Files"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.

@@ -13,11 +13,12 @@ public struct SQLiteMetricRepository: MetricRepository {
         try database.read { db in
             try requireJob(db, id)
             let series = try Row.fetchAll(
-                db, sql: "SELECT id, name FROM series WHERE job_id = ? ORDER BY id", arguments: [id.rawValue])
+                db, sql: "SELECT id, name, count FROM series WHERE job_id = ? ORDER BY id",
+                arguments: [id.rawValue])
             return try series.compactMap { row in
                 let name: String = row["name"]
                 guard query.series.isEmpty || query.series.contains(name) else { return nil }
-                return try curve(db, name, row["id"], query)
+                return try curve(db, name, row["id"], count: row["count"], query)
             }
         }
     }
@@ -39,7 +40,13 @@ public struct SQLiteMetricRepository: MetricRepository {
         }
     }
 
-    private func curve(_ db: Database, _ name: String, _ series: Int64, _ query: CurveQuery) throws -> Curve {
+    private func curve(
+        _ db: Database, _ name: String, _ series: Int64, count: Int, _ query: CurveQuery
+    ) throws -> Curve {
+        // The summary counts a point that was replaced twice, so never too few.
+        if query.since(name) < 0, count > query.pointsMax {
+            return try CurveScan.thinned(db, name, series, count: count, pointsMax: query.pointsMax)
+        }
         let source = "FROM point WHERE series_id = ? AND step > ?"
         let arguments: StatementArguments = [series, query.since(name)]
         let count = try Int.fetchOne(db, sql: "SELECT count(*) \(source)", arguments: arguments) ?? 0

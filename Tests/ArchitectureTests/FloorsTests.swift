@@ -13,7 +13,8 @@ import Testing
         "Training": [
             "Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files",
         ],
-        "Assets": ["CAssets"], "Jobs": ["JSON"], "Store": ["Jobs", "JSON", "Assets", "Files", "GRDB"],
+        "Assets": ["CAssets"], "Jobs": ["JSON"],
+        "Store": ["Jobs", "JSON", "Assets", "Files", "GRDB", "GRDBSQLite"],
         "HTTP": ["CMicrohttpd", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
         "vintner": [
             "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats", "Plan",
@@ -23,7 +24,7 @@ import Testing
         ],
     ]
 
-    static let packages: Set = ["GRDB", "Logging", "ArgumentParser"]
+    static let packages: Set = ["GRDB", "GRDBSQLite", "Logging", "ArgumentParser"]
 
     @Test("every target has its row") func everyTargetHasItsRow() {
         #expect(Set(Repository.targets).subtracting(Self.allowed.keys).isEmpty)

@@ -43,6 +43,38 @@ import Testing
         #expect(curve.values[2].isNaN)
     }
 
+    @Test("gives a thinned curve the points and times that thinning all of it gives")
+    func thins() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        let lease = try #require(try store.claim()).lease
+        // A spike, and a stretch that is no number at all.
+        let values = Dictionary(
+            uniqueKeysWithValues: (0..<5000).map { step in
+                (step, step == 3210 ? 99 : (700..<900).contains(step) ? .nan : Double(step * 37 % 101))
+            })
+        let report = points("train_loss", values)
+        #expect(try store.jobs.record(report, for: lease, at: .start))
+        // Written twice, a point is counted twice: the curve may keep fewer points, never more.
+        for (replaced, pointsMax) in [(false, 50), (false, 3), (true, 50)] {
+            if replaced {
+                #expect(try store.jobs.record(points("train_loss", [1: 37]), for: lease, at: .start))
+            }
+            var expected = CurveThinner(
+                name: "train_loss", count: replaced ? 5001 : 5000, pointsMax: pointsMax)
+            for point in report.points {
+                let time = replaced && point.step == 1 ? Timestamp.start + 1 : point.at
+                expected.add(step: point.step, value: point.value, at: time)
+            }
+            let whole = expected.finish()
+            let query = CurveQuery(pointsMax: pointsMax)
+            let curve = try #require(try store.metrics.metrics(of: job.id, query).first)
+            #expect(curve.steps == whole.steps && curve.times == whole.times)
+            #expect(curve.values.map(\.bitPattern) == whole.values.map(\.bitPattern))
+            #expect(curve.steps.count <= pointsMax && (pointsMax < 4 || curve.steps.contains(3210)))
+        }
+    }
+
     @Test("is forgotten after the step that an attempt resumes at")
     func rewinds() throws {
         let store = try TemporaryStore()
