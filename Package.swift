@@ -58,7 +58,8 @@ let package = Package(
         .target(name: "CJPEG", linkerSettings: [.linkedLibrary("jpeg")]),
         .target(name: "CAssets", cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
         floor("JSON"),
-        floor("Files", ["CZlib", "CNettle"]),
+        floor("FailPoints"),
+        floor("Files", ["FailPoints", "CZlib", "CNettle"]),
         floor("Host"),
         // Floors 1-3: the compute column.
         floor("Tensor"),
@@ -73,8 +74,8 @@ let package = Package(
             ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
-        floor("Jobs", ["JSON"]),
-        floor("Store", ["Jobs", "JSON", "Assets", "Files", grdb, sqlite]),
+        floor("Jobs", ["JSON", "FailPoints"]),
+        floor("Store", ["Jobs", "JSON", "Assets", "Files", "FailPoints", grdb, sqlite]),
         floor("HTTP", ["CMicrohttpd", "JSON", "Files"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.
@@ -84,7 +85,7 @@ let package = Package(
                 "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats",
                 "Plan", "Graph",
                 "Tensor",
-                "Kernels", "Host", "Files", "JSON", log, arguments,
+                "Kernels", "Host", "Files", "FailPoints", "JSON", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
@@ -93,6 +94,7 @@ let package = Package(
             // Finite differences run the double-precision model thousands of times, in debug builds too.
             swiftSettings: strict + [.unsafeFlags(["-O"])]),
         tests(of: "JSON"),
+        tests(of: "FailPoints"),
         tests(of: "Files"),
         tests(of: "Host"),
         tests(of: "Tensor"),

@@ -14,7 +14,7 @@ packages=(
 )
 case "${1:-build}" in
     build) ;;
-    test) packages+=(chromium procps python3-venv) ;;
+    test) packages+=(chromium procps python3-venv strace) ;;
     bench) packages+=(python3-venv) ;;
     *) echo "usage: scripts/deps.sh [build|test|bench]" >&2; exit 2 ;;
 esac

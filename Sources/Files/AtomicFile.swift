@@ -1,3 +1,4 @@
+import FailPoints
 import Glibc
 
 /// Files that appear whole or not at all, also after a power cut.
@@ -108,11 +109,14 @@ public enum AtomicFile {
         ///   fails the file is visible but may vanish in a power cut.
         public func commit() throws(FileError) -> Receipt {
             precondition(!isFinished, "a file is committed once")
+            FailPoint.afterFileWrite.pass()
             try descriptor.synchronize()
+            FailPoint.beforeFileRename.pass()
             guard unsafe rename(temporaryPath, path) == 0 else {
                 throw .system(action: "rename a temporary file to", path: path, errno: errno)
             }
             isFinished = true
+            FailPoint.afterFileRename.pass()
             try Folder.synchronize(Folder.split(path).folder)
             return Receipt(byteCount: byteCount, sha256: hash.digest())
         }

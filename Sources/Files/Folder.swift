@@ -2,9 +2,9 @@ import Glibc
 
 /// What the service does with folders and the names in them.
 public enum Folder {
-    /// Makes `path` and its missing parents; does nothing where it exists.
+    /// Makes `path` and its missing parents, durably; does nothing where it exists.
     public static func make(_ path: String, mode: UInt32 = 0o700) throws(FileError) {
-        if unsafe mkdir(path, mode) == 0 { return }
+        if unsafe mkdir(path, mode) == 0 { return try synchronize(split(path).folder) }
         let code = errno
         switch code {
         case EEXIST where status(of: path)?.isFolder == true: return
@@ -13,6 +13,7 @@ public enum Folder {
             guard unsafe mkdir(path, mode) == 0 || errno == EEXIST else {
                 throw .system(action: "make the folder", path: path, errno: errno)
             }
+            try synchronize(split(path).folder)
         default: throw .system(action: "make the folder", path: path, errno: code)
         }
     }

@@ -42,7 +42,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case invalidCursor
     /// The store could not answer just now; trying again may help. The cause is for the log.
     case storeUnavailable(cause: String)
-    /// There is no room left on the disk. The cause is for the log.
+    /// There is too little room left on the disk. The cause is for the log.
     case storeFull(cause: String)
     /// The store refuses what it is given, now and always: a fault of ours. The cause is for the log.
     case storeRefused(cause: String)
@@ -103,7 +103,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .draining: "The service is shutting down; submit again when it is back."
         case .invalidCursor: "The cursor was not made by this list."
         case .storeUnavailable, .storeBroken: "The job store is unavailable; try again."
-        case .storeFull: "The disk is full; try again when there is room."
+        case .storeFull: "The disk has too little room; try again when there is more."
         case .storeRefused: "The job store does not take this; the log of the service says why."
         }
     }

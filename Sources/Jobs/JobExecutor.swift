@@ -116,6 +116,10 @@ public protocol JobSink: Sendable {
     /// - Returns: The paths that no longer serve and that the caller may delete now.
     /// - Throws: `LeaseLost` when the job belongs to somebody else: stop and write nothing.
     func checkpoint(_ record: CheckpointRecord) throws -> [String]
+    /// Waits a moment because there was no room on the disk; clients see what the job waits for.
+    ///
+    /// - Returns: Whether to try again: not when the attempt is to end without what was to be written.
+    func awaitRoom() -> Bool
     /// Forgets the points after `step` of one of the job's trainings, because the attempt resumes there.
     ///
     /// - Parameters:

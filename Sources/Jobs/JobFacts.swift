@@ -31,7 +31,7 @@ public struct WaitingFor: Sendable, Equatable {
     /// Which kind of thing is missing.
     ///
     /// One of `dependencies`, `backoff`, `threads`, `memory`, `worker`, `exclusive`, `capacity`,
-    /// `drain`, `turn`.
+    /// `drain`, `turn`, `disk`.
     public let code: String
     /// The same with its numbers, for people.
     public let message: String

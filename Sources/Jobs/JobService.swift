@@ -1,3 +1,4 @@
+import FailPoints
 public import JSON
 
 /// Everything a client can ask about jobs; what the HTTP API and the commands call.
@@ -74,9 +75,11 @@ public struct JobService: Sendable {
             return SubmissionReceipt(job: try complete(job), isReplay: true)
         }
         if workers.isDraining { throw .draining }
+        try requireRoom()
         let submission = JobSubmission(
             resolved: try resolve(body), idempotency: idempotency, body: body, queueLimit: queueLimit)
         let receipt = try repositories.jobs.submit(submission, at: time.now())
+        FailPoint.afterSubmitCommit.pass()
         if !receipt.isReplay { announce(receipt.job.id) }
         return SubmissionReceipt(job: try complete(receipt.job), isReplay: receipt.isReplay)
     }
@@ -89,8 +92,9 @@ public struct JobService: Sendable {
     /// One page of jobs.
     public func jobs(_ query: JobQuery) throws(JobError) -> Page<Job> {
         var page = try repositories.jobs.list(query)
-        guard page.items.contains(where: { $0.state == .queued }) else { return page }
-        let positions = try queuePositions()
+        guard page.items.contains(where: { $0.state == .queued || $0.state.isHeld }) else { return page }
+        let hasQueued = page.items.contains { $0.state == .queued }
+        let positions = try hasQueued ? queuePositions() : [:]
         page.items = page.items.map { complete($0, positions) }
         return page
     }
@@ -131,6 +135,7 @@ public struct JobService: Sendable {
     public func cancel(_ id: JobID) throws(JobError) -> Job {
         let reason = JobReason(code: "cancelled_by_client", message: "A client cancelled the job.")
         let change = try repositories.jobs.cancel(id, reason: reason, at: time.now())
+        FailPoint.afterCancelCommit.pass()
         if change.job.state == .cancelling { workers.signal(.cancel, to: id) }
         announce(id)
         change.dependants.forEach { hub.notify($0) }
@@ -155,6 +160,7 @@ public struct JobService: Sendable {
     /// Gives a failed or cancelled job another attempt.
     public func retry(_ id: JobID, fromScratch: Bool) throws(JobError) -> Job {
         if workers.isDraining { throw .draining }
+        try requireRoom()
         let job = try repositories.jobs.retry(id, fromScratch: fromScratch, at: time.now())
         announce(id)
         return try complete(job)
@@ -170,6 +176,7 @@ public struct JobService: Sendable {
     /// Deletes a terminal job; the caller must delete the files at the answered paths.
     public func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String] {
         let paths = try repositories.jobs.delete(id, includingModels: includingModels)
+        FailPoint.afterDeleteCommit.pass()
         hub.notify(id)
         return paths
     }
@@ -182,7 +189,11 @@ public struct JobService: Sendable {
     }
 
     private func complete(_ job: Job) throws(JobError) -> Job {
-        job.state == .queued ? complete(job, try queuePositions()) : job
+        complete(job, try job.state == .queued ? queuePositions() : [:])
+    }
+
+    private func requireRoom() throws(JobError) {
+        if let shortage = workers.configuration.shortage() { throw .storeFull(cause: shortage.description) }
     }
 
     private func complete(_ job: Job, _ positions: [JobID: Int]) -> Job {

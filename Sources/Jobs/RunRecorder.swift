@@ -15,17 +15,21 @@ final class RunRecorder: JobSink {
         var eventCount = 0
         var isLost = false
         var isRefused = false
+        /// Whether a file waits for room on the disk.
+        var awaitsRoom = false
+        /// Whether the store had no room for the last report.
+        var isStoreFull = false
     }
 
     private let lease: Lease
     private let jobs: any JobRepository
-    private let control: JobControl
-    private let time: any TimeSource
+    let control: JobControl
+    let time: any TimeSource
     private let hub: ChangeHub
     /// Struck to call the pulse.
     private let pulse: Bell
     /// Struck when the buffer was emptied.
-    private let emptied = Bell()
+    let emptied = Bell()
     private let buffer = Mutex(Buffer())
     /// Held from taking a report until it is stored, so that reports are stored in order.
     private let writing = Mutex(())
@@ -79,8 +83,20 @@ final class RunRecorder: JobSink {
     func checkpoint(_ record: CheckpointRecord) throws -> [String] {
         try flush()
         guard let obsolete = try jobs.checkpoint(record, for: lease, at: time.now()) else { throw lose() }
+        buffer.withLock { $0.awaitsRoom = false }
         hub.notify(lease.jobID)
         return obsolete
+    }
+
+    /// Whether what the attempt wants to write waits for room on the disk.
+    var isHeldUp: Bool { buffer.withLock { $0.awaitsRoom || $0.isStoreFull } }
+
+    /// Notes that a file waits for room on the disk; tells whether that is news.
+    func holdUp() -> Bool {
+        change { buffer in
+            defer { buffer.awaitsRoom = true }
+            return !buffer.awaitsRoom
+        } ?? false
     }
 
     func rewind(toStep step: Int, of training: String) throws {
@@ -102,7 +118,9 @@ final class RunRecorder: JobSink {
             guard !report.isEmpty else { return }
             do {
                 guard try jobs.record(report, for: lease, at: time.now()) else { throw lose() }
+                change { $0.isStoreFull = false }
             } catch let error as JobError {
+                if case .storeFull = error { change { $0.isStoreFull = true } }
                 if case .storeRefused = error { refuse() } else { putBack(report) }
                 throw error
             }

@@ -36,6 +36,12 @@ public struct Settlement: Sendable, Equatable {
             if state != .pausing {
                 reason = JobReason(code: "drained", message: "The service was shut down; the job goes on.")
             }
+        case .failed(let failure) where failure.code == JobFailure.diskFull.code:
+            // Waiting for room is not failing, however often it takes.
+            self.state = state == .pausing ? .paused : .queued
+            refundsAttempt = true
+            reason = JobReason(code: failure.code, message: failure.message)
+            delayMilliseconds = Self.backOffMilliseconds(afterFailures: 1, jitter: jitter)
         case .failed(let failure):
             settle(failure, in: state, failures: failures, maxAttempts: maxAttempts, jitter: jitter)
         }

@@ -31,6 +31,7 @@ extension WorkerPool {
         let word =
             switch outcome {
             case .succeeded: "succeeded"
+            case .failed(let failure) where failure.code == JobFailure.diskFull.code: "yielded"
             case .failed: "failed"
             case .cancelled: "cancelled"
             case .paused: "paused"

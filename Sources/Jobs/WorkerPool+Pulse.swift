@@ -5,6 +5,8 @@ extension WorkerPool {
     func beatUntilStopped(_ drift: WallClockDrift) {
         var nextHeartbeat = time.monotonicNanoseconds()
         var drift = drift
+        var stalls = configuration.hangs.map { StallWatch(seconds: $0.seconds, meter: $0.meter) }
+        let interval = configuration.heartbeatMilliseconds * 1_000_000
         while true {
             let ring = pulse.ring
             let began = time.monotonicNanoseconds()
@@ -15,7 +17,8 @@ extension WorkerPool {
             // One reading for the whole beat: what moves the clock during it strikes the bell for another.
             if began >= nextHeartbeat {
                 if extendLeases(of: runs) { reclaimExpired(before: began) }
-                nextHeartbeat = began + configuration.heartbeatMilliseconds * 1_000_000
+                endHung(stalls?.hung(runs, now: began, interval: 2 * interval) ?? [])
+                nextHeartbeat = began + interval
             }
             let pause = runs.isEmpty ? configuration.idleMilliseconds : configuration.reportMilliseconds
             time.wait(for: pulse, after: ring, until: time.monotonicNanoseconds() + pause * 1_000_000)

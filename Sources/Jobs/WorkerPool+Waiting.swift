@@ -22,9 +22,10 @@ extension WorkerPool {
         }
     }
 
-    /// What a queued job waits for; `nil` when it does not wait.
+    /// What a job waits for: a queued one for its turn, a running one for room on the disk; `nil` when
+    /// it does not wait.
     public func explain(_ job: Job) -> WaitingFor? {
-        guard job.state == .queued else { return nil }
+        guard job.state == .queued else { return job.state.isHeld ? explainHold(of: job.id) : nil }
         if job.unfinishedDependencies > 0 {
             return WaitingFor(
                 code: "dependencies", message: "Waits for \(job.unfinishedDependencies) job(s) to succeed.",
@@ -38,8 +39,17 @@ extension WorkerPool {
         return state.withLock { explainCapacity(of: job, $0) }
     }
 
+    private func explainHold(of id: JobID) -> WaitingFor? {
+        guard let run = state.withLock({ $0.running[id] }), run.recorder.isHeldUp else { return nil }
+        return WaitingFor(
+            code: "disk", message: "The disk is full; the job goes on by itself when there is room.")
+    }
+
     private func explainCapacity(of job: Job, _ state: borrowing State) -> WaitingFor {
         let (total, free) = (configuration.budget, free(state))
+        if let shortage = configuration.shortage() {
+            return WaitingFor(code: "disk", message: shortage.description)
+        }
         if state.isDraining { return WaitingFor(code: "drain", message: "The service is shutting down.") }
         if job.threads > total.threads || job.memoryBytes > total.memoryBytes {
             return WaitingFor(

@@ -1,3 +1,4 @@
+import FailPoints
 import JSON
 import Synchronization
 
@@ -22,6 +23,10 @@ public final class WorkerPool: Sendable {
         public var reportMilliseconds: UInt64 = 1_000
         /// An idle worker looks for work at least this often.
         public var idleMilliseconds: UInt64 = 60_000
+        /// What to do about attempts that stand still; `nil`: nothing.
+        public var hangs: HangPolicy?
+        /// Tells when the disk has too little room for new work.
+        public var shortage: @Sendable () -> DiskShortage? = { nil }
         /// Takes what an operator should read; called from the pool's threads.
         public var log: @Sendable (_ message: String, _ error: JobError) -> Void = { _, _ in }
 
@@ -33,6 +38,7 @@ public final class WorkerPool: Sendable {
 
     struct Run {
         let job: Job
+        let worker: String
         let lease: Lease
         let control: JobControl
         let recorder: RunRecorder
@@ -109,7 +115,9 @@ public final class WorkerPool: Sendable {
             if let (claim, run) = claim(as: name) {
                 perform(claim, run)
             } else {
-                let pause = millisecondsToNextLook(from: now)
+                // Nobody strikes a bell when a disk has room again.
+                let isShort = configuration.shortage() != nil
+                let pause = isShort ? RunRecorder.roomMilliseconds : millisecondsToNextLook(from: now)
                 time.wait(for: work, after: ring, until: monotonic + pause * 1_000_000)
             }
         }
@@ -118,7 +126,7 @@ public final class WorkerPool: Sendable {
     /// Claims under the pool's lock: the budget cannot be spent twice, and a signal finds the run.
     private func claim(as worker: String) -> (ClaimedJob, Run)? {
         state.withLock { state in
-            guard !state.isDraining, !state.isStopping else { return nil }
+            guard !state.isDraining, !state.isStopping, configuration.shortage() == nil else { return nil }
             let lease = configuration.leaseMilliseconds * 1_000_000
             let request = ClaimRequest(
                 worker: worker, bootID: configuration.bootID, free: free(state), total: configuration.budget,
@@ -127,10 +135,12 @@ public final class WorkerPool: Sendable {
             guard !state.running.values.contains(where: \.job.isSuspect),
                 let claim = attempt({ () throws(JobError) in try jobs.claimNext(request) }) ?? nil
             else { return nil }
+            FailPoint.afterClaim.pass()
             let control = JobControl(threads: claim.job.threads)
             let recorder = RunRecorder(
                 lease: claim.lease, jobs: jobs, control: control, time: time, hub: hub, pulse: pulse)
-            let run = Run(job: claim.job, lease: claim.lease, control: control, recorder: recorder)
+            let run = Run(
+                job: claim.job, worker: worker, lease: claim.lease, control: control, recorder: recorder)
             state.running[claim.job.id] = run
             return (claim, run)
         }
@@ -159,6 +169,7 @@ public final class WorkerPool: Sendable {
                 try run.recorder.flush()
                 let end = run.recorder.isRefused ? .failed(Self.refusal) : outcome
                 let change = try jobs.finish(run.lease, end, at: time.now())
+                FailPoint.afterFinishCommit.pass()
                 run.recorder.lose()
                 hub.notify(run.job.id)
                 change?.dependants.forEach { hub.notify($0) }

@@ -11,9 +11,11 @@ enum Pragmas {
                 PRAGMA temp_store = MEMORY;
                 PRAGMA mmap_size = 0;
                 PRAGMA cache_size = -1000;
+                PRAGMA wal_autocheckpoint = 0;
                 """)
-        // SQLite 3.40 can corrupt a log that two connections checkpoint at once: the writer alone does.
-        if db.configuration.readonly { try db.execute(sql: "PRAGMA wal_autocheckpoint = 0") }
+        // SQLite 3.40 can corrupt a log that two connections checkpoint at once: the writer alone does. It
+        // does so by itself (`CheckpointClock`), because SQLite would keep a failure of its own
+        // checkpoints secret, and sync again what a failed sync has lost.
     }
 
     /// What the writer needs besides; GRDB has just set `synchronous` to NORMAL, which may lose commits.
@@ -21,7 +23,6 @@ enum Pragmas {
         try db.execute(
             sql: """
                 PRAGMA synchronous = FULL;
-                PRAGMA wal_autocheckpoint = 1000;
                 PRAGMA journal_size_limit = 67108864;
                 """)
         try expect(db, "journal_mode", "wal")
@@ -29,7 +30,7 @@ enum Pragmas {
         try expect(db, "foreign_keys", "1")
         try expect(db, "trusted_schema", "0")
         try expect(db, "cell_size_check", "1")
-        try expect(db, "wal_autocheckpoint", "1000")
+        try expect(db, "wal_autocheckpoint", "0")
     }
 
     /// Refuses a file that is damaged.

@@ -13,6 +13,7 @@ public final class SQLiteDatabase: Sendable {
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)
+    private let clock = Mutex(CheckpointClock())
 
     /// Opens or creates the file, checks it and brings its schema up to date.
     ///
@@ -69,7 +70,26 @@ public final class SQLiteDatabase: Sendable {
 
     /// Runs `body` in one transaction that is durable when this returns.
     func write<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
-        do { return try pool.write(body) } catch { throw translate(error) }
+        do {
+            let (value, changes) = try pool.write { (try body($0), $0.totalChangesCount) }
+            if clock.withLock({ $0.isDue(afterChanges: changes) }) { try shrinkLog() }
+            return value
+        } catch { throw translate(error) }
+    }
+
+    /// Brings what readers let go of from the log into the file.
+    ///
+    /// What is in the log is durable already: without room the file waits. A sync that fails must not be
+    /// repeated, because the kernel forgets what it could not write; it ends the process.
+    private func shrinkLog() throws(JobError) {
+        do {
+            try pool.writeWithoutTransaction { db in
+                _ = try Row.fetchOne(db, sql: "PRAGMA wal_checkpoint(PASSIVE)")
+            }
+        } catch {
+            let failure = translate(error)
+            if case .storeBroken = failure { throw failure }
+        }
     }
 
     /// Runs `body` on one snapshot; keep it short, since a reader stops the log from being emptied.
@@ -80,6 +100,8 @@ public final class SQLiteDatabase: Sendable {
     private func translate(_ error: any Error) -> JobError {
         if let error = error as? JobError { return error }
         guard let error = error as? DatabaseError else { return .storeUnavailable(cause: "\(error)") }
+        // The log's index lies in memory that the file system backs: a full one cannot extend it.
+        if error.extendedResultCode == .SQLITE_IOERR_SHMSIZE { return .storeFull(cause: error.description) }
         switch error.resultCode {
         case .SQLITE_FULL: return .storeFull(cause: error.description)
         case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_IOERR:

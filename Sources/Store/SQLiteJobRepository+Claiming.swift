@@ -1,3 +1,4 @@
+import FailPoints
 import GRDB
 import JSON
 public import Jobs
@@ -96,7 +97,9 @@ extension SQLiteJobRepository {
             }
             try change.apply(db, database.identifiers)
             let dependants = try settleDependants(db, of: lease.jobID, settlement.state, now)
-            return JobChange(job: try JobRows.required(db, lease.jobID), dependants: dependants)
+            let ended = try JobRows.required(db, lease.jobID)
+            FailPoint.beforeFinishCommit.pass()
+            return JobChange(job: ended, dependants: dependants)
         }
     }
 
@@ -117,6 +120,8 @@ extension SQLiteJobRepository {
             columns.append(("failures", job.failures + 1))
             // It waits anew; a drained job keeps its place instead.
             columns.append(("queued_at", now.milliseconds))
+        }
+        if settlement.delayMilliseconds > 0 {
             columns.append(("run_at", now.adding(milliseconds: settlement.delayMilliseconds).milliseconds))
         }
         if let error = settlement.error { columns.append(("error", JSONText.text(error))) }

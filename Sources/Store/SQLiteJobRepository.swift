@@ -1,3 +1,4 @@
+import FailPoints
 import Files
 import GRDB
 public import JSON
@@ -60,7 +61,9 @@ public struct SQLiteJobRepository: JobRepository {
                     arguments: [key.principal, key.key, digest, id.rawValue, now.milliseconds])
             }
             try StateChange.append(db, database.identifiers, id, .queued, nil, now)
-            return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: false)
+            let job = try JobRows.required(db, id)
+            FailPoint.beforeSubmitCommit.pass()
+            return SubmissionReceipt(job: job, isReplay: false)
         }
     }
 

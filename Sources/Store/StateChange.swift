@@ -1,3 +1,4 @@
+import FailPoints
 import GRDB
 import JSON
 import Jobs
@@ -81,5 +82,6 @@ enum EventRows {
                 String(event.type.prefix(64)),
                 event.message, event.data.encoded(),
             ])
+        FailPoint.eventAppend.pass()
     }
 }

@@ -61,6 +61,16 @@ public enum TrainingError: Error, CustomStringConvertible {
     }
 }
 
+extension TrainingError {
+    /// Whether a full disk was the cause.
+    public var isDiskFull: Bool {
+        switch self {
+        case .file(let error), .format(.file(let error)): error.isDiskFull
+        default: false
+        }
+    }
+}
+
 /// Runs `body` and wraps what it throws.
 func planning<R>(_ body: () throws(PlanError) -> R) throws(TrainingError) -> R {
     do { return try body() } catch { throw .plan(error) }

@@ -1,5 +1,6 @@
 import API
 import Data
+import FailPoints
 import Files
 import Foundation
 import JSON
@@ -58,6 +59,7 @@ final class Service: Sendable {
                     "quarantined": "\(recovered.quarantined.count)",
                 ])
         }
+        FailPoint.afterRecovery.pass()
         try folder.clean(keeping: repository.namedPaths())
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
@@ -77,9 +79,11 @@ final class Service: Sendable {
             identifiers: database.identifiers, time: time, limits: limits)
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
+        workers.shortage = { [room = configuration.room] in room.shortage }
         workers.log = { message, error in
             log.error("\(message)", metadata: ["cause": "\(error.cause ?? "\(error)")"])
         }
+        workers.hangs = Self.hangPolicy(seconds: configuration.hangSeconds, log)
         pool = WorkerPool(
             workers, jobs: repository, executor: runner, hub: hub, time: time)
         predictions = PredictionService(

@@ -50,6 +50,10 @@ struct ServiceConfiguration: Sendable {
     let budget: Budget
     /// What all models loaded for predictions may take: a part of the memory that jobs do without.
     let predictionByteCount: Int
+    /// What the disk should have left before new work begins.
+    let room: DiskRoom
+    /// How long an attempt may stand still.
+    var hangSeconds = 60
     let host: HostFacts
     /// How much may be uploaded.
     var uploads = UploadLimits()
@@ -60,11 +64,17 @@ struct ServiceConfiguration: Sendable {
     private static let predictionShare = 8
 
     init(
-        data: String, workers: Amount, threads: Amount, memory: Amount, answersPredictions: Bool = true
+        data: String, workers: Amount, threads: Amount, memory: Amount, minFree: Amount = .automatic,
+        answersPredictions: Bool = true
     ) {
         host = HostFacts()
         let cores = threads.resolved(host.usableCores)
         folder = DataFolder(path: data)
+        if case .value(let least) = minFree {
+            room = DiskRoom(path: data, least: least)
+        } else {
+            room = DiskRoom(path: data, least: nil)
+        }
         let bytes = memory.resolved(Int(Double(host.usableMemoryBytes) * Self.memoryShare))
         predictionByteCount = answersPredictions ? bytes / Self.predictionShare : 0
         budget = Budget(threads: cores, memoryBytes: bytes - predictionByteCount)

@@ -5,7 +5,7 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "COneDNN": [], "CMicrohttpd": [], "CZlib": [], "CNettle": [], "CKernels": [], "CAssets": [],
         "CData": [], "CJPEG": [],
-        "JSON": [], "Files": ["CZlib", "CNettle"], "Host": [],
+        "JSON": [], "FailPoints": [], "Files": ["FailPoints", "CZlib", "CNettle"], "Host": [],
         "Tensor": [], "Kernels": ["Tensor", "COneDNN", "CKernels"], "Graph": ["Tensor", "JSON"],
         "Plan": ["Graph", "Kernels", "Tensor", "JSON"],
         "Data": ["Tensor", "Files", "JSON", "CData", "CJPEG"], "Formats": ["JSON", "Files"],
@@ -13,14 +13,14 @@ import Testing
         "Training": [
             "Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files",
         ],
-        "Assets": ["CAssets"], "Jobs": ["JSON"],
-        "Store": ["Jobs", "JSON", "Assets", "Files", "GRDB", "GRDBSQLite"],
+        "Assets": ["CAssets"], "Jobs": ["JSON", "FailPoints"],
+        "Store": ["Jobs", "JSON", "Assets", "Files", "FailPoints", "GRDB", "GRDBSQLite"],
         "HTTP": ["CMicrohttpd", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
         "vintner": [
             "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats", "Plan",
             "Graph",
             "Tensor",
-            "Kernels", "Host", "Files", "JSON", "Logging", "ArgumentParser",
+            "Kernels", "Host", "Files", "FailPoints", "JSON", "Logging", "ArgumentParser",
         ],
     ]
 

@@ -85,6 +85,18 @@ import Testing
         #expect(settle(.paused, .running).state == .queued)
     }
 
+    @Test("charges nothing for a full disk, however often, and looks again after a while")
+    func waitsForRoom() {
+        for failures in 0...3 {
+            let settlement = settle(.failed(.diskFull), failures: failures)
+            #expect(settlement.state == .queued)
+            #expect(settlement.refundsAttempt)
+            #expect(!settlement.chargesFailure)
+            #expect(settlement.delayMilliseconds == 10_000)
+        }
+        #expect(settle(.failed(.diskFull), .pausing).state == .paused)
+    }
+
     @Test("waits 10 s, twice as long each time, at most 6 min, 20 % either way")
     func backsOff() {
         let waits = (1...8).map { Settlement.backOffMilliseconds(afterFailures: $0, jitter: 0) }

@@ -16,7 +16,7 @@ import Testing
                 try Row.fetchOne(db, sql: "PRAGMA \($0)").map { "\($0[0] as DatabaseValue)" }
             }
         }
-        #expect(found == ["\"wal\"", "2", "1", "1000"])
+        #expect(found == ["\"wal\"", "2", "1", "0"])
     }
 
     @Test("let readers neither write nor checkpoint")
@@ -68,7 +68,7 @@ import Testing
         let long = ResolvedJob.sample(spec: .string(String(repeating: "x", count: 100_000)))
         let error = #expect(throws: JobError.self) { try store.submit(long) }
         #expect(error?.code == "insufficient_storage")
-        #expect(error?.description == "The disk is full; try again when there is room.")
+        #expect(error?.description == "The disk has too little room; try again when there is more.")
         #expect(try store.jobs.counts() == [:])
         try setFull(false, store)
         try store.submit(long)

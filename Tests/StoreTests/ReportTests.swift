@@ -44,7 +44,7 @@ import Testing
     }
 
     @Test("gives a thinned curve the points and times that thinning all of it gives")
-    func thins() throws {
+    func thinsLongCurves() throws {
         let store = try TemporaryStore()
         let job = try store.submit()
         let lease = try #require(try store.claim()).lease

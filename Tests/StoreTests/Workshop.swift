@@ -126,12 +126,14 @@ final class Workshop {
     init(
         workers: Int = 2, budget: Budget = Budget(threads: 4, memoryBytes: 4000),
         store: TemporaryStore? = nil,
-        bootID: String = "boot-1", log: @escaping @Sendable (JobError) -> Void = { _ in }
+        bootID: String = "boot-1", log: @escaping @Sendable (JobError) -> Void = { _ in },
+        configure: (inout WorkerPool.Configuration) -> Void = { _ in }
     ) throws {
         let store = try store ?? TemporaryStore()
         self.store = store
         var configuration = WorkerPool.Configuration(workers: workers, budget: budget, bootID: bootID)
         configuration.log = { _, error in log(error) }
+        configure(&configuration)
         pool = WorkerPool(configuration, jobs: store.jobs, executor: executor, hub: hub, time: time)
         time.adopt(pool.work, pool.pulse)
         service = JobService(

@@ -43,6 +43,8 @@ class Service:
 
     def __init__(self, binary, *arguments, data=None):
         self.binary, self.arguments = os.path.abspath(binary), arguments
+        # Further variables of the environment, and the words of a command that runs the server, `strace` say.
+        self.environment, self.wrapper = {}, []
         self._home = None if data else tempfile.mkdtemp(prefix="vintner-e2e-")
         self.data = data or os.path.join(self._home, "data")
         self.process = None
@@ -69,8 +71,9 @@ class Service:
         """Starts the server and returns when it says that it listens."""
         begin = time.monotonic()
         self.process = subprocess.Popen(
-            [self.binary, "serve", "--data", self.data, "--port", "0", *self.arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            [*self.wrapper, self.binary, "serve", "--data", self.data, "--port", "0", *self.arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environment})
         output = b""
         os.set_blocking(self.process.stdout.fileno(), False)
         while not (found := READY.search(output)):

@@ -10,7 +10,7 @@ extension Resource {
             "is_terminal": .flag.about("Whether nothing happens to it any more by itself."),
             "reason": .resource(.reason).orNull,
             "waiting_for": .object(
-                "What a queued job waits for.",
+                "What a job waits for: a queued one for its turn, a running one for room on the disk.",
                 ["code": .text, "message": .text, "jobs": .array(of: .identifier("job"))]
             ).orNull,
             "queue_position": .count.orNull, "created_at": .time, "started_at": .time.orNull,

@@ -32,6 +32,11 @@ struct ServeCommand: ParsableCommand {
     var maxUpload = ServiceConfiguration.Amount.value(UploadLimits().fileByteCountMax)
     @Option(help: "What all datasets and uploads may take, or auto: until four fifths of the disk are full.")
     var maxDatasetsBytes = ServiceConfiguration.Amount.automatic
+    @Option(
+        help: "Bytes of the disk below which no work begins, or auto: 2 GiB, on small disks a twentieth.")
+    var minFree = ServiceConfiguration.Amount.automatic
+    @Option(help: "Seconds that a job may stand still, without computing, before the process ends for it.")
+    var hangSeconds = 60
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false
     @Flag(help: "Serve other addresses than loopback although nothing is encrypted.")
@@ -55,6 +60,9 @@ struct ServeCommand: ParsableCommand {
             throw ValidationError(
                 "Serving \(host) would send tokens and data in the clear; put a TLS proxy in front of a "
                     + "loopback address, or say --insecure-http.")
+        }
+        guard hangSeconds > 0 else {
+            throw ValidationError("--hang-seconds is a positive number, not \(hangSeconds).")
         }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level is one of debug, info, notice, warning and error.")
@@ -122,7 +130,8 @@ struct ServeCommand: ParsableCommand {
 
     private var serviceConfiguration: ServiceConfiguration {
         var configuration = ServiceConfiguration(
-            data: data, workers: workers, threads: threads, memory: memory)
+            data: data, workers: workers, threads: threads, memory: memory, minFree: minFree)
+        configuration.hangSeconds = hangSeconds
         let usual = configuration.uploads.fileByteCountMax
         configuration.uploads.fileByteCountMax = maxUpload.resolved(usual)
         if case .value(let most) = maxDatasetsBytes { configuration.uploads.totalByteCountMax = most }
@@ -157,7 +166,10 @@ struct ServeCommand: ParsableCommand {
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service) },
             metrics: { ServiceMetrics.all(of: service, meter) },
-            unreadiness: { service.pool.isDraining ? "draining" : nil },
+            unreadiness: {
+                if service.pool.isDraining { return "draining" }
+                return service.configuration.room.shortage.map { "disk_full: \($0)" }
+            },
             modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,

@@ -1,3 +1,4 @@
+import FailPoints
 import Files
 import JSON
 import Jobs
@@ -107,6 +108,7 @@ final class JobRun: TrainingObserver {
     }
 
     func didStep(_ report: StepReport) {
+        FailPoint.hangInStep.pass()
         sampler.add(report)
         if part.training.label.isEmpty { addPoints(report) }
         if sampler.secondsSinceSample >= 1 || report.step == report.steps { takeSample(report.step) }
@@ -209,20 +211,41 @@ final class JobRun: TrainingObserver {
         let step = part.firstCheckpoint(steps: trainer.steps) + trainer.state.step
         let name = "\(kind.rawValue)-\(step).\(claim.lease.fence).safetensors"
         let path = "\(DataFolder.folder(of: claim.job.id))/\(name)"
-        let receipt = try trainer.save(to: folder.absolute(path))
+        guard let receipt = try write(trainer, to: path) else { return }
         let record = CheckpointRecord(
             step: step, kind: kind, path: path, sha256: receipt.sha256.hex,
             byteCount: Int64(receipt.byteCount), at: time.now())
         lastCheckpoint = time.monotonicNanoseconds()
-        let obsolete: [String]
-        do { obsolete = try sink.checkpoint(record) } catch {
-            failure = JobFailure(reporting: error)
-            return
-        }
+        FailPoint.beforeCheckpointRow.pass()
+        guard let obsolete = adopt(record) else { return }
+        FailPoint.afterCheckpointRow.pass()
         if isBest { best = record }
         for file in obsolete where file != path {
             do throws(FileError) { try Folder.removeFile(folder.absolute(file)) } catch {
                 sink.event(.warning, "cleanup", "An old checkpoint could not be deleted.", .null)
+            }
+        }
+    }
+
+    /// Writes a checkpoint once there is room for it; nil where the attempt has to end without it.
+    private func write(_ trainer: Trainer, to path: String) throws(TrainingError) -> AtomicFile.Receipt? {
+        while true {
+            do throws(TrainingError) { return try trainer.save(to: folder.absolute(path)) } catch {
+                guard error.isDiskFull else { throw error }
+                if !sink.awaitRoom() { return nil }
+            }
+        }
+    }
+
+    /// Makes a durable file the checkpoint to resume from; nil, and a failure, where that is refused.
+    ///
+    /// - Returns: The files that it replaces.
+    private func adopt(_ record: CheckpointRecord) -> [String]? {
+        while true {
+            do { return try sink.checkpoint(record) } catch {
+                if case JobError.storeFull = error, sink.awaitRoom() { continue }
+                failure = JobFailure(reporting: error)
+                return nil
             }
         }
     }
@@ -246,6 +269,8 @@ extension JobFailure {
     init(reporting error: any Error) {
         if error is LeaseLost {
             self.init(code: "lease_lost", message: "Another worker took the job over.", isRetryable: true)
+        } else if case JobError.storeFull = error {
+            self = .diskFull
         } else {
             self.init(code: "io", message: "The job's state could not be stored.", isRetryable: true)
         }

@@ -1,4 +1,5 @@
 import Compression
+import Files
 import Jobs
 import Plan
 import Training
@@ -7,6 +8,7 @@ extension JobRunner {
     /// What a client is told of an error, and whether another attempt may help.
     func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
         do throws(TrainingError) { return try body() } catch {
+            if error.isDiskFull { throw .diskFull }
             switch error {
             case .nonFiniteLoss(let step, _, _):
                 throw JobFailure(code: "non_finite_loss", message: error.description, step: step)
@@ -43,5 +45,12 @@ extension JobRunner {
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
             }
         }
+    }
+}
+
+extension JobFailure {
+    /// What a file that could not be written means for the attempt.
+    init(_ error: FileError, _ message: String) {
+        self = error.isDiskFull ? .diskFull : JobFailure(code: "io", message: message, isRetryable: true)
     }
 }

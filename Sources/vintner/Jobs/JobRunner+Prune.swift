@@ -151,7 +151,7 @@ extension JobRunner {
         do throws(FileError) {
             return try AtomicFile.copy(folder.absolute(dense), to: folder.absolute(path))
         } catch {
-            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+            throw JobFailure(error, "The model could not be stored.")
         }
     }
 }

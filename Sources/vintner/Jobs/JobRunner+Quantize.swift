@@ -141,7 +141,7 @@ extension JobRunner {
             let text = JSONValue.object(beside).encoded(pretty: true)
             _ = try AtomicFile.write(Array(text.utf8), to: folder.absolute("\(place)/model.json"))
         } catch {
-            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+            throw JobFailure(error, "The model could not be stored.")
         }
     }
 
@@ -152,7 +152,7 @@ extension JobRunner {
         do throws(FileError) {
             return try AtomicFile.copy(folder.absolute(record.path), to: folder.absolute(path))
         } catch {
-            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+            throw JobFailure(error, "The model could not be stored.")
         }
     }
 

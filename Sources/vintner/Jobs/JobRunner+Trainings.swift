@@ -22,7 +22,7 @@ extension JobRunner {
         }
         let dataset = try load(request.dataset)
         do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
-            throw JobFailure(code: "io", message: "The job's folder could not be made.", isRetryable: true)
+            throw JobFailure(error, "The job's folder could not be made.")
         }
         if let means = DNNEngine.emulation(of: element) {
             sink.event(
@@ -71,8 +71,7 @@ extension JobRunner {
             let entry = RunLedger.Entry(
                 training: part.training, accuracy: test.accuracy, peer: peer?.accuracy)
             do throws(FileError) { try ledger.append(entry) } catch {
-                throw JobFailure(
-                    code: "io", message: "How a training ended could not be written down.", isRetryable: true)
+                throw JobFailure(error, "How a training ended could not be written down.")
             }
             let accuracy = percent(test.accuracy)
             sink.event(.info, "training", "\(part.prefix)test accuracy \(accuracy).", .null)

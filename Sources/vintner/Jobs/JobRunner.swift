@@ -1,4 +1,5 @@
 import Data
+import FailPoints
 import Files
 import Graph
 import Host
@@ -117,7 +118,10 @@ final class JobRunner: JobExecutor {
         var isKept = false
         defer { if !isKept { removeModel(in: place, sink) } }
         let outcome = try body(id, place)
-        if case .succeeded = outcome { isKept = true }
+        if case .succeeded = outcome {
+            isKept = true
+            FailPoint.afterModelFiles.pass()
+        }
         return outcome
     }
 
@@ -245,7 +249,7 @@ final class JobRunner: JobExecutor {
             let text = JSONValue.object(beside).encoded(pretty: true)
             _ = try AtomicFile.write(Array(text.utf8), to: self.folder.absolute("\(folder)/model.json"))
         } catch {
-            throw JobFailure(code: "io", message: "The model could not be stored.", isRetryable: true)
+            throw JobFailure(error, "The model could not be stored.")
         }
     }
 
