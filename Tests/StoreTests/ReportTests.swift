@@ -51,7 +51,7 @@ import Testing
         // A spike, and a stretch that is no number at all.
         let values = Dictionary(
             uniqueKeysWithValues: (0..<5000).map { step in
-                (step, step == 3210 ? 99 : (700..<900).contains(step) ? .nan : Double(step * 37 % 101))
+                (step, step == 3210 ? 999 : (700..<900).contains(step) ? .nan : Double(step * 37 % 101))
             })
         let report = points("train_loss", values)
         #expect(try store.jobs.record(report, for: lease, at: .start))
