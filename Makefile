@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test unit e2e lint format demo serve fuzz bench separable results clean
+.PHONY: help deps test-deps bench-deps build test unit e2e contract lint format demo serve fuzz bench separable results clean
 
 FUZZ_SECONDS ?= 60
 
@@ -40,6 +40,9 @@ unit: test-deps ## the unit tests alone
 
 e2e: test-deps build ## the end-to-end tests alone, against the release binary
 	python3 Tests/e2e/run.py $(BINARY)
+
+contract: test-deps build ## hold the API against its OpenAPI description with schemathesis (installs it from PyPI once)
+	@Tests/e2e/contract-python Tests/e2e/contract.py $(BINARY)
 
 lint: ## check the formatting
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests
