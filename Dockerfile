@@ -2,7 +2,7 @@
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        libdnnl-dev libjpeg-dev libjs-dygraphs libmicrohttpd-dev libsqlite3-dev nettle-dev zlib1g-dev \
+        libdnnl-dev libgnutls28-dev libjpeg-dev libjs-dygraphs libmicrohttpd-dev libsqlite3-dev nettle-dev zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 # Dependencies first: their layer stays while the sources change.
@@ -15,7 +15,7 @@ RUN swift build --configuration release --product vintner --static-swift-stdlib 
 FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        dataset-fashion-mnist libdnnl2 libgomp1 libjpeg62-turbo libmicrohttpd12 libnettle8 libsqlite3-0 libstdc++6 zlib1g \
+        dataset-fashion-mnist libdnnl2 libgnutls30 libgomp1 libjpeg62-turbo libmicrohttpd12 libnettle8 libsqlite3-0 libstdc++6 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin vintner \
     && install --directory --owner vintner --group vintner --mode 0700 /data

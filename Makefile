@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test torture unit e2e lint format demo serve fuzz bench separable results clean
+.PHONY: help deps test-deps bench-deps build test torture unit e2e contract lint format demo serve fuzz bench separable results clean
 
 FUZZ_SECONDS ?= 60
 
@@ -44,6 +44,9 @@ e2e: test-deps build ## the end-to-end tests alone, against the release binary
 torture: test-deps build ## 200 kills at random moments, 20 at each named place; the table of docs/reliability.md (half an hour)
 	swift build --product vintner
 	Tests/torture/run.py --binary $(BINARY) --kills $(or $(KILLS),200) --each $(or $(EACH),20) --document docs/reliability.md
+
+contract: test-deps build ## hold the API against its OpenAPI description with schemathesis (installs it from PyPI once)
+	@Tests/e2e/contract-python Tests/e2e/contract.py $(BINARY)
 
 lint: ## check the formatting
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests

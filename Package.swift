@@ -50,6 +50,7 @@ let package = Package(
         // Floor 0: C, and what both columns read and write.
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CMicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CGnuTLS", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
         .target(
@@ -76,7 +77,8 @@ let package = Package(
         floor("Assets", ["CAssets"]),
         floor("Jobs", ["JSON", "FailPoints"]),
         floor("Store", ["Jobs", "JSON", "Assets", "Files", "FailPoints", grdb, sqlite]),
-        floor("HTTP", ["CMicrohttpd", "JSON", "Files"]),
+        floor("TLS", ["CGnuTLS"]),
+        floor("HTTP", ["CMicrohttpd", "TLS", "JSON", "Files"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.
         .executableTarget(
@@ -85,7 +87,7 @@ let package = Package(
                 "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats",
                 "Plan", "Graph",
                 "Tensor",
-                "Kernels", "Host", "Files", "FailPoints", "JSON", log, arguments,
+                "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
@@ -109,7 +111,7 @@ let package = Package(
             ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         tests(of: "Jobs", ["JSON"]),
         tests(of: "Store", ["Jobs", "JSON", grdb]),
-        tests(of: "HTTP", ["JSON"]),
+        tests(of: "HTTP", ["JSON", "TLS"]),
         tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
         tests(

@@ -7,14 +7,14 @@
 set -euo pipefail
 
 packages=(
-    libsqlite3-dev libmicrohttpd-dev libdnnl-dev zlib1g-dev nettle-dev libjpeg-dev  # linked
+    libsqlite3-dev libmicrohttpd-dev libgnutls28-dev libdnnl-dev zlib1g-dev nettle-dev libjpeg-dev  # linked
     libjs-dygraphs                                                      # compiled in
     dataset-fashion-mnist                                               # the demo's data
     ca-certificates curl jq python3                                     # scripts and demo
 )
 case "${1:-build}" in
     build) ;;
-    test) packages+=(chromium procps python3-venv strace) ;;
+    test) packages+=(chromium openssl procps python3-venv strace) ;;
     bench) packages+=(python3-venv) ;;
     *) echo "usage: scripts/deps.sh [build|test|bench]" >&2; exit 2 ;;
 esac

@@ -18,7 +18,7 @@ struct ArtifactRoutes: Sendable {
         let path: String
     }
 
-    private static let name = PathField(name: "name", documentation: "The file's name.", shape: .text)
+    private static let name = PathField(name: "name", documentation: "The file's name.", shape: .segment)
 
     var operations: [Operation] {
         [

@@ -13,7 +13,7 @@ struct DatasetRoutes: Sendable {
                 "listDatasets", "One page of datasets, newest first.", .datasets,
                 Route(
                     .get, "/v1/datasets", access: .requires(.read),
-                    query: [PageField.limit, PageField.after], handler: list),
+                    query: [PageField.limit, PageField.after("dst")], handler: list),
                 answers: [.json("The page.", .datasetPage)]),
             Operation(
                 "getDataset", "One dataset, by id or by name.", .datasets,

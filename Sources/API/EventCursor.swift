@@ -9,6 +9,10 @@ struct EventCursor: Sendable, Equatable {
     /// More curves than a job can have.
     private static let seriesMax = 100
 
+    /// What its text looks like.
+    static let pattern =
+        #"^evt_[0-7][0-9a-hjkmnp-tv-z]{25}(\.[!-+\--~]+=[0-9]{1,18}(,[!-+\--~]+=[0-9]{1,18})*)?$"#
+
     var event: EventID?
     var steps: [String: Int] = [:]
 
@@ -25,7 +29,7 @@ struct EventCursor: Sendable, Equatable {
         guard series.count <= Self.seriesMax else { return nil }
         for entry in series {
             guard let equals = entry.lastIndex(of: "="), let step = Int(entry[entry.index(after: equals)...]),
-                step >= 0
+                step >= 0, Self.isPlain(String(entry[..<equals]))
             else { return nil }
             steps[String(entry[..<equals])] = step
         }

@@ -8,7 +8,7 @@ struct EventRoutes: Sendable {
 
     private static let after = QueryField<EventCursor?>(
         "after", "The id of the last event that the client has.",
-        schema: ["type": "string", "maxLength": 256]
+        schema: ["type": "string", "maxLength": 256, "pattern": .string(EventCursor.pattern)]
     ) { reader in
         let text = reader.text("after")
         let cursor = EventCursor(text ?? "")

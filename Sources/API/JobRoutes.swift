@@ -17,7 +17,7 @@ struct JobRoutes: Sendable {
                     .get, "/v1/jobs", access: .requires(.read),
                     query: [
                         Self.states, Self.types, Self.labelFilter, Self.nameFilter, Self.createdAfter,
-                        Self.order, PageField.limit, PageField.after,
+                        Self.order, PageField.limit, PageField.after("job"),
                     ], handler: list),
                 answers: [.json("The page.", .jobPage)]),
             Operation(
@@ -46,7 +46,8 @@ struct JobRoutes: Sendable {
                 answers: [
                     .json(
                         "The job.", .job, status: .created,
-                        headers: [("Location", "The path of the job.")]),
+                        headers: [("Location", "The path of the job.")]
+                    ).linked(to: Self.following),
                     Answer(
                         .ok, "What a dry run found, or the job that the same request made before.",
                         content: [("application/json", .either(.dryRun, .job))],
@@ -69,6 +70,13 @@ struct JobRoutes: Sendable {
                 refusals: [.conflict, .insufficientStorage]),
         ]
     }
+
+    /// What a client may do with a job that it has submitted.
+    private static let following = [
+        "getJob", "listEvents", "getJobMetrics", "getJobResources", "listCheckpoints", "listArtifacts",
+        "getVerdict",
+        "getJobProfile", "updateJob", "cancelJob", "pauseJob", "resumeJob", "retryJob", "deleteJob",
+    ]
 
     private var steering: [Operation] {
         [
@@ -110,8 +118,8 @@ struct JobRoutes: Sendable {
 
     /// Stores a job: 201 and durable; 200 for a repeated request or a dry run.
     ///
-    /// 400 `malformed_json`; 409 `idempotency_conflict`; 422 with every violation; 503 `queue_full` or
-    /// `draining`.
+    /// 400 `malformed_json`; 409 `idempotency_conflict`; 422 with every violation; 429 `token_queue_full`;
+    /// 503 `queue_full` or `draining`.
     private func submit(_ request: Request) throws(Problem) -> Response {
         let key = try idempotencyKey(request)
         let body = try request.json()
@@ -120,7 +128,7 @@ struct JobRoutes: Sendable {
             return .json(["object": "dry_run", "spec": resolved.spec, "estimate": resolved.estimate])
         }
         let receipt = try Problem.translating { () throws(JobError) in
-            try jobs.submit(body, idempotency: key)
+            try jobs.submit(body, submitter: request.principal?.name ?? "", idempotency: key)
         }
         var headers: Headers = ["Location": "/v1/jobs/\(receipt.job.id)"]
         if receipt.isReplay { headers.add("Idempotency-Replayed", "true") }

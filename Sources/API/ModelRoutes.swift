@@ -22,7 +22,8 @@ struct ModelRoutes: Sendable {
             Operation(
                 "listModels", "One page of models, newest first.", .models,
                 Route(
-                    .get, "/v1/models", access: .requires(.read), query: [PageField.limit, PageField.after],
+                    .get, "/v1/models", access: .requires(.read),
+                    query: [PageField.limit, PageField.after("mdl")],
                     handler: list),
                 answers: [.json("The page.", .modelPage)]),
             Operation(

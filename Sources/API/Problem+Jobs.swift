@@ -21,6 +21,8 @@ extension Problem {
         case .forbidden: self.init(.forbidden, error.code, error.description)
         case .queueFull, .draining, .uploadsBusy:
             self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "5"])
+        case .tokenQueueFull:
+            self.init(.tooManyRequests, error.code, error.description, headers: ["Retry-After": "5"])
         case .invalidCursor:
             self.init(InvalidInput(pointer: "?after", code: error.code, detail: error.description))
         case .storeUnavailable(let cause):
@@ -66,12 +68,21 @@ extension Request {
 /// The query fields of every list.
 enum PageField {
     static let limit = QueryField.integer("limit", default: 50, in: 1...1000, "The most that a page holds.")
-    static let after = QueryField.text("after", "The `next_cursor` of the page before.")
+    private static let after = after("")
+
+    /// Where a page of things with such ids begins.
+    static func after(_ prefix: String) -> QueryField<String?> {
+        .text(
+            "after", pattern: Shape.identifierPattern(prefix), "The `next_cursor` of the page before.")
+    }
+
+    /// Which part of a list is wanted.
+    static func page(of query: Query) -> PageRequest { PageRequest(limit: query[limit], after: query[after]) }
 }
 
 extension Query {
     /// Which part of a list is wanted, by the two fields of `PageField`.
-    var page: PageRequest { PageRequest(limit: self[PageField.limit], after: self[PageField.after]) }
+    var page: PageRequest { PageField.page(of: self) }
 }
 
 extension Page {

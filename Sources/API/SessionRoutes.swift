@@ -43,7 +43,8 @@ struct SessionRoutes: Sendable {
         }
         let secret = try authenticator.openSession(for: principal)
         var response = Response.json(Self.json(principal), status: .created)
-        response.headers["Set-Cookie"] = cookie(secret, seconds: TokenAuthenticator.sessionSeconds)
+        response.headers["Set-Cookie"] = cookie(
+            secret, seconds: TokenAuthenticator.sessionSeconds, request)
         return response
     }
 
@@ -58,11 +59,14 @@ struct SessionRoutes: Sendable {
         if let secret = request.headers.cookie(authenticator.sessionCookie) {
             authenticator.closeSession(secret)
         }
-        return Response(.noContent, headers: ["Set-Cookie": cookie("", seconds: 0)])
+        return Response(.noContent, headers: ["Set-Cookie": cookie("", seconds: 0, request)])
     }
 
-    private func cookie(_ value: String, seconds: Int) -> String {
-        "\(authenticator.sessionCookie)=\(value); HttpOnly; SameSite=Strict; Path=/; Max-Age=\(seconds)"
+    private func cookie(_ value: String, seconds: Int, _ request: Request) -> String {
+        // A browser that came by a TLS proxy tells by its Origin.
+        let isSecure = request.isEncrypted || request.headers["Origin"]?.hasPrefix("https://") == true
+        return "\(authenticator.sessionCookie)=\(value); HttpOnly; SameSite=Strict; Path=/; "
+            + "Max-Age=\(seconds)\(isSecure ? "; Secure" : "")"
     }
 
     private static func json(_ principal: Principal) -> JSONValue {

@@ -84,6 +84,9 @@ static const unsigned char migration_0002[] = {
 static const unsigned char migration_0003[] = {
 #embed "../../migrations/0003_uploads.sql"
 };
+static const unsigned char migration_0004[] = {
+#embed "../../migrations/0004_submitter.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -114,6 +117,7 @@ static const cassets_file files[] = {
     ROW("migrations/0001_initial.sql", migration_0001),
     ROW("migrations/0002_profile.sql", migration_0002),
     ROW("migrations/0003_uploads.sql", migration_0003),
+    ROW("migrations/0004_submitter.sql", migration_0004),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

@@ -79,7 +79,7 @@ final class Exchange: Sendable {
         guard isComplete else { return goOn() }
         if let refusal = refusalOfBody() { return answer(refusal) }
         switch admission {
-        case .refused(let response): return answer(response)
+        case .refused(let response, _): return answer(response)
         case .admitted(let route, let parameters, let principal):
             let request = makeRequest(parameters, principal)
             if case .inline = route.execution, stream == nil { return run(route, request) }
@@ -145,10 +145,8 @@ final class Exchange: Sendable {
         state.withLock { $0.hasWaited } ? nil : (ContinuousClock.now - began) / .seconds(1)
     }
 
-    /// Who calls, where the gate let the request through.
-    var principal: Principal? {
-        if case .admitted(_, _, let principal) = admission { principal } else { nil }
-    }
+    /// Who calls, where that is known.
+    var principal: Principal? { admission.principal }
 
     private var byteCountMax: Int {
         if case .admitted(let route, _, _) = admission, case .json(let limit) = route.body {
@@ -178,7 +176,8 @@ final class Exchange: Sendable {
     }
 
     private func refusalOfBody() -> Response? {
-        state.withLock { $0.byteCount > byteCountMax }
+        guard case .admitted = admission else { return nil }
+        return state.withLock { $0.byteCount > byteCountMax }
             ? ServerCore.tooLarge(byteCountMax).response : nil
     }
 
@@ -186,7 +185,7 @@ final class Exchange: Sendable {
         Request(
             head.method, path: head.path, query: head.query, headers: head.headers,
             body: state.withLock { $0.body }, principal: principal, peer: head.peer, id: requestID,
-            parameters: parameters)
+            parameters: parameters, isEncrypted: head.listener.transport == .encrypted)
     }
 
     private func run(_ route: Route, _ request: Request) -> Step {

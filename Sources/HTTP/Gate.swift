@@ -3,9 +3,8 @@
 /// Stands before the router: a route cannot forget it, and an unknown path tells a stranger nothing.
 struct Gate: Sendable {
     let authenticator: any Authenticator
-    /// `host:port` values a client may name; anything else is another site's name for our address.
-    let hosts: Set<String>
     let limiter: FailureLimiter
+    let writes: WriteLimiter
 
     /// How a caller was recognised.
     private enum Credential {
@@ -26,15 +25,23 @@ struct Gate: Sendable {
     /// - Parameters:
     ///   - head: The request.
     ///   - access: What the route asks for; of an unknown path, reading.
-    /// - Returns: Who calls; `nil` without credentials on a public route.
-    /// - Throws: The refusal: 401, 403, 421 or 429.
-    func admit(_ head: ValidHead, to access: Route.Access) throws(Problem) -> Principal? {
-        guard hosts.contains(head.host.lowercased()) else {
+    /// - Returns: Who calls, as far as that is known; and why not, if so: 401, 403, 421 or 429.
+    func admit(_ head: ValidHead, to access: Route.Access) -> (principal: Principal?, refusal: Problem?) {
+        var principal: Principal?
+        do throws(Problem) { try check(head, access, &principal) } catch { return (principal, error) }
+        return (principal, nil)
+    }
+
+    private func check(
+        _ head: ValidHead, _ access: Route.Access, _ principal: inout Principal?
+    ) throws(Problem) {
+        guard head.listener.hosts.contains(head.host.lowercased()) else {
             throw Problem(
                 .misdirectedRequest, "unknown_host",
                 "This service does not answer to the host it was called by.")
         }
         let credential = try identify(head, isPublic: access == .open)
+        principal = credential?.principal
         if case .requires(let scope) = access {
             guard let credential else { throw unauthorized("unauthorized", "A bearer token is needed.") }
             guard credential.principal.scopes.contains(scope) else {
@@ -43,7 +50,16 @@ struct Gate: Sendable {
             }
         }
         try checkOrigin(head, credential)
-        return credential?.principal
+        try checkRate(head, principal)
+    }
+
+    private func checkRate(_ head: ValidHead, _ principal: Principal?) throws(Problem) {
+        // Strangers, who may sign in, are told apart by their addresses.
+        let caller = principal.map { "token \($0.name)" } ?? "peer \(head.peer)"
+        guard !head.method.isSafe, let seconds = writes.take(caller, at: .now) else { return }
+        throw Problem(
+            .tooManyRequests, "too_many_writes", "Too many changes in a short time; slow down.",
+            headers: ["Retry-After": "\(max(1, Int(seconds.rounded(.up))))"])
     }
 
     private func identify(_ head: ValidHead, isPublic: Bool) throws(Problem) -> Credential? {
@@ -92,7 +108,8 @@ struct Gate: Sendable {
             return
         }
         if let origin = head.headers["Origin"] {
-            guard origin.lowercased() == "http://\(head.host.lowercased())" else {
+            let scheme = head.listener.transport == .encrypted ? "https" : "http"
+            guard origin.lowercased() == "\(scheme)://\(head.host.lowercased())" else {
                 throw Problem(.forbidden, "cross_site", "Another site's page may not do this.")
             }
             return

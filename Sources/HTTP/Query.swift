@@ -68,10 +68,15 @@ public struct QueryReader {
 
     /// A parameter's texts, separated by commas.
     public mutating func list(_ name: String, countMax: Int = 100) -> [String]? {
-        guard let text = text(name, lengthMax: 64 * countMax) else { return nil }
+        let lengthMax = QueryText.elementLengthMax
+        guard let text = text(name, lengthMax: (lengthMax + 1) * countMax) else { return nil }
         let parts = text.split(separator: ",").map(String.init)
         guard parts.count <= countMax else {
             add(name, "out_of_range", "expected at most \(countMax) values, found \(parts.count)")
+            return nil
+        }
+        guard parts.allSatisfy({ $0.unicodeScalars.count <= lengthMax }) else {
+            add(name, "out_of_range", "expected values of at most \(lengthMax) characters")
             return nil
         }
         return parts

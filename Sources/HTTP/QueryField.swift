@@ -68,11 +68,25 @@ struct QueryValue<Value: Sendable>: Sendable {
 
 extension QueryField where Value == String? {
     /// A text; `nil` when missing.
-    public static func text(_ name: String, lengthMax: Int = 256, _ documentation: String) -> QueryField {
-        QueryField(name, documentation, schema: ["type": "string", "maxLength": JSONValue(lengthMax)]) {
-            $0.text(name, lengthMax: lengthMax)
-        }
+    ///
+    /// Its `pattern` is for the description: whoever reads the text checks it. Without one any text will do
+    /// that a target can have.
+    public static func text(
+        _ name: String, lengthMax: Int = 256, pattern: String = QueryText.pattern, _ documentation: String
+    ) -> QueryField {
+        QueryField(
+            name, documentation,
+            schema: ["type": "string", "maxLength": JSONValue(lengthMax), "pattern": .string(pattern)]
+        ) { $0.text(name, lengthMax: lengthMax) }
     }
+}
+
+/// What holds for every text in a query.
+public enum QueryText {
+    /// Without control characters, which no target may have.
+    public static let pattern = #"^[^\x00-\x1F\x7F]*$"#
+    /// The longest element of a list.
+    public static let elementLengthMax = 128
 }
 
 extension QueryField where Value == [String] {
@@ -80,7 +94,13 @@ extension QueryField where Value == [String] {
     public static func list(_ name: String, countMax: Int = 100, _ documentation: String) -> QueryField {
         QueryField(
             name, documentation, form: .commas,
-            schema: ["type": "array", "items": ["type": "string"], "maxItems": JSONValue(countMax)]
+            schema: [
+                "type": "array",
+                "items": [
+                    "type": "string", "pattern": .string(QueryText.pattern),
+                    "maxLength": JSONValue(QueryText.elementLengthMax),
+                ], "maxItems": JSONValue(countMax),
+            ]
         ) { $0.list(name, countMax: countMax) ?? [] }
     }
 }
@@ -165,7 +185,7 @@ extension QueryField where Value == [String: String] {
             prefix, documentation, form: .prefix,
             schema: [
                 "type": "object", "maxProperties": JSONValue(countMax),
-                "additionalProperties": ["type": "string"],
+                "additionalProperties": ["type": "string", "pattern": .string(QueryText.pattern)],
             ]
         ) { $0.texts(prefix: prefix, countMax: countMax) }
     }

@@ -16,6 +16,8 @@ public struct Request: Sendable {
     public let principal: Principal?
     /// The client's address as text.
     public let peer: String
+    /// Whether it came by TLS.
+    public let isEncrypted: Bool
     /// What the route's placeholders matched.
     public var parameters: [String: String]
 
@@ -23,11 +25,11 @@ public struct Request: Sendable {
     public init(
         _ method: Method, path: [String], query: Query = Query(), headers: Headers = Headers(),
         body: [UInt8] = [], principal: Principal? = nil, peer: String = "", id: String = "",
-        parameters: [String: String] = [:]
+        parameters: [String: String] = [:], isEncrypted: Bool = false
     ) {
         (self.method, self.path, self.query, self.headers) = (method, path, query, headers)
         (self.body, self.principal, self.peer, self.id) = (body, principal, peer, id)
-        self.parameters = parameters
+        (self.parameters, self.isEncrypted) = (parameters, isEncrypted)
     }
 
     /// What the placeholder `{name}` of the route matched.

@@ -11,6 +11,8 @@ struct RequestHead: Sendable {
     var hasMalformedField: Bool
     /// The client's address as text.
     var peer: String
+    /// Where it came in.
+    var listener: Listener
 }
 
 /// A request head that passed `Validator`.
@@ -24,15 +26,28 @@ struct ValidHead: Sendable {
     /// Bytes of the body; `nil` when it comes in chunks.
     let contentLength: UInt64?
     let isChunked: Bool
+    let listener: Listener
 
     /// Whether a body follows.
     var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
+    /// Whether the body is on its way already, and worth swallowing.
+    var isShort: Bool {
+        headers["Expect"] == nil && (contentLength.map { $0 <= UInt64(Route.jsonByteCountMax) } ?? false)
+    }
 }
 
 /// What the gate and the router make of a request.
 enum Admission: Sendable {
     case admitted(Route, [String: String], Principal?)
-    case refused(Response)
+    /// With who called, where that was known.
+    case refused(Response, Principal?)
+
+    /// Who calls, where that is known.
+    var principal: Principal? {
+        switch self {
+        case .admitted(_, _, let principal), .refused(_, let principal): principal
+        }
+    }
 }
 
 /// Refuses what libmicrohttpd 0.9.75 lets pass although RFC 9110 and 9112 forbid it.
@@ -50,7 +65,7 @@ enum Validator {
     /// Checks a head; every refusal also closes the connection, whose framing cannot be trusted.
     static func check(_ head: RequestHead) throws(Problem) -> ValidHead {
         guard let method = Method(rawValue: head.method) else {
-            throw malformed("unknown_method", "The method is not one this service knows.")
+            throw malformed("invalid_method", "The method is not the name of one.")
         }
         guard head.version == "HTTP/1.1" || head.version == "HTTP/1.0" && (method == .get || method == .head)
         else {
@@ -68,7 +83,8 @@ enum Validator {
         }
         return ValidHead(
             method: method, path: path, query: query, headers: head.headers, host: hosts[0], peer: head.peer,
-            contentLength: length, isChunked: head.headers["Transfer-Encoding"] != nil)
+            contentLength: length, isChunked: head.headers["Transfer-Encoding"] != nil,
+            listener: head.listener)
     }
 
     private static func checkFields(_ head: RequestHead) throws(Problem) {
@@ -131,6 +147,11 @@ enum Validator {
         return Query(items)
     }
 
+    /// Whether a method is one that somebody may have defined, though not us.
+    static func isForeign(_ method: String) -> Bool {
+        Method(rawValue: method) == nil && !method.isEmpty && method.utf8.allSatisfy(isToken)
+    }
+
     private static func isToken(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -144,7 +165,7 @@ enum Validator {
         close(Problem(.badRequest, code, detail))
     }
 
-    private static func close(_ problem: Problem) -> Problem {
+    static func close(_ problem: Problem) -> Problem {
         var problem = problem
         problem.headers["Connection"] = "close"
         return problem

@@ -81,9 +81,14 @@ public struct Router: Sendable {
     static func otherMethods(_ methods: [Method], _ method: Method) -> Response {
         let allow = methods.map(\.rawValue).joined(separator: ", ")
         guard method != .options else { return Response(.noContent, headers: ["Allow": allow]) }
+        return otherMethods(methods).response
+    }
+
+    /// The problem of a path with other methods.
+    static func otherMethods(_ methods: [Method]) -> Problem {
+        let allow = methods.map(\.rawValue).joined(separator: ", ")
         return Problem(
-            .methodNotAllowed, "method_not_allowed", "This path knows \(allow).", headers: ["Allow": allow]
-        ).response
+            .methodNotAllowed, "method_not_allowed", "This path knows \(allow).", headers: ["Allow": allow])
     }
 
     /// The answer for what a handler threw; what is not meant for clients is hidden from them.

@@ -1,7 +1,10 @@
 /// Header fields that every answer carries.
 enum SecurityHeaders {
     /// Completes an answer; what a handler set stays.
-    static func apply(to response: inout Response, requestID: String) {
+    static func apply(to response: inout Response, requestID: String, over transport: Transport) {
+        if transport == .encrypted {
+            response.headers.addIfMissing("Strict-Transport-Security", "max-age=31536000")
+        }
         response.headers.addIfMissing("X-Request-Id", requestID)
         response.headers.addIfMissing(
             "Content-Security-Policy",

@@ -1,6 +1,7 @@
 import Dispatch
 import Glibc
 import Synchronization
+import TLS
 
 /// An HTTP/1.1 server on libmicrohttpd.
 ///
@@ -8,9 +9,9 @@ import Synchronization
 public final class Server: Sendable {
     private struct Running {
         let core: ServerCore
-        let daemon: DaemonHandle
+        let daemons: [DaemonHandle]
         let watchdog: Watchdog
-        let port: Int
+        let listeners: [Listener]
     }
 
     /// The configuration as given; `port` says which port it became.
@@ -26,36 +27,55 @@ public final class Server: Sendable {
 
     /// Listens and answers from now on.
     ///
-    /// - Returns: The port.
+    /// - Returns: The port; 0 without TCP.
     /// - Throws: `HTTPError` when the address is taken or not ours, or the library is not the one we know.
     @discardableResult
     public func start() throws(HTTPError) -> Int {
         try DaemonHandle.checkLibrary()
-        let socket = try DaemonHandle.listen(configuration.host, configuration.port)
+        let listeners = try Listener.open(configuration)
+        configuration.identity?.show()
         let bell = DispatchSemaphore(value: 0)
         let gate = Gate(
-            authenticator: authenticator, hosts: Self.hosts(configuration, socket.port),
-            limiter: FailureLimiter(perMinute: configuration.failuresPerMinute))
+            authenticator: authenticator,
+            limiter: FailureLimiter(perMinute: configuration.failuresPerMinute),
+            writes: WriteLimiter(perSecond: configuration.writesPerSecond, burst: configuration.writeBurst))
         let soon = configuration.watchdogSeconds
         let core = ServerCore(configuration, router: router, gate: gate) { deadline in
             if deadline - .now < .seconds(soon) { bell.signal() }
         }
-        guard let daemon = DaemonHandle(core, listeningOn: socket.descriptor) else {
-            close(socket.descriptor)
-            core.work.stop(seconds: 1)
-            core.bodies.stop(seconds: 1)
-            throw .cannotStart(host: configuration.host, port: configuration.port)
+        var daemons: [DaemonHandle] = []
+        for listener in listeners {
+            guard let daemon = DaemonHandle(core, listeningOn: listener) else {
+                for daemon in daemons { daemon.stop() }
+                for listener in listeners.dropFirst(daemons.count) { listener.close() }
+                core.work.stop(seconds: 1)
+                core.bodies.stop(seconds: 1)
+                throw .cannotStart(address: listener.name)
+            }
+            daemons.append(daemon)
         }
         let watchdog = Watchdog(core, bell: bell)
         watchdog.start()
         running.withLock {
-            $0 = Running(core: core, daemon: daemon, watchdog: watchdog, port: socket.port)
+            $0 = Running(core: core, daemons: daemons, watchdog: watchdog, listeners: listeners)
         }
-        return socket.port
+        return Self.port(of: listeners)
     }
 
-    /// The port; `nil` while the server does not listen.
-    public var port: Int? { running.withLock { $0?.port } }
+    private static func port(of listeners: [Listener]) -> Int { listeners.map(\.port).first { $0 > 0 } ?? 0 }
+
+    /// The TCP port; `nil` while the server does not listen.
+    public var port: Int? { running.withLock { $0.map { Self.port(of: $0.listeners) } } }
+    /// Where it can be reached: `http://127.0.0.1:8080`, `unix:PATH`.
+    public var addresses: [String] {
+        running.withLock { $0?.listeners ?? [] }.map { listener in
+            switch listener.transport {
+            case .plain: "http://\(listener.name)"
+            case .encrypted: "https://\(listener.name)"
+            case .local: listener.name
+            }
+        }
+    }
     /// Whether new work is refused.
     public var isDraining: Bool { running.withLock { $0?.core.isDraining } ?? false }
     /// Open connections.
@@ -81,7 +101,7 @@ public final class Server: Sendable {
         else { return }
         let core = running.core
         core.startDraining()
-        running.daemon.quiesce()
+        for daemon in running.daemons { daemon.quiesce() }
         core.waiters.close()
         Self.releaseWaiters(core)
         Self.wait(seconds: seconds, for: core)
@@ -93,7 +113,7 @@ public final class Server: Sendable {
         // Whoever sleeps while a piece of its body is written is woken by the end of the writing.
         core.bodies.stop(seconds: 60)
         Self.releaseWaiters(core)
-        running.daemon.stop()
+        for daemon in running.daemons { daemon.stop() }
         core.work.stop(seconds: 1)
     }
 
@@ -109,18 +129,5 @@ public final class Server: Sendable {
             _ = core.connections.cutOverdue(core.configuration, isClosing: true)
             usleep(5000)
         }
-    }
-
-    private static func hosts(_ configuration: ServerConfiguration, _ port: Int) -> Set<String> {
-        let own = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
-        let names = ["127.0.0.1", "[::1]", "localhost", own.lowercased()]
-        var hosts = Set(names.map { "\($0):\(port)" })
-        for name in configuration.allowedHosts.map({ $0.lowercased() }) {
-            hosts.insert(name)
-            let hasPort = name.last != "]" && name.contains(":")
-            if !hasPort { hosts.insert("\(name):\(port)") }
-        }
-        if port == 80 { hosts.formUnion(names) }
-        return hosts
     }
 }

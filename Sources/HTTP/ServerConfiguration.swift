@@ -1,9 +1,21 @@
+public import TLS
+
 /// How a server listens and what it allows.
 public struct ServerConfiguration: Sendable {
+    /// Whether there is a TCP socket at all.
+    public var isOnTCP = true
     /// A literal IPv4 or IPv6 address.
     public var host = "127.0.0.1"
     /// 0 takes any free port.
     public var port = 8080
+    /// What is shown to those who come by TCP, which is encrypted then.
+    public var identity: TLSIdentity?
+    /// Where a UNIX socket is made that its owner alone may use.
+    public var unixSocket: String?
+    /// Listening sockets that the process was started with; one for TCP takes the place of `host` and `port`.
+    public var inherited: [Int32] = []
+    /// Whether one of them may be for TCP on another address than loopback.
+    public var mayBeExposed = false
     /// Further names that clients may call the server by, beside the loopback names and `host`.
     ///
     /// `name` stands for itself and for `name:port` with the server's own port; `name:port` for itself alone.
@@ -39,6 +51,10 @@ public struct ServerConfiguration: Sendable {
     public var heartbeatSeconds = 15.0
     /// How often connections are looked after.
     public var watchdogSeconds = 0.5
+    /// Requests that change something, per second and caller, before 429; 0 = no limit.
+    public var writesPerSecond = 50.0
+    /// How many of them may come at once after a silence.
+    public var writeBurst = 200
     /// Wrong credentials per minute and peer before 429.
     public var failuresPerMinute = 10
     /// Counts connections and answers.

@@ -58,20 +58,24 @@ final class ServerCore: Sendable {
         let valid: ValidHead
         do throws(Problem) {
             guard !isClosed else { throw Self.draining }
+            guard !Validator.isForeign(head.method) else { throw foreign(head) }
             valid = try Validator.check(head)
         } catch {
-            return refuse(head, nil, error.response, requestID)
+            return refuse(head, nil, nil, error.response, requestID)
         }
         let admission = admit(valid)
-        if case .refused(let response) = admission, valid.hasBody {
-            // The library closes after an answer before the body, which is then not read.
-            return refuse(head, valid, response, requestID)
+        // The library closes after an answer before the body, which is then not read. Who is only to come
+        // back later may keep the connection: a close with bytes unread could lose the answer.
+        if case .refused(let response, let principal) = admission, valid.hasBody,
+            response.status != .tooManyRequests || response.headers["Connection"] != nil || !valid.isShort
+        {
+            return refuse(head, valid, principal, response, requestID)
         }
         let stream: BodyStream?
         do { stream = try openStream(valid, admission, connection, requestID) } catch {
             let response = Router.response(for: error)
             if response.status.code >= 500 { log(.error, "request \(requestID) failed: \(error)") }
-            return refuse(head, valid, response, requestID)
+            return refuse(head, valid, admission.principal, response, requestID)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission, stream)
         exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
@@ -87,16 +91,18 @@ final class ServerCore: Sendable {
         else { return nil }
         let request = Request(
             head.method, path: head.path, query: head.query, headers: head.headers, principal: principal,
-            peer: head.peer, id: requestID, parameters: parameters)
+            peer: head.peer, id: requestID, parameters: parameters,
+            isEncrypted: head.listener.transport == .encrypted)
         return BodyStream(
             try streamed.open(request), byteCountMax: byteCountMax, connection, self)
     }
 
     private func refuse(
-        _ head: RequestHead, _ valid: ValidHead?, _ response: Response, _ requestID: String
+        _ head: RequestHead, _ valid: ValidHead?, _ principal: Principal?, _ response: Response,
+        _ requestID: String
     ) -> Beginning {
         configuration.meter.answered(Method(rawValue: head.method), response.status, seconds: nil)
-        if let valid { configuration.audit(valid, nil, response, requestID: requestID) }
+        if let valid { configuration.audit(valid, principal, response, requestID: requestID) }
         return .refuse(response, requestID: requestID)
     }
 
@@ -107,19 +113,37 @@ final class ServerCore: Sendable {
         configuration.audit(exchange.head, exchange.principal, response, requestID: exchange.requestID)
     }
 
-    private func admit(_ head: ValidHead) -> Admission {
+    /// What a request of a method that nobody here knows is told: as little as any other, to a stranger.
+    private func foreign(_ head: RequestHead) -> Problem {
+        // It is held against all rules as if it asked which methods there are.
+        var question = head
+        question.method = Method.options.rawValue
         do throws(Problem) {
-            let match = router.match(head.method, head.path)
-            let principal = try gate.admit(head, to: match.access)
+            let valid = try Validator.check(question)
+            let match = router.match(.options, valid.path)
+            if let refusal = gate.admit(valid, to: match.access).refusal { throw refusal }
+            guard case .methods(let methods, _) = match else { throw Router.notFound }
+            throw Router.otherMethods(methods)
+        } catch {
+            return Validator.close(error)
+        }
+    }
+
+    private func admit(_ head: ValidHead) -> Admission {
+        let match = router.match(head.method, head.path)
+        let (principal, refusal) = gate.admit(head, to: match.access)
+        do throws(Problem) {
+            if let refusal { throw refusal }
             switch match {
             case .unknown: throw Router.notFound
-            case .methods(let methods, _): return .refused(Router.otherMethods(methods, head.method))
+            case .methods(let methods, _):
+                return .refused(Router.otherMethods(methods, head.method), principal)
             case .route(let route, let parameters):
                 try checkBody(head, route)
                 return .admitted(route, parameters, principal)
             }
         } catch {
-            return .refused(error.response)
+            return .refused(error.response, principal)
         }
     }
 

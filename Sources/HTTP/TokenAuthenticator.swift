@@ -9,7 +9,7 @@ public final class TokenAuthenticator: Authenticator {
         let digest: [UInt8]
         let principal: Principal
         let end: ContinuousClock.Instant
-        /// The sum of the named token that it was opened with.
+        /// The sum of the named token that it was opened with; nil where it was none of those.
         var token: String?
     }
 
@@ -77,9 +77,21 @@ public final class TokenAuthenticator: Authenticator {
             Self.dropEnded(&state.sessions)
             return state.sessions.first { constantTimeEquals($0.digest, digest) }
         }
-        guard let session, let token = session.token else { return session?.principal }
-        // A token that was taken back takes its sessions with it.
+        return session.flatMap(stillValid)
+    }
+
+    /// Whose session or login it is; a token that was taken back takes both with it.
+    private func stillValid(_ session: Session) -> Principal? {
+        guard let token = session.token else { return session.principal }
         return named().first { $0.sha256 == token }?.principal
+    }
+
+    /// The sum of a principal's named token.
+    ///
+    /// - Returns: Nil for who needs none of those; nothing that a token could have where it is gone.
+    private func sum(of principal: Principal) -> String? {
+        if principal == anonymous || tokens.contains(where: { $0.principal == principal }) { return nil }
+        return named().first { $0.principal == principal }?.sha256 ?? ""
     }
 
     /// Makes a secret that signs in one browser once.
@@ -92,7 +104,8 @@ public final class TokenAuthenticator: Authenticator {
     public func makeLogin(for principal: Principal, seconds: Int) throws(HTTPError) -> String {
         let secret = try Self.makeSecret()
         let login = Session(
-            digest: Self.digest(secret), principal: principal, end: ContinuousClock.now + .seconds(seconds))
+            digest: Self.digest(secret), principal: principal, end: ContinuousClock.now + .seconds(seconds),
+            token: sum(of: principal))
         state.withLock { state in
             Self.dropEnded(&state.logins)
             state.logins = state.logins.suffix(Self.loginCountMax - 1) + [login]
@@ -103,13 +116,12 @@ public final class TokenAuthenticator: Authenticator {
     /// Whose login secret it is; uses it up.
     public func redeem(login secret: String) -> Principal? {
         let digest = Self.digest(secret)
-        return state.withLock { state in
+        let login: Session? = state.withLock { state in
             Self.dropEnded(&state.logins)
-            guard let index = state.logins.firstIndex(where: { constantTimeEquals($0.digest, digest) }) else {
-                return nil
-            }
-            return state.logins.remove(at: index).principal
+            let index = state.logins.firstIndex { constantTimeEquals($0.digest, digest) }
+            return index.map { state.logins.remove(at: $0) }
         }
+        return login.flatMap(stillValid)
     }
 
     /// Opens a session; the oldest one gives way when there are too many.
@@ -122,7 +134,7 @@ public final class TokenAuthenticator: Authenticator {
         let session = Session(
             digest: Self.digest(secret), principal: principal,
             end: ContinuousClock.now + .seconds(Self.sessionSeconds),
-            token: named().first { $0.principal == principal }?.sha256)
+            token: sum(of: principal))
         state.withLock { state in
             Self.dropEnded(&state.sessions)
             state.sessions = state.sessions.suffix(Self.sessionCountMax - 1) + [session]

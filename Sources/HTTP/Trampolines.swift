@@ -1,6 +1,7 @@
 import CMicrohttpd
 import Dispatch
 import Glibc
+import TLS
 
 /// Names a connection while it lives; the library may give the name to another one afterwards.
 struct ConnectionID: Hashable, Sendable {
@@ -40,18 +41,24 @@ struct ConnectionID: Hashable, Sendable {
 @safe final class DaemonHandle: @unchecked Sendable {
     private let daemon: OpaquePointer
     private let logger: UnsafeMutablePointer<cmhd_logger>
-    private let context: Unmanaged<ServerCore>
-    private let socket: Int32
+    private let context: Unmanaged<Entrance>
+    private let listener: Listener
 
     /// Starts the library; `nil` when it refuses.
-    init?(_ core: ServerCore, listeningOn socket: Int32) {
-        let context = unsafe Unmanaged.passRetained(core)
+    init?(_ core: ServerCore, listeningOn listener: Listener) {
+        let context = unsafe Unmanaged.passRetained(Entrance(core, listener))
         let logger = UnsafeMutablePointer<cmhd_logger>.allocate(capacity: 1)
         unsafe logger.initialize(to: cmhd_logger(line: onLogLine, context: context.toOpaque()))
         let configuration = core.configuration
-        var settings = cmhd_configuration(
-            listen_fd: socket, connections_max: UInt32(configuration.connectionsMax),
-            connections_per_peer_max: UInt32(configuration.connectionsPerPeerMax),
+        let isLocal = listener.transport == .local
+        let callback = unsafe listener.transport == .encrypted ? TLSIdentity.callback : nil
+        // Read once, when the daemon starts.
+        let priorities = unsafe strdup(TLSConnection.priorities)
+        defer { unsafe free(priorities) }
+        var settings = unsafe cmhd_configuration(
+            listen_fd: listener.descriptor, certificate_callback: callback, priorities: priorities,
+            connections_max: UInt32(configuration.connectionsMax),
+            connections_per_peer_max: isLocal ? 0 : UInt32(configuration.connectionsPerPeerMax),
             idle_seconds_max: UInt32(configuration.idleSeconds),
             threads: UInt32(configuration.connectionThreads),
             connection_bytes_max: configuration.headerByteCountMax, connection_bytes_increment: 16_384)
@@ -64,7 +71,7 @@ struct ConnectionID: Hashable, Sendable {
             unsafe context.release()
             return nil
         }
-        unsafe (self.daemon, self.logger, self.context, self.socket) = (daemon, logger, context, socket)
+        unsafe (self.daemon, self.logger, self.context, self.listener) = (daemon, logger, context, listener)
     }
 
     /// Refuses a library whose behaviour nobody looked at.
@@ -76,24 +83,13 @@ struct ConnectionID: Hashable, Sendable {
         }
     }
 
-    /// A listening socket of our own: it closes on exec and tells the port that 0 became.
-    static func listen(_ host: String, _ port: Int) throws(HTTPError) -> (descriptor: Int32, port: Int) {
-        var bound: UInt16 = 0
-        guard let wanted = UInt16(exactly: port) else {
-            throw .cannotListen(host: host, port: port, errno: EINVAL)
-        }
-        let descriptor = unsafe cmhd_listen(host, wanted, 511, &bound)
-        guard descriptor >= 0 else { throw .cannotListen(host: host, port: port, errno: -descriptor) }
-        return (descriptor, Int(bound))
-    }
-
     /// Accepts no further connection.
     func quiesce() { _ = unsafe MHD_quiesce_daemon(daemon) }
 
     /// Closes every connection, of which none may be suspended; once.
     func stop() {
         unsafe MHD_stop_daemon(daemon)
-        close(socket)
+        listener.close()
         unsafe logger.deallocate()
         unsafe context.release()
     }
@@ -105,7 +101,7 @@ struct ConnectionID: Hashable, Sendable {
 private let onLogLine: @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?) -> Void = {
     context, text in
     guard let context = unsafe context, let text = unsafe text else { return }
-    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let core = unsafe Unmanaged<Entrance>.fromOpaque(context).takeUnretainedValue().core
     // Echoes what clients sent: escaped, so that no text can forge a line.
     let line = unsafe String(cString: text).unicodeScalars.map { $0.value < 0x20 ? " " : String($0) }.joined()
     core.log(.debug, "libmicrohttpd: \(line)")
@@ -120,7 +116,7 @@ private let onPanic: MHD_PanicCallback = { _, _, line, reason in
 
 private let onConnection: MHD_NotifyConnectionCallback = { context, connection, _, event in
     guard let context = unsafe context, let connection = unsafe connection else { return }
-    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let core = unsafe Unmanaged<Entrance>.fromOpaque(context).takeUnretainedValue().core
     let handle = unsafe ConnectionHandle(pointer: connection)
     switch event {
     case .CONNECTION_NOTIFY_STARTED:
@@ -135,7 +131,7 @@ private let onConnection: MHD_NotifyConnectionCallback = { context, connection, 
 
 private let onCompleted: MHD_RequestCompletedCallback = { context, connection, state, _ in
     guard let context = unsafe context, let connection = unsafe connection else { return }
-    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let core = unsafe Unmanaged<Entrance>.fromOpaque(context).takeUnretainedValue().core
     core.connections.enter(.idle, unsafe ConnectionHandle(pointer: connection).id)
     guard let state = unsafe state, let opaque = unsafe state.pointee else { return }
     let exchange = unsafe Unmanaged<Exchange>.fromOpaque(opaque).takeRetainedValue()
@@ -150,13 +146,15 @@ private let onRequest: MHD_AccessHandlerCallback = {
         let method = unsafe method, let version = unsafe version, let count = unsafe count,
         let state = unsafe state
     else { return .NO }
-    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+    let entrance = unsafe Unmanaged<Entrance>.fromOpaque(context).takeUnretainedValue()
+    let core = entrance.core
     let handle = unsafe ConnectionHandle(pointer: connection)
     guard let opaque = unsafe state.pointee else {
         let head = unsafe readHead(
-            handle, String(cString: method), String(cString: url), String(cString: version))
+            handle, entrance.listener, String(cString: method), String(cString: url),
+            String(cString: version))
         switch core.begin(head, handle) {
-        case .refuse(let response, let requestID): return send(response, requestID, handle, core)
+        case .refuse(let response, let requestID): return send(response, requestID, handle, entrance)
         case .exchange(let exchange):
             unsafe state.pointee = Unmanaged.passRetained(exchange).toOpaque()
             return .YES
@@ -171,7 +169,7 @@ private let onRequest: MHD_AccessHandlerCallback = {
     switch exchange.step() {
     case .answer(let response):
         core.note(response, of: exchange)
-        return send(response, exchange.requestID, handle, core)
+        return send(response, exchange.requestID, handle, entrance)
     case .suspended: return .YES
     case .abort: return .NO
     }
@@ -203,30 +201,33 @@ private func readPairs(_ connection: ConnectionHandle, _ kind: MHD_ValueKind) ->
     return list
 }
 
-private func readHead(_ connection: ConnectionHandle, _ method: String, _ path: String, _ version: String)
-    -> RequestHead
-{
+private func readHead(
+    _ connection: ConnectionHandle, _ listener: Listener, _ method: String, _ path: String, _ version: String
+) -> RequestHead {
     let fields = readPairs(connection, .HEADER_KIND)
     let query = readPairs(connection, .GET_ARGUMENT_KIND)
     var headers = Headers()
     for field in fields.pairs { headers.add(field.name, field.value) }
     return RequestHead(
         method: method, version: version, path: path, query: query.pairs, headers: headers,
-        hasMalformedField: fields.hasMalformed || query.hasMalformed, peer: connection.peer)
+        hasMalformedField: fields.hasMalformed || query.hasMalformed, peer: connection.peer,
+        listener: listener)
 }
 
 /// Hands an answer to the library.
 private func send(
-    _ response: Response, _ requestID: String, _ connection: ConnectionHandle, _ core: ServerCore
+    _ response: Response, _ requestID: String, _ connection: ConnectionHandle, _ entrance: Entrance
 ) -> MHD_Result {
+    let core = entrance.core
     var response = response
+    SecurityHeaders.apply(to: &response, requestID: requestID, over: entrance.listener.transport)
     if case .events(let source) = response.body {
         let channel = EventChannel(source, connection, core)
         guard core.waiters.add(channel) else {
-            return send(ServerCore.busy.response, requestID, connection, core)
+            return send(ServerCore.busy.response, requestID, connection, entrance)
         }
         core.connections.enter(.streaming, connection.id)
-        return unsafe queue(response, requestID, connection, makeStream(channel))
+        return unsafe queue(response, connection, makeStream(channel))
     }
     if core.isDraining || core.connections.age(of: connection.id) > core.configuration.connectionAgeSeconds {
         response.headers["Connection"] = "close"
@@ -237,14 +238,14 @@ private func send(
         return unsafe bytes.withUnsafeBytes { buffer in
             let copied = unsafe MHD_create_response_from_buffer(
                 buffer.count, UnsafeMutableRawPointer(mutating: buffer.baseAddress), .RESPMEM_MUST_COPY)
-            return unsafe queue(response, requestID, connection, copied)
+            return unsafe queue(response, connection, copied)
         }
     case .file(let file):
         // The library closes what it is given; the body keeps its own.
         guard let descriptor = file.duplicate() else { return .NO }
         core.connections.enter(.answering(byteCount: file.byteCount), connection.id)
         return unsafe queue(
-            response, requestID, connection,
+            response, connection,
             MHD_create_response_from_fd_at_offset64(
                 UInt64(file.byteCount), descriptor, UInt64(file.offset)))
     case .events: return .NO
@@ -252,11 +253,9 @@ private func send(
 }
 
 private func queue(
-    _ response: Response, _ requestID: String, _ connection: ConnectionHandle, _ made: OpaquePointer?
+    _ response: Response, _ connection: ConnectionHandle, _ made: OpaquePointer?
 ) -> MHD_Result {
     guard let made = unsafe made else { return .NO }
-    var response = response
-    SecurityHeaders.apply(to: &response, requestID: requestID)
     for field in response.headers.fields { unsafe MHD_add_response_header(made, field.name, field.value) }
     defer { unsafe MHD_destroy_response(made) }
     return unsafe MHD_queue_response(connection.pointer, UInt32(response.status.code), made)

@@ -60,11 +60,11 @@ enum Decoding {
     }
 
     /// The JSON Schema of what `string` accepts.
-    static func stringConstraints(lengthMax: Int) -> JSONObject {
-        [
-            "type": "string", "maxLength": JSONValue(lengthMax),
-            "pattern": "^[^\\u0000-\\u001F\\u007F]*$",
-        ]
+    static func stringConstraints(lengthMin: Int = 0, lengthMax: Int) -> JSONObject {
+        var constraints: JSONObject = ["type": "string", "maxLength": JSONValue(lengthMax)]
+        if lengthMin > 0 { constraints["minLength"] = JSONValue(lengthMin) }
+        constraints["pattern"] = "^[^\\u0000-\\u001F\\u007F]*$"
+        return constraints
     }
 
     /// The first control character of ASCII, as `U+0000`; C libraries, terminals and logs act on them.

@@ -100,6 +100,7 @@ extension Field where Value == [String: String] {
             name, documentation, default: [:], placeholder: [:],
             constraints: [
                 "type": "object", "maxProperties": JSONValue(countMax),
+                "propertyNames": .object(Decoding.stringConstraints(lengthMin: 1, lengthMax: lengthMax)),
                 "additionalProperties": .object(Decoding.stringConstraints(lengthMax: lengthMax)),
             ],
             decode: { value, pointer, log in

@@ -36,6 +36,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case forbidden(String)
     /// The queue holds as many jobs as it may.
     case queueFull(limit: Int)
+    /// One token has as many jobs in the queue as it may.
+    case tokenQueueFull(limit: Int)
     /// The service is shutting down and takes no new work.
     case draining
     /// A list cursor that this service did not make.
@@ -68,6 +70,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .digestMismatch: "digest_mismatch"
         case .forbidden: "insufficient_scope"
         case .queueFull: "queue_full"
+        case .tokenQueueFull: "token_queue_full"
         case .draining: "draining"
         case .invalidCursor: "invalid_cursor"
         case .storeUnavailable, .storeBroken: "store_unavailable"
@@ -100,6 +103,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
             "The bytes hash to \(found), not to \(expected); send them again."
         case .forbidden(let text): text
         case .queueFull(let limit): "The queue is full: \(limit) jobs wait already."
+        case .tokenQueueFull(let limit):
+            "\(limit) jobs of this token wait already; submit again when some have begun."
         case .draining: "The service is shutting down; submit again when it is back."
         case .invalidCursor: "The cursor was not made by this list."
         case .storeUnavailable, .storeBroken: "The job store is unavailable; try again."

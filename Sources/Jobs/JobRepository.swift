@@ -67,15 +67,38 @@ public struct JobSubmission: Sendable {
     public let idempotency: IdempotencyKey?
     /// What the client sent; two requests with the same key must send the same.
     public let body: JSONValue
+    /// Whose token it came with; empty without one.
+    public let submitter: String
     /// How many jobs may wait.
-    public let queueLimit: Int
+    public let limits: QueueLimits
 
     /// Describes a submission.
     public init(
-        resolved: ResolvedJob, idempotency: IdempotencyKey?, body: JSONValue, queueLimit: Int = 10_000
+        resolved: ResolvedJob, idempotency: IdempotencyKey?, body: JSONValue, submitter: String = "",
+        limits: QueueLimits = QueueLimits()
     ) {
-        (self.resolved, self.idempotency) = (resolved, idempotency)
-        (self.body, self.queueLimit) = (body, queueLimit)
+        (self.resolved, self.idempotency, self.body) = (resolved, idempotency, body)
+        (self.submitter, self.limits) = (submitter, limits)
+    }
+}
+
+/// How many jobs may wait.
+public struct QueueLimits: Sendable, Equatable {
+    /// All together.
+    public var total: Int
+    /// Those of one token; nil when there is no such limit.
+    public var perToken: Int?
+    /// Whose tokens it does not hold for.
+    public var exempt: Set<String>
+
+    /// Limits all together, and every token unless it is said otherwise.
+    public init(total: Int = 10_000, perToken: Int? = nil, exempt: Set<String> = []) {
+        (self.total, self.perToken, self.exempt) = (total, perToken, exempt)
+    }
+
+    /// What holds for a token; nil when nothing does.
+    public func limit(of submitter: String) -> Int? {
+        submitter.isEmpty || exempt.contains(submitter) ? nil : perToken
     }
 }
 

@@ -31,15 +31,15 @@ public struct JobService: Sendable {
     /// The clock of the service.
     public let time: any TimeSource
     /// How many jobs may wait.
-    public let queueLimit: Int
+    public let queueLimits: QueueLimits
 
     /// Puts the parts together.
     public init(
         repositories: Repositories, resolver: any JobSpecResolver, workers: WorkerPool, hub: ChangeHub,
-        time: any TimeSource = SystemTime(), queueLimit: Int = 10_000
+        time: any TimeSource = SystemTime(), queueLimits: QueueLimits = QueueLimits()
     ) {
         (self.repositories, self.resolver, self.workers) = (repositories, resolver, workers)
-        (self.hub, self.time, self.queueLimit) = (hub, time, queueLimit)
+        (self.hub, self.time, self.queueLimits) = (hub, time, queueLimits)
     }
 
     // MARK: Submitting
@@ -67,9 +67,12 @@ public struct JobService: Sendable {
     }
 
     /// Stores a job; once this returns, the job survives a power cut.
-    public func submit(_ body: JSONValue, idempotency: IdempotencyKey? = nil) throws(JobError)
-        -> SubmissionReceipt
-    {
+    ///
+    /// `submitter` is whose token the request came with, if with one; `idempotency` under which key it may be
+    /// repeated.
+    public func submit(
+        _ body: JSONValue, submitter: String = "", idempotency: IdempotencyKey? = nil
+    ) throws(JobError) -> SubmissionReceipt {
         // A repeated request gets its job whatever has become of the rules or the datasets meanwhile.
         if let key = idempotency, let job = try repositories.jobs.replay(key, body: body, at: time.now()) {
             return SubmissionReceipt(job: try complete(job), isReplay: true)
@@ -77,7 +80,8 @@ public struct JobService: Sendable {
         if workers.isDraining { throw .draining }
         try requireRoom()
         let submission = JobSubmission(
-            resolved: try resolve(body), idempotency: idempotency, body: body, queueLimit: queueLimit)
+            resolved: try resolve(body), idempotency: idempotency, body: body, submitter: submitter,
+            limits: queueLimits)
         let receipt = try repositories.jobs.submit(submission, at: time.now())
         FailPoint.afterSubmitCommit.pass()
         if !receipt.isReplay { announce(receipt.job.id) }
@@ -204,7 +208,7 @@ public struct JobService: Sendable {
     }
 
     private func queuePositions() throws(JobError) -> [JobID: Int] {
-        let order = try repositories.jobs.queueOrder(at: time.now(), limit: queueLimit)
+        let order = try repositories.jobs.queueOrder(at: time.now(), limit: queueLimits.total)
         return Dictionary(uniqueKeysWithValues: zip(order, 0...))
     }
 }

@@ -42,12 +42,21 @@ public struct SQLiteJobRepository: JobRepository {
             let queued =
                 try Int.fetchOne(
                     db, sql: "SELECT count(*) FROM job INDEXED BY job_urgency WHERE state = 'queued'")
-            guard queued ?? 0 < submission.queueLimit else {
-                throw JobError.queueFull(limit: submission.queueLimit)
+            guard queued ?? 0 < submission.limits.total else {
+                throw JobError.queueFull(limit: submission.limits.total)
+            }
+            if let limit = submission.limits.limit(of: submission.submitter) {
+                let own = try Int.fetchOne(
+                    db,
+                    sql: """
+                        SELECT count(*) FROM job INDEXED BY job_submitter
+                        WHERE state = 'queued' AND submitter = ?
+                        """, arguments: [submission.submitter])
+                guard own ?? 0 < limit else { throw JobError.tokenQueueFull(limit: limit) }
             }
             let id: JobID = database.identifiers.next(at: now)
             let unfinished = try unfinishedDependencies(db, submission.resolved.dependencies)
-            try insert(db, id, submission.resolved, spec: spec, unfinished: unfinished, now)
+            try insert(db, id, submission, spec: spec, unfinished: unfinished, now)
             if let key = submission.idempotency {
                 try db.execute(
                     sql: "DELETE FROM idempotency WHERE created_at < ?",
@@ -193,13 +202,16 @@ public struct SQLiteJobRepository: JobRepository {
     }
 
     private func insert(
-        _ db: Database, _ id: JobID, _ job: ResolvedJob, spec: String, unfinished: Int, _ now: Timestamp
+        _ db: Database, _ id: JobID, _ submission: JobSubmission, spec: String, unfinished: Int,
+        _ now: Timestamp
     ) throws {
+        let job = submission.resolved
         try db.execute(
             sql: """
                 INSERT INTO job(id, type, name, labels, spec, estimate, priority, created_at, queued_at,
-                    run_at, max_attempts, threads, memory_bytes, unfinished_dependencies, progress, resources)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    run_at, max_attempts, threads, memory_bytes, unfinished_dependencies, progress, resources,
+                    submitter)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [
                 id.rawValue, job.type.rawValue, job.name, JSONText.text(job.labels), spec,
@@ -207,6 +219,7 @@ public struct SQLiteJobRepository: JobRepository {
                 job.priority, now.milliseconds, now.milliseconds, now.milliseconds, job.maxAttempts,
                 job.threads,
                 job.memoryBytes, unfinished, JSONText.text(JobProgress()), JSONText.text(JobResources()),
+                submission.submitter,
             ])
         for dependency in Set(job.dependencies) {
             try db.execute(

@@ -96,7 +96,7 @@ final class Service: Sendable {
             resolver: SpecResolver(
                 catalogue: catalogue, budget: configuration.budget, limits: limits, models: models,
                 jobs: repository),
-            workers: pool, hub: hub, time: time)
+            workers: pool, hub: hub, time: time, queueLimits: configuration.queueLimits)
         pool.start()
         uploads.startSweeping()
     }

@@ -57,6 +57,8 @@ struct ServiceConfiguration: Sendable {
     let host: HostFacts
     /// How much may be uploaded.
     var uploads = UploadLimits()
+    /// How many jobs may wait.
+    var queueLimits = QueueLimits()
 
     /// Memory that is left to the rest of the machine when the budget is chosen.
     private static let memoryShare = 0.8

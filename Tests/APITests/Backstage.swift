@@ -72,6 +72,13 @@ final class Backstage {
             "workers": 1, "threads": 4, "threads_free": 4, "memory_bytes": 512, "memory_bytes_free": 512,
             "running": [],
         ],
+        "limits": [
+            "writes_per_second": 50, "write_burst": 200, "credential_failures_per_minute": 10,
+            "queued_jobs": 10_000, "queued_jobs_per_token": nil,
+            "body_bytes": 1, "header_bytes": 1, "connections": 1,
+            "connections_per_address": nil, "waiting_clients": 1, "wait_seconds": 1, "header_seconds": 1,
+            "idle_seconds": 1,
+        ],
     ]
 
     /// Calls a route without sockets, as the owner.

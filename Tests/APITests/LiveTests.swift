@@ -11,10 +11,11 @@ import Testing
         let server: Server
         let port: Int
 
-        init() throws {
+        init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }) throws {
             stage = try Backstage()
             var configuration = ServerConfiguration()
             configuration.port = 0
+            adjust(&configuration)
             server = Server(configuration, router: stage.router, authenticator: stage.authenticator)
             port = try server.start()
         }

@@ -37,11 +37,26 @@ import Testing
             }
             switch route.access {
             case .open:
-                #expect(json["responses"]?["429"] == nil && json["security"]?[1]?["bearer"] != ["read"])
+                #expect((json["responses"]?["429"] == nil) == route.method.isSafe)
+                #expect(json["security"]?[1]?["bearer"] != ["read"])
             case .requires(let scope):
                 #expect(json["security"] == [["bearer": [.string(scope.rawValue)]]])
                 #expect(json["responses"]?["401"] != nil && json["responses"]?["403"] != nil)
             }
+        }
+    }
+
+    @Test("leads from a submission to what may be done with the job")
+    func links() throws {
+        let contract = try Self.contract()
+        let submission = contract.operations.first { $0.json["operationId"] == "submitJob" }
+        let links = try #require(submission?.json["responses"]?["201"]?["links"]?.objectValue?.members)
+        #expect(links.count > 10)
+        for (name, link) in links {
+            let target = contract.operations.first { $0.json["operationId"]?.stringValue == name }
+            #expect(target?.path.hasPrefix("/v1/jobs/{id}") == true, "\(name)")
+            #expect(link["operationId"]?.stringValue == name)
+            #expect(link["parameters"]?["id"] == "$response.body#/id")
         }
     }
 

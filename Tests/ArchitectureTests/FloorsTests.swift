@@ -4,7 +4,7 @@ import Testing
     /// What each target may import of ours, and of the packages; one row per target.
     static let allowed: [String: Set<String>] = [
         "COneDNN": [], "CMicrohttpd": [], "CZlib": [], "CNettle": [], "CKernels": [], "CAssets": [],
-        "CData": [], "CJPEG": [],
+        "CData": [], "CJPEG": [], "CGnuTLS": [],
         "JSON": [], "FailPoints": [], "Files": ["FailPoints", "CZlib", "CNettle"], "Host": [],
         "Tensor": [], "Kernels": ["Tensor", "COneDNN", "CKernels"], "Graph": ["Tensor", "JSON"],
         "Plan": ["Graph", "Kernels", "Tensor", "JSON"],
@@ -15,12 +15,13 @@ import Testing
         ],
         "Assets": ["CAssets"], "Jobs": ["JSON", "FailPoints"],
         "Store": ["Jobs", "JSON", "Assets", "Files", "FailPoints", "GRDB", "GRDBSQLite"],
-        "HTTP": ["CMicrohttpd", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
+        "TLS": ["CGnuTLS"],
+        "HTTP": ["CMicrohttpd", "TLS", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
         "vintner": [
             "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats", "Plan",
             "Graph",
             "Tensor",
-            "Kernels", "Host", "Files", "FailPoints", "JSON", "Logging", "ArgumentParser",
+            "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", "Logging", "ArgumentParser",
         ],
     ]
 

@@ -9,7 +9,7 @@ import Testing
         "Sources/Files/Descriptor.swift", "Sources/Files/GzipReader.swift", "Sources/Files/Folder.swift",
         "Sources/Files/Inflater.swift",
         "Sources/Data/BackgroundThread.swift", "Sources/Data/Monitor.swift", "Sources/Data/Pixels.swift",
-        "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
+        "Sources/TLS/", "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
     ]
 
     @Test("pointer types stay in their files") func pointersStayInTheirFiles() {

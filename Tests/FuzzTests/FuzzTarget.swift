@@ -73,7 +73,8 @@ enum FuzzTarget: String, CaseIterable {
         }
         let head = RequestHead(
             method: method, version: "HTTP/1.1", path: target.first ?? "", query: query, headers: headers,
-            hasMalformedField: false, peer: "127.0.0.1")
+            hasMalformedField: false, peer: "127.0.0.1",
+            listener: Listener(-1, .plain, name: "", hosts: []))
         _ = try? Validator.check(head)
     }
 

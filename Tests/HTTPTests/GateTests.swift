@@ -1,5 +1,6 @@
 import HTTP
 import JSON
+import Synchronization
 import TestSupport
 import Testing
 
@@ -81,7 +82,7 @@ import Testing
     @Test("trusts a session only together with the browser's word where it comes from")
     func checksSession() throws {
         let server = try TestServer()
-        let secret = try server.authenticator.openSession(for: Principal(name: "browser"))
+        let secret = try server.authenticator.openSession(for: Principal(name: "owner"))
         let cookie = "Cookie: a=b; \(server.authenticator.sessionCookie)=\(secret)"
         let ask = { (method: String, headers: [String]) in
             try server.ask(
@@ -101,7 +102,7 @@ import Testing
 
     @Test("takes a login secret once")
     func redeemsOnce() throws {
-        let authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "owner"))])
+        let authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "guest"))])
         let login = try authenticator.makeLogin(for: Principal(name: "guest"), seconds: 60)
         let expired = try authenticator.makeLogin(for: Principal(name: "guest"), seconds: 0)
         #expect(authenticator.redeem(login: "other") == nil && authenticator.redeem(login: expired) == nil)
@@ -110,5 +111,31 @@ import Testing
         let first = try authenticator.openSession(for: Principal(name: "guest"))
         for _ in 0..<64 { _ = try authenticator.openSession(for: Principal(name: "guest")) }
         #expect(authenticator.principal(session: first) == nil, "the oldest session gives way")
+    }
+
+    @Test("ends what a token began when it is taken back, also what was under way in that instant")
+    func followsRevocation() throws {
+        let guest = Principal(name: "guest", scopes: [.read])
+        let first = TokenAuthenticator.Named(sha256: String(repeating: "a", count: 64), principal: guest)
+        let second = TokenAuthenticator.Named(sha256: String(repeating: "b", count: 64), principal: guest)
+        let valid = Mutex([first])
+        let authenticator = TokenAuthenticator(
+            tokens: [("secret", Principal(name: "owner"))], named: { valid.withLock { $0 } })
+        let session = try authenticator.openSession(for: guest)
+        let (login, another) = (
+            try authenticator.makeLogin(for: guest, seconds: 60),
+            try authenticator.makeLogin(for: guest, seconds: 60)
+        )
+        #expect(authenticator.principal(session: session) == guest)
+        #expect(authenticator.redeem(login: login) == guest)
+        valid.withLock { $0 = [] }
+        // The request passed the gate before, and opens its session after.
+        let late = try authenticator.openSession(for: guest)
+        #expect(
+            authenticator.principal(session: late) == nil && authenticator.principal(session: session) == nil)
+        #expect(authenticator.redeem(login: another) == nil)
+        valid.withLock { $0 = [second] }
+        #expect(authenticator.principal(session: late) == nil, "a namesake is another one")
+        #expect(authenticator.principal(session: session) == nil)
     }
 }

@@ -79,7 +79,9 @@ import Testing
         #expect(
             Self.color.jsonSchema["enum"] == ["red", "green"] && Self.color.jsonSchema["default"] == "green")
         #expect(Self.colors.jsonSchema["items"]?["enum"] == ["red", "green"])
-        #expect(Self.name.jsonSchema == ["type": "string", "maxLength": 3])
+        #expect(
+            Self.name.jsonSchema
+                == ["type": "string", "maxLength": 3, "pattern": .string(QueryText.pattern)])
         #expect(Self.fields.allSatisfy { !$0.documentation.isEmpty && !$0.isRequired })
     }
 }

@@ -21,6 +21,7 @@ import Testing
     private static let post = "POST /v1/things HTTP/1.1"
     private static let get = "GET /healthz HTTP/1.1"
     private static let json = "Content-Type: application/json"
+    private static let both = ["Content-Length: 5", "Transfer-Encoding: chunked"]
     static let cases = [
         Case("both framings", post, [json, "Content-Length: 5", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
         Case("two lengths", post, [json, "Content-Length: 2", "Content-Length: 7"], "{}"),
@@ -37,8 +38,20 @@ import Testing
         Case("two hosts", get, ["Host: other"]),
         Case("version 1.2", "GET /healthz HTTP/1.2"),
         Case("version 1.0 with a body", "POST /v1/things HTTP/1.0", [json, "Content-Length: 2"], "{}"),
-        Case("an unknown method", "BREW /healthz HTTP/1.1"),
-        Case("a method in small letters", "get /healthz HTTP/1.1"),
+        Case("an unknown method", "BREW /healthz HTTP/1.1", [], "", 405),
+        Case("an unknown method with a body", "BREW /healthz HTTP/1.1", ["Content-Length: 2"], "{}", 405),
+        Case("an unknown method with both framings", "BREW /healthz HTTP/1.1", both, "0\r\n\r\n"),
+        Case("a method in small letters", "get /healthz HTTP/1.1", [], "", 405),
+        Case("TRACE, which would echo what it is sent", "TRACE /healthz HTTP/1.1", [], "", 405),
+        Case("CONNECT, which would make a tunnel", "CONNECT 127.0.0.1:22 HTTP/1.1"),
+        Case("a byte in the method that no name has", "GE\"T /healthz HTTP/1.1"),
+        Case("a coding behind another", post, [json, "Transfer-Encoding: identity, chunked"], "0\r\n\r\n"),
+        Case(
+            "a coding with a tab", post, [json, "Transfer-Encoding:\tchunked", "Content-Length: 5"],
+            "0\r\n\r\n"),
+        Case("lengths in one field", post, [json, "Content-Length: 2, 2"], "{}"),
+        Case("a length in hexadecimal", post, [json, "Content-Length: 0x2"], "{}"),
+        Case("a length of white space", post, [json, "Content-Length: "], "{}"),
         Case("a control character in a value", get, ["X-A: a\u{1}b"]),
         Case("a bracket in a name", get, ["X(A): a"]),
         Case("two tokens", get, ["Authorization: Bearer a", "Authorization: Bearer b"]),

@@ -101,12 +101,31 @@ import Testing
     func refusesBeyondLimit() throws {
         let store = try TemporaryStore()
         let one = JobSubmission(
-            resolved: .sample(), idempotency: IdempotencyKey(principal: "a", key: "k"), body: 1, queueLimit: 1
-        )
-        let two = JobSubmission(resolved: .sample(), idempotency: nil, body: 1, queueLimit: 1)
+            resolved: .sample(), idempotency: IdempotencyKey(principal: "a", key: "k"), body: 1,
+            limits: QueueLimits(total: 1))
+        let two = JobSubmission(resolved: .sample(), idempotency: nil, body: 1, limits: QueueLimits(total: 1))
         _ = try store.jobs.submit(one, at: .start)
         #expect(throws: JobError.queueFull(limit: 1)) { try store.jobs.submit(two, at: .start) }
         #expect(try store.jobs.submit(one, at: .start).isReplay)
+    }
+
+    @Test("is refused when too many jobs of its token wait, whatever others have; but for the exempt")
+    func refusesBeyondTokenLimit() throws {
+        let store = try TemporaryStore()
+        let limits = QueueLimits(perToken: 2, exempt: ["owner"])
+        let submit = { (submitter: String) in
+            let submission = JobSubmission(
+                resolved: .sample(), idempotency: nil, body: 1, submitter: submitter, limits: limits)
+            return try store.jobs.submit(submission, at: .start).job.id
+        }
+        let first = try submit("ci")
+        _ = try submit("ci")
+        #expect(throws: JobError.tokenQueueFull(limit: 2)) { try submit("ci") }
+        for name in ["other", "owner", "owner", "owner", "", "", ""] { _ = try submit(name) }
+        _ = try store.jobs.cancel(first, reason: JobReason(code: "x", message: "x"), at: .start)
+        _ = try submit("ci")
+        try store.reopen()
+        #expect(throws: JobError.tokenQueueFull(limit: 2)) { try submit("ci") }
     }
 
     @Test("names every dependency that is missing or can never succeed")

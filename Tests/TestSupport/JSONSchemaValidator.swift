@@ -78,6 +78,10 @@ public struct JSONSchemaValidator {
             return members.filter { known?[$0.key] == nil }.flatMap { key, member in
                 faults(of: member, against: argument, at: "\(place)/\(key)")
             }
+        case "propertyNames":
+            return members.flatMap { key, _ in
+                faults(of: .string(key), against: argument, at: "\(place)/\(key)")
+            }
         case "items":
             return (value.arrayValue ?? []).enumerated().flatMap { index, element in
                 faults(of: element, against: argument, at: "\(place)/\(index)")

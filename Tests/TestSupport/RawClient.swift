@@ -27,7 +27,8 @@ public final class RawClient {
     /// The server closed the connection, or refused it.
     public struct Closed: Error {}
 
-    private let descriptor: Int32
+    /// The connected socket.
+    public let descriptor: Int32
     private var buffer: [UInt8] = []
 
     /// Connects to a port of this host; every read gives up after `timeoutSeconds`.
@@ -43,6 +44,23 @@ public final class RawClient {
         let status = unsafe withUnsafePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if status != 0 { throw Closed() }
+    }
+
+    /// Connects to a UNIX socket; every read gives up after `timeoutSeconds`.
+    public init(unixSocket path: String, timeoutSeconds: Int = 60) throws {
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
+        unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: Array(path.utf8)) }
+        let status = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
         if status != 0 { throw Closed() }

@@ -51,10 +51,21 @@ import Testing
     @Test("take addresses apart, and refuse what is none")
     func addresses() throws {
         let plain = try APIClient("http://127.0.0.1:8080/", token: nil)
-        #expect(plain.host == "127.0.0.1" && plain.port == 8080)
+        #expect(plain.endpoint == .network(host: "127.0.0.1", port: 8080, isEncrypted: false))
         let six = try APIClient("http://[::1]:81", token: nil)
-        #expect(six.host == "::1" && six.port == 81)
-        for wrong in ["https://a:1", "http://a", "http://a:0", "http://a:70000", "http://a:1/x", "a:1"] {
+        #expect(six.endpoint == .network(host: "::1", port: 81, isEncrypted: false))
+        #expect(six.endpoint.name == "[::1]:81")
+        for (address, host, port) in [
+            ("https://a:1", "a", 1), ("https://a.b/", "a.b", 443), ("https://[::1]", "::1", 443),
+        ] {
+            let client = try APIClient(address, token: nil)
+            #expect(client.endpoint == .network(host: host, port: port, isEncrypted: true))
+        }
+        #expect(APIClient(unixSocket: "/run/v", token: nil).endpoint.name == "localhost")
+        for wrong in [
+            "https://", "https://a/x", "https://a@b", "ftp://a:1", "http://a", "http://a:0", "http://a:70000",
+            "http://a:1/x", "a:1",
+        ] {
             #expect(throws: ClientError.self) { try APIClient(wrong, token: nil) }
         }
     }

@@ -9,6 +9,8 @@ struct Answer: Sendable {
     let content: [(type: String, schema: JSONValue)]
     /// Its header fields, and what they say.
     let headers: [(name: String, documentation: String)]
+    /// What may be done with the thing that it describes, by its `id`.
+    private(set) var links: [String] = []
 
     /// Describes an answer.
     init(
@@ -25,6 +27,13 @@ struct Answer: Sendable {
         headers: [(name: String, documentation: String)] = []
     ) -> Answer {
         Answer(status, documentation, content: [("application/json", .resource(resource))], headers: headers)
+    }
+
+    /// The same, with the operations that take its `id`.
+    func linked(to operations: [String]) -> Answer {
+        var answer = self
+        answer.links = operations
+        return answer
     }
 
     /// A file.
@@ -50,6 +59,16 @@ struct Answer: Sendable {
         if !content.isEmpty {
             object["content"] = .object(
                 JSONObject(content.map { ($0.type, ["schema": $0.schema] as JSONValue) }))
+        }
+        if !links.isEmpty {
+            object["links"] = .object(
+                JSONObject(
+                    links.map { name in
+                        let link: JSONValue = [
+                            "operationId": .string(name), "parameters": ["id": "$response.body#/id"],
+                        ]
+                        return (name, link)
+                    }))
         }
         return .object(object)
     }
@@ -82,7 +101,7 @@ enum Refusal {
         (.unsupportedMediaType, "The body is not of the type that is described, or compressed."),
         (.rangeNotSatisfiable, "The range is beyond the file; `Content-Range` has its size."),
         (.unprocessableContent, "The query or the body breaks rules; `errors` has all of them."),
-        (.tooManyRequests, "Too many wrong credentials."),
+        (.tooManyRequests, "Too many changes or wrong credentials in a short time."),
         (.serviceUnavailable, "Busy, full, shutting down or not ready; `code` says which."),
         (.insufficientStorage, "No room on the disk, or not enough memory."),
     ]

@@ -54,7 +54,7 @@ struct Operation: Sendable {
     var refusals: Set<Status> {
         var all: Set<Status> = furtherRefusals.union([.badRequest, .serviceUnavailable])
         if route.access != .open { all.formUnion([.unauthorized, .forbidden, .tooManyRequests]) }
-        if !route.method.isSafe { all.insert(.forbidden) }
+        if !route.method.isSafe { all.formUnion([.forbidden, .tooManyRequests]) }
         if route.query != nil { all.insert(.unprocessableContent) }
         if body != nil { all.formUnion([.contentTooLarge, .unsupportedMediaType, .unprocessableContent]) }
         if !path.isEmpty { all.insert(.notFound) }
@@ -104,7 +104,9 @@ struct Operation: Sendable {
             object["style"] = "form"
             object["explode"] = true
             var schema = field.jsonSchema.objectValue ?? [:]
-            schema["patternProperties"] = ["^\(escaped(field.name))": schema["additionalProperties"] ?? [:]]
+            let name = #"^\#(escaped(field.name))[^\x00-\x1F\x7F]*$"#
+            schema["patternProperties"] = .object(
+                JSONObject([(name, schema["additionalProperties"] ?? [:])]))
             schema["additionalProperties"] = false
             object["schema"] = .object(schema)
         }
@@ -125,7 +127,7 @@ struct PathField: Sendable {
 
     static let job = PathField(name: "id", documentation: "The job's id.", shape: .identifier("job"))
     static let model = PathField(name: "id", documentation: "The model's id.", shape: .identifier("mdl"))
-    static let dataset = PathField(name: "id", documentation: "The dataset's id or name.", shape: .text)
+    static let dataset = PathField(name: "id", documentation: "The dataset's id or name.", shape: .segment)
 
     var json: JSONValue {
         [

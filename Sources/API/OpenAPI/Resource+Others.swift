@@ -72,6 +72,19 @@ extension Resource {
                     "workers": .count, "threads": .count, "threads_free": .integer, "memory_bytes": .count,
                     "memory_bytes_free": .integer, "running": .array(of: .identifier("job")),
                 ]),
+            "limits": .object(
+                "What a client may ask for; null where there is no limit.",
+                [
+                    "writes_per_second": .number.orNull.about(
+                        "Changes that a token may make, in the long run."),
+                    "write_burst": .count.orNull.about("And at once, after a silence."),
+                    "credential_failures_per_minute": .count, "queued_jobs": .count,
+                    "queued_jobs_per_token": .count.orNull.about("The owner's token is free of it."),
+                    "body_bytes": .count,
+                    "header_bytes": .count, "connections": .count, "connections_per_address": .count.orNull,
+                    "waiting_clients": .count.about("Long polls and event streams together."),
+                    "wait_seconds": .number, "header_seconds": .number, "idle_seconds": .count,
+                ]),
             "object": .constant("system"),
             "queue": .map(of: .count).about("How many jobs are in each state."),
         ])

@@ -13,6 +13,8 @@ struct Shape: Sendable {
     /// Anything at all.
     static let any = Shape([:])
     static let text = Shape(["type": "string"])
+    /// What a part of a path may be: nothing that leads elsewhere.
+    static let segment = Shape(["type": "string", "pattern": #"^(?!\.{1,2}$)[^\x00-\x1F\x7F/\\]+$"#])
     static let flag = Shape(["type": "boolean"])
     static let integer = Shape(["type": "integer"])
     static let count = Shape(["type": "integer", "minimum": 0])
@@ -37,8 +39,10 @@ struct Shape: Sendable {
 
     /// An identifier: its prefix and a ULID.
     static func identifier(_ prefix: String) -> Shape {
-        Shape(["type": "string", "pattern": .string("^\(prefix)_[0-7][0-9a-hjkmnp-tv-z]{25}$")])
+        Shape(["type": "string", "pattern": .string(identifierPattern(prefix))])
     }
+
+    static func identifierPattern(_ prefix: String) -> String { "^\(prefix)_[0-7][0-9a-hjkmnp-tv-z]{25}$" }
 
     static func array(of element: Shape) -> Shape { Shape(["type": "array", "items": element.json]) }
 

@@ -14,7 +14,8 @@ enum ClientError: Error, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .badAddress(let text): "\"\(text)\" is no address; expected http://HOST:PORT."
+        case .badAddress(let text):
+            "\"\(text)\" is no address; expected http://HOST:PORT or https://HOST[:PORT]."
         case .cannotConnect(let address, let reason): "\(address) does not answer: \(reason)."
         case .brokenAnswer(let reason): "The answer of the server cannot be understood: \(reason)."
         case .refused(let status, let body): Self.explain(status, body)
@@ -48,29 +49,38 @@ struct Answer {
 /// Asks a server, one connection for each request.
 ///
 /// Over plain sockets rather than Foundation's URLSession, whose libraries would cost the server, which is
-/// the same binary, memory and start-up time. Speaks to `http://` addresses.
+/// the same binary, memory and start-up time.
 struct APIClient {
-    let host: String
-    let port: Int
+    let endpoint: Endpoint
     let token: String?
+    /// Certificates to trust instead of the system's (PEM).
+    var authority: [UInt8]?
 
-    /// Reads an address of the form `http://HOST:PORT`, with nothing behind it but a slash.
+    /// Speaks to a server that listens on a UNIX socket.
+    init(unixSocket path: String, token: String?) {
+        (endpoint, self.token) = (.local(path: path), token)
+    }
+
+    /// Reads an address of the form `http://HOST:PORT` or `https://HOST[:PORT]`, with nothing behind it but a
+    /// slash.
     init(_ address: String, token: String?) throws(ClientError) {
-        let scheme = "http://"
+        let isEncrypted = address.hasPrefix("https://")
+        let scheme = isEncrypted ? "https://" : "http://"
         guard address.hasPrefix(scheme) else { throw .badAddress(address) }
         var rest = address.dropFirst(scheme.count)
         if rest.hasSuffix("/") { rest = rest.dropLast() }
+        let hasPort = rest.last != "]" && rest.contains(":")
+        if isEncrypted, !hasPort { rest += ":443" }
         guard let colon = rest.lastIndex(of: ":"), let port = Int(rest[rest.index(after: colon)...]),
             (1...65_535).contains(port), !rest.contains("/")
         else { throw .badAddress(address) }
         let name = rest[..<colon]
         let isBracketed = name.hasPrefix("[") && name.hasSuffix("]")
-        host = String(isBracketed ? name.dropFirst().dropLast() : name)
-        self.port = port
+        let host = String(isBracketed ? name.dropFirst().dropLast() : name)
+        guard !host.isEmpty, !host.contains("@") else { throw .badAddress(address) }
+        endpoint = .network(host: host, port: port, isEncrypted: isEncrypted)
         self.token = token
     }
-
-    private var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     /// Sends a request and reads the whole answer.
     ///
@@ -78,7 +88,7 @@ struct APIClient {
     func send(
         _ method: String, _ target: String, body: [UInt8]? = nil, seconds: Int = 60
     ) throws(ClientError) -> Answer {
-        let connection = try Connection(host, port, seconds: seconds)
+        let connection = try Connection(endpoint, trusting: authority, seconds: seconds)
         var head = head(method, target)
         if let body { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }
         try connection.write(Array((head + "\r\n").utf8) + (body ?? []))
@@ -87,7 +97,7 @@ struct APIClient {
 
     /// What every request begins with.
     private func head(_ method: String, _ target: String) -> String {
-        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(authority)\r\nConnection: close\r\n"
+        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(endpoint.name)\r\nConnection: close\r\n"
         head += "User-Agent: vintner/\(Version.current)\r\nAccept: application/json\r\n"
         if let token { head += "Authorization: Bearer \(token)\r\n" }
         return head
@@ -95,7 +105,7 @@ struct APIClient {
 
     /// Sends a file piece by piece, with its digest, once the server wants it.
     func put(_ target: String, file path: String, seconds: Int = 120) throws(ClientError) -> JSONValue {
-        let connection = try Connection(host, port, seconds: seconds)
+        let connection = try Connection(endpoint, trusting: authority, seconds: seconds)
         let (reader, digest) = try Self.reading(path) { () throws(FileError) in
             (try FileReader(path), try SHA256.digest(ofFile: path))
         }
@@ -149,6 +159,11 @@ struct APIClient {
             throw .brokenAnswer("its first line is none of HTTP")
         }
         let body = Array(bytes[(end + blank.count)...])
+        // A connection that breaks looks like its end.
+        for line in lines.dropFirst() where line.lowercased().hasPrefix("content-length:") {
+            let length = line.drop { $0 != ":" }.dropFirst().filter { $0 != " " }
+            guard Int(length) == body.count else { throw .brokenAnswer("it ends too early") }
+        }
         let isChunked = lines.dropFirst().contains { line in
             let lower = line.lowercased()
             return lower.hasPrefix("transfer-encoding:") && lower.hasSuffix("chunked")

@@ -7,14 +7,35 @@ import JSON
 struct ServerOptions: ParsableArguments {
     @Option(help: "The server's address; VINTNER_URL by default, else http://127.0.0.1:8080.")
     var url: String?
+    @Option(help: "The server's UNIX socket instead; VINTNER_SOCKET by default.")
+    var unixSocket: String?
+    @Option(help: "Certificates to trust instead of the system's (PEM), for https; VINTNER_CA by default.")
+    var ca: String?
     @Option(help: "The server's data folder, for the token in it; VINTNER_TOKEN goes before.")
     var data = "./vintner-data"
 
     /// A client for the server.
     func client() throws(ClientError) -> APIClient {
         let environment = ProcessInfo.processInfo.environment
+        let token = environment["VINTNER_TOKEN"] ?? storedToken()
+        // What is said on the command line goes before what lies in the environment.
+        if let path = unixSocket ?? (url == nil ? environment["VINTNER_SOCKET"] : nil) {
+            return APIClient(unixSocket: path, token: token)
+        }
         let address = url ?? environment["VINTNER_URL"] ?? "http://127.0.0.1:8080"
-        return try APIClient(address, token: environment["VINTNER_TOKEN"] ?? storedToken())
+        var client = try APIClient(address, token: token)
+        if let path = ca ?? environment["VINTNER_CA"] {
+            do { client.authority = try readFile(path, limit: 1 << 20) } catch {
+                throw .unreadable(path: path, reason: error.description)
+            }
+        }
+        return client
+    }
+
+    func validate() throws {
+        guard url == nil || unixSocket == nil else {
+            throw ValidationError("--url and --unix-socket name one server each; give one of them.")
+        }
     }
 
     /// The token of the data folder; nil for a server that asks for none.

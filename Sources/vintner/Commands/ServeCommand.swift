@@ -7,18 +7,19 @@ import JSON
 import Jobs
 import Kernels
 import Logging
+import TLS
 
 /// `vintner serve`.
 struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "Serve the API and the dashboard, and run the jobs.")
 
+    /// Who calls where nobody is asked for a token.
+    static let anonymous = "anonymous"
+
     @Option(help: "The folder that holds everything; made when it is missing.")
     var data = "./vintner-data"
-    @Option(help: "The address to listen on.")
-    var host = "127.0.0.1"
-    @Option(help: "The port to listen on; 0 picks a free one.")
-    var port = 8080
+    @OptionGroup var listening: ListenOptions
     @Option(help: "Jobs that may run at once, or auto: one for each core.")
     var workers = ServiceConfiguration.Amount.automatic
     @Option(help: "Cores that all jobs share, or auto: those this process may use.")
@@ -39,27 +40,12 @@ struct ServeCommand: ParsableCommand {
     var hangSeconds = 60
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false
-    @Flag(help: "Serve other addresses than loopback although nothing is encrypted.")
-    var insecureHTTP = false
-    @Option(
-        help: "A further name that clients may call this server by, with or without a port; may be repeated.")
-    var allowedHost: [String] = []
     @Option(help: "The least that is logged: debug, info, notice, warning, error.")
     var logLevel = "info"
 
-    private var isLoopback: Bool { ["127.0.0.1", "::1", "localhost"].contains(host) }
-
     func validate() throws {
-        guard (0...65_535).contains(port) else {
-            throw ValidationError("--port is a number from 0 to 65535, not \(port).")
-        }
-        guard isLoopback || !noAuth else {
-            throw ValidationError("--no-auth is for loopback addresses only; \(host) is none.")
-        }
-        guard isLoopback || insecureHTTP else {
-            throw ValidationError(
-                "Serving \(host) would send tokens and data in the clear; put a TLS proxy in front of a "
-                    + "loopback address, or say --insecure-http.")
+        guard listening.isLoopback || listening.isWithoutTCP || !noAuth else {
+            throw ValidationError("--no-auth is for loopback addresses only; \(listening.host) is none.")
         }
         guard hangSeconds > 0 else {
             throw ValidationError("--hang-seconds is a positive number, not \(hangSeconds).")
@@ -74,6 +60,11 @@ struct ServeCommand: ParsableCommand {
         Self.raiseFileLimit()
         umask(0o077)
         let log = JSONLog.logger(Logger.Level(rawValue: logLevel) ?? .info)
+        let configuration: ServerConfiguration
+        do { configuration = try serverConfiguration(log) } catch {
+            Terminal.complain("vintner: \(error)")
+            throw Ending.failed.error
+        }
         let service: Service
         do {
             service = try Service(serviceConfiguration, log: log)
@@ -91,37 +82,38 @@ struct ServeCommand: ParsableCommand {
         let named = TokenFile(folder) { log.error("\($0)") }
         let authenticator = TokenAuthenticator(
             tokens: [(token.token, Principal(name: NamedToken.owner))], named: { named.valid },
-            anonymous: noAuth ? Principal(name: "anonymous") : nil)
-        let configuration = serverConfiguration(log)
+            anonymous: noAuth ? Principal(name: Self.anonymous) : nil)
         let server = Server(
-            configuration, router: router(service, authenticator, configuration.meter, log),
+            configuration, router: router(service, authenticator, configuration, log),
             authenticator: authenticator)
-        let port: Int
-        do { port = try server.start() } catch {
+        do { try server.start() } catch {
             service.close()
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
         }
-        announce(port, token, authenticator)
+        announce(server.addresses, token, authenticator)
         Heap.settle()
         // Beside the first requests: reading a system dataset through takes half a second.
         Thread.detachNewThread { Self.registerDatasets(service, log) }
-        _ = Signals.wait()
+        waitForTheEnd(log)
         stop(server, service, log)
     }
 
     /// The line that scripts wait for, then what people need.
     private func announce(
-        _ port: Int, _ token: (token: String, isNew: Bool), _ authenticator: TokenAuthenticator
+        _ addresses: [String], _ token: (token: String, isNew: Bool), _ authenticator: TokenAuthenticator
     ) {
-        let address = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
-        Terminal.say("vintner: listening on \(address)")
-        guard !noAuth else { return }
+        for address in addresses { Terminal.say("vintner: listening on \(address)") }
+        guard !noAuth, let first = addresses.first else { return }
+        let path = first.hasPrefix("unix:") ? first.dropFirst("unix:".count) : nil
         if token.isNew {
+            let target = path.map { "--unix-socket \($0) http://localhost" } ?? first
             Terminal.complain(
                 "vintner: a token was made in \(data)/token; try: curl -H \"Authorization: Bearer "
-                    + "$(cat \(data)/token)\" \(address)/v1/system")
+                    + "$(cat \(data)/token)\" \(target)/v1/system")
         }
+        guard path == nil else { return }
+        let address = first
         let login = try? authenticator.makeLogin(for: Principal(name: NamedToken.owner), seconds: 900)
         if let login {
             Terminal.complain("vintner: dashboard: \(address)/#t=\(login) (once, within 15 minutes)")
@@ -135,14 +127,27 @@ struct ServeCommand: ParsableCommand {
         let usual = configuration.uploads.fileByteCountMax
         configuration.uploads.fileByteCountMax = maxUpload.resolved(usual)
         if case .value(let most) = maxDatasetsBytes { configuration.uploads.totalByteCountMax = most }
+        configuration.queueLimits = listening.queueLimits
         return configuration
     }
 
-    private func serverConfiguration(_ log: Logger) -> ServerConfiguration {
-        var configuration = ServerConfiguration()
-        configuration.host = host
-        configuration.port = port
-        configuration.allowedHosts = Set(allowedHost)
+    /// A signal that asks the process to end; SIGHUP does where there is no certificate to read again.
+    private func waitForTheEnd(_ log: Logger) {
+        while Signals.wait() == SIGHUP, listening.tlsCert != nil {
+            do {
+                let identity = try listening.identity()
+                identity?.show()
+                log.notice(
+                    "read the certificate again", metadata: ["expires_at": "\(identity?.expiresAt ?? 0)"])
+            } catch {
+                log.error("the old certificate stays", metadata: ["cause": "\(error)"])
+            }
+        }
+    }
+
+    private func serverConfiguration(_ log: Logger) throws -> ServerConfiguration {
+        var configuration = try listening.configuration()
+        if noAuth { configuration.mayBeExposed = false }
         configuration.audit = { entry in
             log.info(
                 "request",
@@ -160,12 +165,13 @@ struct ServeCommand: ParsableCommand {
     }
 
     private func router(
-        _ service: Service, _ authenticator: TokenAuthenticator, _ meter: RequestMeter, _ log: Logger
+        _ service: Service, _ authenticator: TokenAuthenticator, _ configuration: ServerConfiguration,
+        _ log: Logger
     ) -> Router {
         let folder = service.configuration.folder
         let environment = APIEnvironment(
-            system: { SystemFacts.members(of: service) },
-            metrics: { ServiceMetrics.all(of: service, meter) },
+            system: { SystemFacts.members(of: service, configuration) },
+            metrics: { ServiceMetrics.all(of: service, configuration.meter) },
             unreadiness: {
                 if service.pool.isDraining { return "draining" }
                 return service.configuration.room.shortage.map { "disk_full: \($0)" }
@@ -187,8 +193,8 @@ struct ServeCommand: ParsableCommand {
     /// A second signal ends the process at once.
     private func stop(_ server: Server, _ service: Service, _ log: Logger) {
         log.notice("draining")
-        Thread.detachNewThread {
-            _ = Signals.wait()
+        Thread.detachNewThread { [listening] in
+            while Signals.wait() == SIGHUP, listening.tlsCert != nil {}
             _exit(1)
         }
         server.startDraining()
