@@ -50,10 +50,10 @@ struct Gate: Sendable {
             }
         }
         try checkOrigin(head, credential)
-        try checkRate(head, principal)
     }
 
-    private func checkRate(_ head: ValidHead, _ principal: Principal?) throws(Problem) {
+    /// Holds back who changes too much in a short time; once it is sure that there is something to change.
+    func checkRate(_ head: ValidHead, _ principal: Principal?) throws(Problem) {
         // Strangers, who may sign in, are told apart by their addresses.
         let caller = principal.map { "token \($0.name)" } ?? "peer \(head.peer)"
         guard !head.method.isSafe, let seconds = writes.take(caller, at: .now) else { return }

@@ -139,6 +139,7 @@ final class ServerCore: Sendable {
             case .methods(let methods, _):
                 return .refused(Router.otherMethods(methods, head.method), principal)
             case .route(let route, let parameters):
+                try gate.checkRate(head, principal)
                 try checkBody(head, route)
                 return .admitted(route, parameters, principal)
             }

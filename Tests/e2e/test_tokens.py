@@ -49,7 +49,7 @@ def test_tokens_are_limited_and_taken_back(binary, kept):
         tried = [(one["method"], one["path"], one["principal"], one["status"])
                  for one in lines if one["message"] == "request"]
         assert ("POST", "/v1/jobs", "ci", "201") in tried and ("POST", "/v1/jobs", "eye", "403") in tried, tried
-        assert ("DELETE", f"/v1/jobs/{job}", "", "403") in tried, tried
+        assert ("DELETE", f"/v1/jobs/{job}", "ci", "403") in tried, tried
         assert all(one["request_id"].startswith("req_") and one["peer"] for one in lines if one["message"] == "request")
         assert eye not in service.log.decode() and ci not in service.log.decode()
 

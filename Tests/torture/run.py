@@ -89,7 +89,7 @@ class Torture:
             "kills": 0, "missed": 0, "acknowledged": 0, "lost": 0, "doubled": 0, "broken": 0, "damaged": 0,
             "left_over": 0})
         before = self.witness.acknowledged
-        service = Service(binary, data=self.data)
+        service = Service(binary, "--writes-per-second", "0", data=self.data)
         if place:
             service.environment["VINTNER_FAIL"] = f"{place}:{self.draw.randint(1, PLACES[place])}"
         else:
@@ -215,7 +215,7 @@ class Torture:
     def finish(self):
         """Drives every job to its end, compares all, stops in peace; the folder must be healthy then."""
         row = {"lost": 0, "doubled": 0, "left_over": 0}
-        service = Service(self.release, data=self.data)
+        service = Service(self.release, "--writes-per-second", "0", data=self.data)
         service.start()
         self.check_start(service, row)
         deadline = time.monotonic() + 200
