@@ -44,7 +44,7 @@ public struct ServerConfiguration: Sendable {
     /// The age at which a connection is closed after its answer.
     public var connectionAgeSeconds = 600.0
     /// Clients that may wait at once, for long polls and event streams together.
-    public var waitersMax = 256
+    public var waitersMax = 1536
     /// The longest long poll.
     public var waitSecondsMax = 600.0
     /// The silence after which an event stream gets a comment line, which finds dead clients.
