@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test torture unit e2e contract lint format demo serve fuzz bench separable results clean
+.PHONY: help deps test-deps bench-deps build test torture unit e2e contract lint format demo serve fuzz bench load separable results clean
 
 FUZZ_SECONDS ?= 60
 
@@ -59,6 +59,9 @@ fuzz: deps ## feed every parser with anything for FUZZ_SECONDS each, under Addre
 
 bench: build bench-deps ## step time and memory side by side with PyTorch
 	@Benchmarks/run.py --vintner $(BINARY) --require 0.8 --document docs/performance.md
+
+load: build bench-deps ## what the server stands while two trainings run (docs/load.md)
+	@Benchmarks/load.py --vintner $(BINARY)
 
 separable: build ## depthwise-separable against standard convolutions on Fashion-MNIST
 	@Benchmarks/separable.py --vintner $(BINARY) --document docs/separable.md

@@ -110,7 +110,7 @@ final class EventChannel: Sendable {
     }
 
     private func submitPull() {
-        guard !core.work.submit({ [self] in pull() }) else { return }
+        guard !core.work.submit(for: .waiter, { [self] in pull() }) else { return }
         state.withLock { ($0.isPulling, $0.needsPull) = (false, true) }
     }
 

@@ -53,7 +53,7 @@ final class LongPoll: Sendable {
             state.isLooking = true
             return true
         }
-        guard mustLook, !core.work.submit({ [self] in look() }) else { return }
+        guard mustLook, !core.work.submit(for: .waiter, { [self] in look() }) else { return }
         // The watchdog comes back to it.
         state.withLock { ($0.isLooking, $0.mustLookAgain) = (false, true) }
     }

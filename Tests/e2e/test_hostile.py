@@ -45,7 +45,7 @@ def test_slow_clients_keep_nobody_waiting(binary, kept):
         head = (f"GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\nX-Slow: "
                 + "a" * 100).encode()
         body = (f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\nContent-Type: application/json\r\n"
-                f"Authorization: Bearer {service.token()}\r\nContent-Length: 10000\r\n\r\n" + "{" * 100).encode()
+                f"Authorization: Bearer {service.token}\r\nContent-Length: 10000\r\n\r\n" + "{" * 100).encode()
 
         def dribble():
             clients = []
@@ -203,7 +203,7 @@ def test_garbage_leaks_nothing(binary, kept):
         return bytes(data)
 
     with Service(binary, "--writes-per-second", "0", "--workers", "1") as service:
-        common = f"Host: 127.0.0.1:{service.port}\r\nAuthorization: Bearer {service.token()}\r\n".encode()
+        common = f"Host: 127.0.0.1:{service.port}\r\nAuthorization: Bearer {service.token}\r\n".encode()
         typed = common + b"Content-Type: application/json\r\n"
         seeds = [b"GET /v1/jobs?limit=1 HTTP/1.1\r\n" + common + b"\r\n",
                  b"POST /v1/jobs HTTP/1.1\r\n" + typed + b"Content-Length: 15\r\n\r\n{\"type\":\"none\"}",
