@@ -3,8 +3,10 @@ import Synchronization
 
 /// A few threads that run what may block, so that connection threads never do.
 final class WorkQueue: Sendable {
-    /// Who a job is for. Waiting clients, who may be many, look in the gaps that requests leave, but for
-    /// every eighth job, and have room of their own.
+    /// Who a job is for.
+    ///
+    /// Waiting clients, who may be many, look in the gaps that requests leave, but for every eighth job, and
+    /// have room of their own.
     enum Lane: Int, CaseIterable {
         case request, waiter
     }
