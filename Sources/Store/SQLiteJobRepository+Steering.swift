@@ -118,7 +118,7 @@ extension SQLiteJobRepository {
         _ columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = []
     ) throws {
         try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
-            .apply(db, database.identifiers)
+            .apply(db, database)
     }
 
     private func unfinishedDependencies(_ db: Database, of job: Job) throws -> Int {
