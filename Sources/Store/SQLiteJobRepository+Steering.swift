@@ -66,7 +66,7 @@ extension SQLiteJobRepository {
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
                 ("crashes", 0),
-                ("unfinished_dependencies", unfinished),
+                ("unfinished_dependencies", unfinished), ("is_thinned", false),
             ]
             let reason = JobReason(code: "retried_by_client", message: "A client asked for another attempt.")
             try change(db, job, to: .queued, reason, now, columns)

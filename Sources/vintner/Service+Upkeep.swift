@@ -30,6 +30,20 @@ extension Service {
             bell: outlet.bell, hub: hub, log: { log.warning("\($0)", metadata: ["cause": "\($1)"]) })
     }
 
+    /// What clears old jobs away.
+    static func retention(
+        _ configuration: ServiceConfiguration, _ database: SQLiteDatabase, _ hub: ChangeHub, _ log: Logger
+    ) -> JobRetention {
+        let (jobs, folder) = (SQLiteJobRepository(database), configuration.folder)
+        return JobRetention(
+            configuration.retention, retention: jobs, jobs: jobs, metrics: SQLiteMetricRepository(database),
+            hub: hub, removeFiles: { remove($0, from: folder, log) },
+            log: { message, detail, isFault in
+                let metadata: Logger.Metadata = [isFault ? "cause" : "count": "\(detail)"]
+                log.log(level: isFault ? .error : .notice, "\(message)", metadata: metadata)
+            })
+    }
+
     /// Deletes files that no record names any more.
     static func remove(_ paths: [String], from folder: DataFolder, _ log: Logger) {
         for path in paths {

@@ -21,6 +21,7 @@ final class Service: Sendable {
     let predictions: PredictionService
     let uploads: UploadService
     let webhooks: WebhookService
+    let retention: JobRetention
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
@@ -92,9 +93,11 @@ final class Service: Sendable {
                 catalogue: catalogue, budget: configuration.budget, limits: limits, models: models,
                 jobs: repository),
             workers: pool, hub: hub, time: time, queueLimits: configuration.queueLimits)
+        retention = Self.retention(configuration, database, hub, log)
         pool.start()
         uploads.startSweeping()
         webhooks.start()
+        retention.start()
     }
 
     /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
@@ -145,6 +148,7 @@ final class Service: Sendable {
     func close(seconds: Double = 20) {
         predictions.stop(seconds: 2)
         uploads.stop()
+        retention.stop(milliseconds: 3000)
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         webhooks.stop(milliseconds: 3000)

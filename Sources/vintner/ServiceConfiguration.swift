@@ -59,6 +59,8 @@ struct ServiceConfiguration: Sendable {
     var uploads = UploadLimits()
     /// How many jobs may wait.
     var queueLimits = QueueLimits()
+    /// What is kept of jobs that are over.
+    var retention = RetentionPolicy()
     /// Sends to webhooks; nil where there are none.
     var webhooks: HTTPWebhookSender?
 

@@ -140,3 +140,19 @@ def test_the_level_of_the_log_changes_while_it_runs(binary, kept):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert service.call("PUT", "/v1/system/log-level", {"level": "loud"}).status == 422
+
+
+def test_old_jobs_go_and_their_models_stay(binary, kept):
+    with Service(binary) as service:
+        jobs = [service.wait(service.submit({**mlp(), "train": {"steps": 3}})["id"]) for _ in range(3)]
+        assert service.terminate() == 0
+        service.arguments = ("--keep-jobs", "1")
+        service.start()
+        deadline = time.monotonic() + 20
+        while len(service.get("/v1/jobs").json["data"]) > 1:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.05)
+        assert service.job(jobs[2]["id"])["state"] == "succeeded"
+        assert service.get(f"/v1/jobs/{jobs[0]['id']}").status == 404
+        assert service.weights(jobs[0]) and len(service.get("/v1/models").json["data"]) == 3
+        assert "old jobs were deleted" in service.log.decode(), service.log

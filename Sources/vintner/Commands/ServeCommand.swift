@@ -41,6 +41,7 @@ struct ServeCommand: ParsableCommand {
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false
     @OptionGroup var telling: WebhookOptions
+    @OptionGroup var keeping: RetentionOptions
     @Option(help: "The least that is logged: debug (with every request), info, notice, warning or error.")
     var logLevel = "info"
 
@@ -71,6 +72,7 @@ struct ServeCommand: ParsableCommand {
         do {
             var settings = serviceConfiguration
             settings.webhooks = try telling.sender()
+            settings.retention = keeping.policy
             service = try Service(settings, log: log)
         } catch {
             Terminal.complain("vintner: \(error)")
