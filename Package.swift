@@ -116,7 +116,10 @@ let package = Package(
         tests(of: "Assets"),
         tests(
             of: "vintner",
-            ["Jobs", "Store", "Training", "Compression", "Plan", "Graph", "Data", "Tensor", "Files", "JSON"]),
+            [
+                "HTTP", "Jobs", "Store", "Training", "Compression", "Plan", "Graph", "Data", "Tensor",
+                "Files", "JSON", log,
+            ]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         fuzz,
     ],

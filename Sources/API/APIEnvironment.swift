@@ -23,6 +23,10 @@ public struct APIEnvironment: Sendable {
     public var predictor: any ModelPredictor
     /// Takes datasets from clients.
     public var intake: any DatasetIntake
+    /// Tells others of jobs.
+    public var webhooks: WebhookService
+    /// The least that is logged.
+    public var logging: any LogLevelControl
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
     public var refreshDatasets: @Sendable () -> Void
     /// Deletes files that no record names any more; paths are as the records have them.
@@ -38,6 +42,7 @@ public struct APIEnvironment: Sendable {
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
         checkpointFile: @escaping @Sendable (CheckpointRecord) -> String,
         predictor: any ModelPredictor, intake: any DatasetIntake,
+        webhooks: WebhookService, logging: any LogLevelControl,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
@@ -46,6 +51,7 @@ public struct APIEnvironment: Sendable {
         (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
         (self.intake, self.refreshDatasets) = (intake, refreshDatasets)
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
+        (self.webhooks, self.logging) = (webhooks, logging)
     }
 }
 
@@ -71,6 +77,8 @@ public struct API: Sendable {
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).operations
             + DatasetRoutes(jobs: jobs, environment: environment).operations
             + UploadRoutes(jobs: jobs, intake: environment.intake).operations
+            + WebhookRoutes(webhooks: environment.webhooks, hub: jobs.hub).operations
+            + LogLevelRoutes(logging: environment.logging).operations
             + SystemRoutes(jobs: jobs, environment: environment).operations
             + MetricsRoutes(jobs: jobs, environment: environment).operations
             + SessionRoutes(authenticator: authenticator).operations + DashboardRoutes().operations

@@ -7,18 +7,20 @@ extension Problem {
     init(_ error: JobError) {
         switch error {
         case .invalid(let violations): self.init(InvalidInput(violations))
-        case .jobNotFound, .modelNotFound, .datasetNotFound:
+        case .jobNotFound, .modelNotFound, .datasetNotFound, .webhookNotFound:
             self.init(.notFound, error.code, error.description)
         case .stateConflict(_, let state, _):
             self.init(.conflict, error.code, error.description)
             more = ["state": .string(state.rawValue)]
-        case .idempotencyConflict, .nameTaken, .inUse, .datasetReady, .datasetBusy, .tooManyUploads:
+        case .idempotencyConflict, .nameTaken, .inUse, .datasetReady, .datasetBusy, .tooManyUploads,
+            .webhooksFull:
             self.init(.conflict, error.code, error.description)
         case .fileTooLarge: self.init(.contentTooLarge, error.code, error.description)
         case .noRoom:
             self.init(.insufficientStorage, error.code, error.description, headers: ["Retry-After": "60"])
         case .digestMismatch: self.init(.unprocessableContent, error.code, error.description)
         case .forbidden: self.init(.forbidden, error.code, error.description)
+        case .webhooksDisabled: self.init(.forbidden, error.code, error.description)
         case .queueFull, .draining, .uploadsBusy:
             self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "5"])
         case .tokenQueueFull:
@@ -56,6 +58,12 @@ extension Request {
     /// The model that the path names.
     func modelID() throws(Problem) -> ModelID {
         guard let id = ModelID(parameter("id")) else { throw notFound("model") }
+        return id
+    }
+
+    /// The webhook that the path names.
+    func webhookID() throws(Problem) -> WebhookID {
+        guard let id = WebhookID(parameter("id")) else { throw notFound("webhook") }
         return id
     }
 

@@ -87,6 +87,12 @@ static const unsigned char migration_0003[] = {
 static const unsigned char migration_0004[] = {
 #embed "../../migrations/0004_submitter.sql"
 };
+static const unsigned char migration_0005[] = {
+#embed "../../migrations/0005_webhooks.sql"
+};
+static const unsigned char migration_0006[] = {
+#embed "../../migrations/0006_retention.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -118,6 +124,8 @@ static const cassets_file files[] = {
     ROW("migrations/0002_profile.sql", migration_0002),
     ROW("migrations/0003_uploads.sql", migration_0003),
     ROW("migrations/0004_submitter.sql", migration_0004),
+    ROW("migrations/0005_webhooks.sql", migration_0005),
+    ROW("migrations/0006_retention.sql", migration_0006),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

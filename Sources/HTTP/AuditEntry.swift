@@ -1,4 +1,4 @@
-/// Who tried to change what, and what came of it.
+/// Who asked for what, and what came of it.
 public struct AuditEntry: Sendable, Equatable {
     /// The request's method.
     public let method: Method
@@ -15,9 +15,9 @@ public struct AuditEntry: Sendable, Equatable {
 }
 
 extension ServerConfiguration {
-    /// Tells of a request that was to change something.
+    /// Tells of a request that was to change something; of others where that is wanted.
     func audit(_ head: ValidHead, _ principal: Principal?, _ response: Response, requestID: String) {
-        guard !head.method.isSafe else { return }
+        guard !head.method.isSafe || auditsReads() else { return }
         audit(
             AuditEntry(
                 method: head.method, path: "/" + head.path.joined(separator: "/"), principal: principal?.name,

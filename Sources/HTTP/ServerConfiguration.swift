@@ -61,6 +61,8 @@ public struct ServerConfiguration: Sendable {
     public var meter = RequestMeter()
     /// Told of each request that was to change something, with its answer; called from many threads.
     public var audit: @Sendable (AuditEntry) -> Void = { _ in }
+    /// Whether it takes requests that change nothing too.
+    public var auditsReads: @Sendable () -> Bool = { false }
     /// Takes what an operator should read; called from many threads.
     public var log: @Sendable (_ level: LogLevel, _ message: String) -> Void = { _, _ in }
 
@@ -69,6 +71,7 @@ public struct ServerConfiguration: Sendable {
 }
 
 /// How much a log line matters.
-public enum LogLevel: String, Sendable {
-    case debug, info, warning, error
+public enum LogLevel: String, Sendable, CaseIterable {
+    /// In the order of urgency.
+    case debug, info, notice, warning, error
 }

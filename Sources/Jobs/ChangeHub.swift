@@ -10,6 +10,8 @@ public final class ChangeHub: Sendable {
         case job(JobID)
         /// A change of any job.
         case anyJob
+        /// The end of an attempt to tell a webhook something.
+        case webhook(WebhookID)
     }
 
     private struct State {
@@ -38,6 +40,12 @@ public final class ChangeHub: Sendable {
             [state.waiters.removeValue(forKey: .job(id)), state.waiters.removeValue(forKey: .anyJob)]
         }
         for waiters in woken { waiters?.values.forEach { $0() } }
+    }
+
+    /// Wakes everybody who waits for `topic`.
+    public func notify(_ topic: Topic) {
+        let woken = state.withLock { $0.waiters.removeValue(forKey: topic) }
+        woken?.values.forEach { $0() }
     }
 
     /// Wakes everybody, because the service shuts down.

@@ -10,6 +10,12 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case modelNotFound(ModelID)
     /// There is no such dataset; the text is the identifier or name that was asked for.
     case datasetNotFound(String)
+    /// There is no such webhook.
+    case webhookNotFound(WebhookID)
+    /// There are as many webhooks as there may be.
+    case webhooksFull(limit: Int)
+    /// The operator allowed no hosts to be told of jobs.
+    case webhooksDisabled
     /// The state of the job forbids the action.
     case stateConflict(JobID, state: JobState, action: String)
     /// The idempotency key was used before with another body.
@@ -58,6 +64,9 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .jobNotFound: "job_not_found"
         case .modelNotFound: "model_not_found"
         case .datasetNotFound: "dataset_not_found"
+        case .webhookNotFound: "webhook_not_found"
+        case .webhooksFull: "webhook_limit"
+        case .webhooksDisabled: "webhooks_disabled"
         case .stateConflict: "job_state_conflict"
         case .idempotencyConflict: "idempotency_conflict"
         case .nameTaken: "name_taken"
@@ -88,6 +97,11 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .jobNotFound(let id): "There is no job \(id)."
         case .modelNotFound(let id): "There is no model \(id)."
         case .datasetNotFound(let name): "There is no dataset \(name)."
+        case .webhookNotFound(let id): "There is no webhook \(id)."
+        case .webhooksFull(let limit):
+            "There are \(limit) webhooks already, which is as many as there may be."
+        case .webhooksDisabled:
+            "Webhooks are off: the operator names the hosts that may be told of jobs by --webhook-host."
         case .stateConflict(let id, let state, let action): "\(id) is \(state.rawValue): it cannot \(action)."
         case .idempotencyConflict(let key):
             "The idempotency key \(key) was used before with another body; use a new key."

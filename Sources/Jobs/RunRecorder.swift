@@ -14,6 +14,8 @@ final class RunRecorder: JobSink {
         var report = RunReport()
         var eventCount = 0
         var isLost = false
+        /// What the job has drawn so far, earlier attempts included.
+        var joules: Double?
         var isRefused = false
         /// Whether a file waits for room on the disk.
         var awaitsRoom = false
@@ -59,7 +61,15 @@ final class RunRecorder: JobSink {
 
     func resources(_ point: ResourcePoint) { change { $0.report.samples.append(point) } }
 
-    func totals(_ resources: JobResources) { change { $0.report.resources = resources } }
+    func totals(_ resources: JobResources) {
+        change { buffer in
+            buffer.report.resources = resources
+            buffer.joules = resources.joules
+        }
+    }
+
+    /// What the job has drawn so far, earlier attempts included; nil before it said so.
+    var joules: Double? { buffer.withLock { $0.joules } }
 
     func profile(_ document: JSONValue) { change { $0.report.profile = document } }
 

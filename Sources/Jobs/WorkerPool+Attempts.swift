@@ -13,21 +13,23 @@ extension WorkerPool {
         }
     }
 
-    /// How many there were, and the seconds that workers spent on them.
+    /// How many there were, the seconds that workers spent on them, and what they drew by their own account.
     public struct AttemptTotals: Sendable, Equatable {
         public private(set) var count = 0
         public private(set) var seconds = 0.0
+        public private(set) var joules = 0.0
 
-        fileprivate mutating func add(nanoseconds: UInt64) {
+        fileprivate mutating func add(nanoseconds: UInt64, joules: Double) {
             count += 1
             seconds += Double(nanoseconds) / 1e9
+            self.joules += joules
         }
     }
 
     /// The attempts that ended since the process started.
     public var attemptTotals: [AttemptKey: AttemptTotals] { attempts.withLock { $0 } }
 
-    func count(_ type: JobType, _ outcome: JobOutcome, nanoseconds: UInt64) {
+    func count(_ run: Run, _ outcome: JobOutcome, nanoseconds: UInt64) {
         let word =
             switch outcome {
             case .succeeded: "succeeded"
@@ -37,9 +39,11 @@ extension WorkerPool {
             case .paused: "paused"
             case .yielded: "yielded"
             }
+        let before = run.job.resources.joules
+        let joules = max(0, (run.recorder.joules ?? before) - before)
         attempts.withLock { attempts in
-            attempts[AttemptKey(type: type, outcome: word), default: AttemptTotals()]
-                .add(nanoseconds: nanoseconds)
+            attempts[AttemptKey(type: run.job.type, outcome: word), default: AttemptTotals()]
+                .add(nanoseconds: nanoseconds, joules: joules)
         }
     }
 }

@@ -153,7 +153,7 @@ public final class WorkerPool: Sendable {
         let began = time.monotonicNanoseconds()
         let outcome = executor.run(claim, control: run.control, sink: run.recorder)
         finish(run, outcome)
-        count(claim.job.type, outcome, nanoseconds: time.monotonicNanoseconds() - began)
+        count(run, outcome, nanoseconds: time.monotonicNanoseconds() - began)
         state.withLock { _ = $0.running.removeValue(forKey: id) }
         work.strike()
     }

@@ -10,6 +10,8 @@ public final class SQLiteDatabase: Sendable {
     public let path: String
     /// Makes the identifiers of this database; later than every stored one.
     public let identifiers: IdentifierGenerator
+    /// What webhooks are told as jobs change.
+    let outlet: WebhookOutlet
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)
@@ -21,13 +23,16 @@ public final class SQLiteDatabase: Sendable {
     ///   - path: The file; its folder exists.
     ///   - migrations: All of them, in order.
     ///   - identifiers: Makes new identifiers.
+    ///   - outlet: What webhooks are told as jobs change.
     ///   - onFailure: Called when the disk or the file fails while in use: stop acknowledging and exit.
     /// - Throws: `StoreError`; the file is then unchanged.
     public init(
         path: String, migrations: [Migration], identifiers: IdentifierGenerator = IdentifierGenerator(),
+        outlet: WebhookOutlet = .silent,
         onFailure: @escaping @Sendable (JobError) -> Void = { _ in }
     ) throws(StoreError) {
-        (self.path, self.identifiers, self.onFailure) = (path, identifiers, onFailure)
+        (self.path, self.identifiers, self.outlet) = (path, identifiers, outlet)
+        self.onFailure = onFailure
         let migrator = try Migrator(migrations)
         do {
             pool = try DatabasePool(path: path, configuration: Self.configuration)

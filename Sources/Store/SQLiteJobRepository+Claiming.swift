@@ -36,7 +36,7 @@ extension SQLiteJobRepository {
                     "lease": Int64(clamping: request.leaseDeadline),
                 ])
             guard let id: JobID = try id.map({ try JobRows.id($0) }) else { return nil }
-            try StateChange.append(db, database.identifiers, id, .running, nil, request.now)
+            try StateChange.append(db, database, id, .running, nil, request.now)
             let job = try JobRows.required(db, id)
             return ClaimedJob(
                 job: job, lease: Lease(jobID: id, fence: job.fence),
@@ -95,7 +95,7 @@ extension SQLiteJobRepository {
             if case .succeeded(let result) = outcome, let resources = result.resources {
                 change.columns.append(("resources", JSONText.text(resources)))
             }
-            try change.apply(db, database.identifiers)
+            try change.apply(db, database)
             let dependants = try settleDependants(db, of: lease.jobID, settlement.state, now)
             let ended = try JobRows.required(db, lease.jobID)
             FailPoint.beforeFinishCommit.pass()
@@ -167,7 +167,7 @@ extension SQLiteJobRepository {
             let dependant: JobID = try JobRows.id(row["id"])
             try StateChange(
                 id: dependant, from: try JobRows.state(row["state"]), to: .cancelled, reason: reason, at: now
-            ).apply(db, database.identifiers)
+            ).apply(db, database)
             return dependant
         }
     }

@@ -80,7 +80,7 @@ extension SQLiteJobRepository {
             state = job.state == .pausing ? .paused : .queued
         }
         try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
-            .apply(db, database.identifiers)
+            .apply(db, database)
         _ = try settleDependants(db, of: job.id, state, now)
         switch state {
         case .queued: summary.requeued.append(job.id)

@@ -83,7 +83,7 @@ extension SQLiteJobRepository {
                     id: job.id, from: job.state, to: state,
                     reason: state == .cancelled ? job.reason ?? reason : reason, at: now)
                 change.columns = [("attempt", max(0, job.attempt - 1))]
-                try change.apply(db, database.identifiers)
+                try change.apply(db, database)
                 _ = try settleDependants(db, of: job.id, state, now)
                 return job.id
             }

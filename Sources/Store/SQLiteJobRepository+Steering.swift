@@ -66,7 +66,7 @@ extension SQLiteJobRepository {
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
                 ("crashes", 0),
-                ("unfinished_dependencies", unfinished),
+                ("unfinished_dependencies", unfinished), ("is_thinned", false),
             ]
             let reason = JobReason(code: "retried_by_client", message: "A client asked for another attempt.")
             try change(db, job, to: .queued, reason, now, columns)
@@ -118,7 +118,7 @@ extension SQLiteJobRepository {
         _ columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = []
     ) throws {
         try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
-            .apply(db, database.identifiers)
+            .apply(db, database)
     }
 
     private func unfinishedDependencies(_ db: Database, of job: Job) throws -> Int {

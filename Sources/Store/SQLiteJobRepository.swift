@@ -69,7 +69,7 @@ public struct SQLiteJobRepository: JobRepository {
                         """,
                     arguments: [key.principal, key.key, digest, id.rawValue, now.milliseconds])
             }
-            try StateChange.append(db, database.identifiers, id, .queued, nil, now)
+            try StateChange.append(db, database, id, .queued, nil, now)
             let job = try JobRows.required(db, id)
             FailPoint.beforeSubmitCommit.pass()
             return SubmissionReceipt(job: job, isReplay: false)

@@ -13,8 +13,8 @@ struct StateChange {
     /// Further columns that change with the state.
     var columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = []
 
-    /// Writes the state, a transition and an event.
-    func apply(_ db: Database, _ identifiers: IdentifierGenerator) throws {
+    /// Writes the state, a transition, an event and what webhooks are told.
+    func apply(_ db: Database, _ database: SQLiteDatabase) throws {
         precondition(from.successors.contains(to), "a job cannot go from \(from.rawValue) to \(to.rawValue)")
         var assignments = [
             "state = ?", "reason_code = ?", "reason_message = ?", "version = version + 1", "finished_at = ?",
@@ -37,13 +37,12 @@ struct StateChange {
             throw JobError.storeUnavailable(
                 cause: "\(id) was not \(from.rawValue) within its own transaction")
         }
-        try Self.append(db, identifiers, id, to, reason, at)
+        try Self.append(db, database, id, to, reason, at)
     }
 
     /// Records that a job entered `state`.
     static func append(
-        _ db: Database, _ identifiers: IdentifierGenerator, _ id: JobID, _ state: JobState,
-        _ reason: JobReason?,
+        _ db: Database, _ database: SQLiteDatabase, _ id: JobID, _ state: JobState, _ reason: JobReason?,
         _ at: Timestamp
     ) throws {
         try db.execute(
@@ -60,7 +59,8 @@ struct StateChange {
         let draft = EventDraft(
             at: at, level: state == .failed ? .error : .info, type: "state", message: message,
             data: .object(data))
-        try EventRows.append(db, identifiers, id, draft)
+        try EventRows.append(db, database.identifiers, id, draft)
+        try WebhookOutbox.add(db, database, id, at)
     }
 }
 

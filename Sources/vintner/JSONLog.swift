@@ -1,3 +1,4 @@
+import HTTP
 import JSON
 import Jobs
 import Logging
@@ -5,7 +6,13 @@ import Logging
 /// Writes each message as one JSON object on a line of standard error.
 struct JSONLog: LogHandler {
     var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level
+    /// Shared by all copies of a logger, so that a change reaches each.
+    let level: LogSwitch
+
+    var logLevel: Logger.Level {
+        get { Logger.Level(rawValue: level.level.rawValue) ?? .info }
+        set { if let new = LogLevel(rawValue: newValue.rawValue) { level.set(new) } }
+    }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -25,7 +32,7 @@ struct JSONLog: LogHandler {
     }
 
     /// The process's logger.
-    static func logger(_ level: Logger.Level) -> Logger {
-        Logger(label: "vintner") { _ in JSONLog(logLevel: level) }
+    static func logger(_ level: LogSwitch) -> Logger {
+        Logger(label: "vintner") { _ in JSONLog(level: level) }
     }
 }

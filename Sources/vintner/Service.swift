@@ -20,6 +20,8 @@ final class Service: Sendable {
     let hub: ChangeHub
     let predictions: PredictionService
     let uploads: UploadService
+    let webhooks: WebhookService
+    let retention: JobRetention
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
@@ -38,15 +40,8 @@ final class Service: Sendable {
         let folder = configuration.folder
         try folder.make()
         lock = try FolderLock(folder: folder.path)
-        database = try SQLiteDatabase(
-            path: folder.database,
-            migrations: DataFolder.migrations,
-            onFailure: { error in
-                // A failed write or sync leaves nothing that could be trusted: the next start checks the
-                // file.
-                log.critical("the database failed", metadata: ["cause": "\(error.cause ?? "\(error)")"])
-                _exit(70)
-            })
+        let outlet = configuration.webhooks == nil ? WebhookOutlet.silent : WebhookOutlet { $0.notices }
+        database = try Self.openDatabase(folder, outlet, log)
         let time = SystemTime()
         let repository = SQLiteJobRepository(database)
         let bootID = SHA256.Digest.hex(try secureRandomBytes(16))
@@ -86,6 +81,7 @@ final class Service: Sendable {
         workers.hangs = Self.hangPolicy(seconds: configuration.hangSeconds, log)
         pool = WorkerPool(
             workers, jobs: repository, executor: runner, hub: hub, time: time)
+        webhooks = Self.webhooks(configuration.webhooks, database, outlet, hub, log)
         predictions = PredictionService(
             folder: folder, byteCountMax: configuration.predictionByteCount, time: time, log: log)
         jobs = JobService(
@@ -97,8 +93,11 @@ final class Service: Sendable {
                 catalogue: catalogue, budget: configuration.budget, limits: limits, models: models,
                 jobs: repository),
             workers: pool, hub: hub, time: time, queueLimits: configuration.queueLimits)
+        retention = Self.retention(configuration, database, hub, log)
         pool.start()
         uploads.startSweeping()
+        webhooks.start()
+        retention.start()
     }
 
     /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
@@ -143,23 +142,16 @@ final class Service: Sendable {
     }
 
     /// Deletes files that no record names any more.
-    func remove(_ paths: [String]) {
-        for path in paths {
-            // A model's folder is its own: the description beside the weights goes with them.
-            let isModel = path.hasPrefix("models/") && path.hasSuffix("/model.safetensors")
-            let target = isModel ? String(path.dropLast("/model.safetensors".count)) : path
-            do { try Folder.removeTree(configuration.folder.absolute(target)) } catch {
-                log.warning("a file could not be deleted", metadata: ["cause": "\(error)"])
-            }
-        }
-    }
+    func remove(_ paths: [String]) { Self.remove(paths, from: configuration.folder, log) }
 
     /// Stops the workers, each at a checkpoint, and closes the database.
     func close(seconds: Double = 20) {
         predictions.stop(seconds: 2)
         uploads.stop()
+        retention.stop(milliseconds: 3000)
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
+        webhooks.stop(milliseconds: 3000)
         do { try database.close() } catch {
             log.error("the database could not be closed", metadata: ["cause": "\(error)"])
         }

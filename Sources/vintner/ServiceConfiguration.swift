@@ -59,6 +59,10 @@ struct ServiceConfiguration: Sendable {
     var uploads = UploadLimits()
     /// How many jobs may wait.
     var queueLimits = QueueLimits()
+    /// What is kept of jobs that are over.
+    var retention = RetentionPolicy()
+    /// Sends to webhooks; nil where there are none.
+    var webhooks: HTTPWebhookSender?
 
     /// Memory that is left to the rest of the machine when the budget is chosen.
     private static let memoryShare = 0.8

@@ -12,7 +12,8 @@ enum ServiceMetrics {
     static func all(of service: Service, _ meter: RequestMeter) -> [Metric] {
         var build = Metric("vintner_build_info", .gauge, "The version that runs; always 1.")
         build.add(1, [("version", Version.current)])
-        return [build] + answers(meter.figures) + attempts(service.pool) + budget(service) + process()
+        return [build] + answers(meter.figures) + attempts(service.pool) + budget(service)
+            + database(service) + webhooks(service.webhooks) + process()
     }
 
     private static func answers(_ figures: RequestMeter.Figures) -> [Metric] {
@@ -42,12 +43,16 @@ enum ServiceMetrics {
             "vintner_attempts_total", .counter, "Attempts of jobs that ended, by type and outcome.")
         var seconds = Metric(
             "vintner_attempt_seconds_total", .counter, "Seconds that workers spent on attempts that ended.")
+        var joules = Metric(
+            "vintner_attempt_joules_total", .counter,
+            "Energy of attempts that ended, by each job's energy method.")
         for (key, totals) in pool.attemptTotals.sorted(by: { $0.key < $1.key }) {
             let labels = [("type", key.type.rawValue), ("outcome", key.outcome)]
             counts.add(Double(totals.count), labels)
             seconds.add(totals.seconds, labels)
+            joules.add(totals.joules, labels)
         }
-        return [counts, seconds]
+        return [counts, seconds, joules]
     }
 
     private static func budget(_ service: Service) -> [Metric] {
@@ -78,6 +83,32 @@ enum ServiceMetrics {
             ]
         }
         return metrics
+    }
+
+    private static func database(_ service: Service) -> [Metric] {
+        let names = [
+            ("", "vintner_database_bytes", "Size of the database, free pages included."),
+            ("-wal", "vintner_database_log_bytes", "Size of the database's write-ahead log."),
+        ]
+        return names.compactMap { suffix, name, help in
+            Folder.status(of: service.configuration.folder.database + suffix).map {
+                Metric(name, .gauge, help, value: Double($0.byteCount))
+            }
+        }
+    }
+
+    private static func webhooks(_ service: WebhookService) -> [Metric] {
+        var attempts = Metric(
+            "vintner_webhook_attempts_total", .counter, "Messages sent to webhooks, by outcome.")
+        attempts.add(Double(service.totals.delivered), [("outcome", "delivered")])
+        attempts.add(Double(service.totals.failed), [("outcome", "failed")])
+        guard let pending = try? service.pendingCount() else { return [attempts] }
+        return [
+            attempts,
+            Metric(
+                "vintner_webhook_messages_pending", .gauge, "Messages that wait to be sent to webhooks.",
+                value: Double(pending)),
+        ]
     }
 
     private static func process() -> [Metric] {

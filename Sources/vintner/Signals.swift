@@ -1,8 +1,9 @@
 import Glibc
 
-/// The signals that ask the process to end, taken by one thread instead of interrupting any.
+/// The signals that ask the process for something, mostly to end, taken by one thread instead of
+/// interrupting any.
 enum Signals {
-    private static let awaited = [SIGTERM, SIGINT, SIGHUP]
+    private static let awaited = [SIGTERM, SIGINT, SIGHUP, SIGUSR1]
 
     private static var set: sigset_t {
         var set = sigset_t()
@@ -18,11 +19,14 @@ enum Signals {
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
-    /// Waits for the next one.
-    static func wait() -> Int32 {
+    /// Waits for the next one; SIGUSR1 ends no wait, but is told.
+    static func wait(_ onUser: () -> Void = {}) -> Int32 {
         var set = set
         var signal: Int32 = 0
-        while unsafe sigwait(&set, &signal) != 0 {}
-        return signal
+        while true {
+            guard unsafe sigwait(&set, &signal) == 0 else { continue }
+            guard signal == SIGUSR1 else { return signal }
+            onUser()
+        }
     }
 }

@@ -22,6 +22,8 @@ final class Backstage {
     let predictor = Oracle()
     let intake: Shelf
     let readiness = Readiness()
+    let bench = Bench()
+    let webhooks: WebhookService
     let refresh = Refresh()
     /// What the API says of itself.
     private(set) lazy var contract = Contract(
@@ -32,7 +34,8 @@ final class Backstage {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         database = try SQLiteDatabase(
             path: folder.appending(path: "vintner.db").path,
-            migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) })
+            migrations: Assets.migrations.map { Migration(name: $0.name, sql: $0.sql) },
+            outlet: bench.outlet)
         let jobs = SQLiteJobRepository(database)
         pool = WorkerPool(
             .init(workers: 1, budget: Budget(threads: 4, memoryBytes: 1 << 30), bootID: "boot"), jobs: jobs,
@@ -44,6 +47,9 @@ final class Backstage {
                 models: SQLiteModelRepository(database), datasets: SQLiteDatasetRepository(database)),
             resolver: Resolver(), workers: pool, hub: hub)
         intake = Shelf(SQLiteDatasetRepository(database), database.identifiers)
+        webhooks = WebhookService(
+            repository: SQLiteWebhookRepository(database), sender: bench, identifiers: database.identifiers,
+            bell: bench.outlet.bell, hub: hub)
         authenticator = TokenAuthenticator(tokens: [("secret", Principal(name: "owner"))])
         let path = folder.path
         let environment = APIEnvironment(
@@ -51,7 +57,7 @@ final class Backstage {
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
             checkpointFile: { "\(path)/\($0.path)" },
-            predictor: predictor, intake: intake,
+            predictor: predictor, intake: intake, webhooks: webhooks, logging: bench,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )
@@ -60,6 +66,7 @@ final class Backstage {
 
     deinit {
         pool.stop(milliseconds: 10_000)
+        webhooks.stop(milliseconds: 10_000)
         try? database.close()
         try? FileManager.default.removeItem(at: folder)
     }

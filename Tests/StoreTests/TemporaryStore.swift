@@ -9,11 +9,11 @@ final class TemporaryStore {
     let folder: URL
     private(set) var database: SQLiteDatabase
 
-    init(jitter: Double = 0) throws {
+    init(jitter: Double = 0, outlet: WebhookOutlet = .silent) throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "store-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        self.jitter = jitter
-        database = try Self.open(folder)
+        (self.jitter, self.outlet) = (jitter, outlet)
+        database = try Self.open(folder, outlet)
     }
 
     deinit {
@@ -22,23 +22,25 @@ final class TemporaryStore {
     }
 
     private let jitter: Double
+    private let outlet: WebhookOutlet
     var path: String { Self.path(folder) }
     var jobs: SQLiteJobRepository { SQLiteJobRepository(database) { [jitter] in jitter } }
     var metrics: SQLiteMetricRepository { SQLiteMetricRepository(database) }
     var events: SQLiteEventRepository { SQLiteEventRepository(database) }
     var models: SQLiteModelRepository { SQLiteModelRepository(database) }
+    var webhooks: SQLiteWebhookRepository { SQLiteWebhookRepository(database) }
     var datasets: SQLiteDatasetRepository { SQLiteDatasetRepository(database) }
 
     /// Closes the database and opens it again, as a new run of the process would.
     func reopen() throws {
         try database.close()
-        database = try Self.open(folder)
+        database = try Self.open(folder, outlet)
     }
 
     static func path(_ folder: URL) -> String { folder.appending(path: "vintner.db").path }
 
-    static func open(_ folder: URL) throws -> SQLiteDatabase {
-        try SQLiteDatabase(path: path(folder), migrations: migrations())
+    static func open(_ folder: URL, _ outlet: WebhookOutlet = .silent) throws -> SQLiteDatabase {
+        try SQLiteDatabase(path: path(folder), migrations: migrations(), outlet: outlet)
     }
 
     /// The schema as it is released.

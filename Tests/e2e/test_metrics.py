@@ -1,6 +1,9 @@
 """What Prometheus reads: the text is well-formed, and its figures are those of what happened."""
 
+import json
+import pathlib
 import re
+import signal
 import time
 
 from service import Service, mlp
@@ -81,3 +84,75 @@ def test_figures_are_well_formed_and_true(binary, kept):
         assert second["vintner_http_connections"][""] >= 1, second["vintner_http_connections"]
         assert second["process_cpu_seconds_total"][""] > first["process_cpu_seconds_total"][""]
         assert second["vintner_data_filesystem_free_bytes"][""] <= second["vintner_data_filesystem_bytes"][""]
+
+
+def test_dashboards_and_alerts_name_only_what_there_is(binary, kept):
+    root = pathlib.Path(__file__).resolve().parents[2] / "packaging"
+    dashboard = json.loads((root / "grafana/vintner.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    alerts = (root / "prometheus/alerts.yml").read_text()
+    rules = re.findall(r"expr: (?:>-\n)?(.*?)\n(?=\s+(?:for|labels):)", alerts, re.S)
+    assert len(expressions) > 20 and len(rules) == alerts.count("expr:"), (len(expressions), len(rules))
+    with Service(binary) as service:
+        service.wait(service.submit({**mlp(), "train": {"steps": 20}})["id"])
+        text = service.get("/metrics").body.decode()
+    kinds = dict(re.findall(rf"^# TYPE ({NAME}) (\w+)$", text, re.M))
+    known = {f"{name}{end}": text for name, kind in kinds.items()
+             for end in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))}
+    for expression in expressions + rules:
+        assert expression.count("(") == expression.count(")"), expression
+        used = set(re.findall(r"\b(?:vintner|process)_\w+", expression))
+        assert used and used <= set(known) or used == {"vintner"} or "up{" in expression, (expression, used - set(known))
+        for name in used & set(known):
+            for label in re.findall(rf"{name}\{{([^}}]*)\}}", expression):
+                for key in re.findall(r"(\w+)[=!]~?\"", label):
+                    if key != "instance":
+                        assert re.search(rf"^{name}\{{[^}}]*\b{key}=", text, re.M), (expression, key)
+        for key in {one for group in re.findall(r"by \(([^)]*)\)", expression) for one in group.split(", ")}:
+            assert key == "instance" or any(re.search(rf"^{name}\{{[^}}]*\b{key}=", text, re.M) for name in used), key
+    variables = {one["name"] for one in dashboard["templating"]["list"]}
+    assert variables == {"datasource", "instance"}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    places = [panel["gridPos"] for panel in dashboard["panels"]]
+    assert all(place["x"] + place["w"] <= 24 for place in places), places
+
+
+def test_the_level_of_the_log_changes_while_it_runs(binary, kept):
+    with Service(binary, "--log-level", "error") as service:
+        def lines(word):
+            return [json.loads(line) for line in service.log.decode().splitlines()
+                    if line.startswith("{") and word in line]
+
+        assert service.get("/v1/system/log-level").json["level"] == "error"
+        assert service.post("/v1/jobs", {"type": "nonsense"}).status == 422
+        changed = service.call("PUT", "/v1/system/log-level", {"level": "debug"})
+        assert changed.status == 200 and changed.json == {"object": "log_level", "level": "debug"}, changed
+        service.get("/v1/jobs?limit=7")
+        deadline = time.monotonic() + 5
+        while not (reads := lines('"path":"/v1/jobs"')):
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.02)
+        assert reads[0]["level"] == "debug" and reads[0]["method"] == "GET", reads
+        assert not [line for line in lines("request") if line["method"] == "POST"], "that was before"
+        service.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 5
+        while service.get("/v1/system/log-level").json["level"] != "error":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert service.call("PUT", "/v1/system/log-level", {"level": "loud"}).status == 422
+
+
+def test_old_jobs_go_and_their_models_stay(binary, kept):
+    with Service(binary) as service:
+        jobs = [service.wait(service.submit({**mlp(), "train": {"steps": 3}})["id"]) for _ in range(3)]
+        assert service.terminate() == 0
+        service.arguments = ("--keep-jobs", "1")
+        service.start()
+        deadline = time.monotonic() + 20
+        while len(service.get("/v1/jobs").json["data"]) > 1:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.05)
+        assert service.job(jobs[2]["id"])["state"] == "succeeded"
+        assert service.get(f"/v1/jobs/{jobs[0]['id']}").status == 404
+        assert service.weights(jobs[0]) and len(service.get("/v1/models").json["data"]) == 3
+        assert "old jobs were deleted" in service.log.decode(), service.log

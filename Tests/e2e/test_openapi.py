@@ -83,7 +83,7 @@ def references(value):
 
 
 def test_the_description_holds_for_every_read(binary, kept):
-    with Service(binary) as service:
+    with Service(binary, "--webhook-host", "localhost:9") as service:
         assert service.get("/openapi.json", token=False).status == 401
         reply = service.get("/openapi.json")
         document = reply.json
@@ -92,7 +92,8 @@ def test_the_description_holds_for_every_read(binary, kept):
         for reference in set(references(document)):
             assert resolve(document, {"$ref": reference}), reference
         job = service.wait(service.submit(mlp(name="described"))["id"])
-        values = {"job": job["id"], "mdl": job["result"]["model_id"]}
+        hook = service.post("/v1/webhooks", {"url": "http://localhost:9/"}).json["id"]
+        values = {"job": job["id"], "mdl": job["result"]["model_id"], "whk": hook}
         for path, item in document["paths"].items():
             if "get" not in item:
                 continue
@@ -100,7 +101,7 @@ def test_the_description_holds_for_every_read(binary, kept):
             parameters = operation.get("parameters", [])
             if any(one.get("required") and one["in"] == "query" for one in parameters):
                 continue
-            kind = {"/v1/jobs/": "job", "/v1/models/": "mdl"}.get("/".join(path.split("/")[:3]) + "/")
+            kind = {"/v1/jobs/": "job", "/v1/models/": "mdl", "/v1/webhooks/": "whk"}.get("/".join(path.split("/")[:3]) + "/")
             pattern = path.replace("{name}", "model.safetensors")
             target = pattern.replace("{id}", values.get(kind, "fashion-mnist")).replace("{type}", "train")
             reply = service.get(target)

@@ -4,6 +4,7 @@ import Files
 import Foundation
 import Glibc
 import Graph
+import HTTP
 import JSON
 import Jobs
 import Logging
@@ -76,7 +77,7 @@ private final class StagedClock: TimeSource {
 
     private func service(_ clock: StagedClock) -> PredictionService {
         PredictionService(
-            folder: folder, byteCountMax: 1 << 30, time: clock, log: JSONLog.logger(.critical))
+            folder: folder, byteCountMax: 1 << 30, time: clock, log: JSONLog.logger(LogSwitch(.error)))
     }
 
     /// A model whose file is missing.

@@ -7,7 +7,7 @@ import JSON
 struct Operation: Sendable {
     /// What a group of operations is about.
     enum Tag: String, CaseIterable, Sendable {
-        case jobs, models, datasets, system, session, dashboard
+        case jobs, models, datasets, webhooks, system, session, dashboard
 
         /// What the group is, for people.
         var documentation: String {
@@ -15,6 +15,7 @@ struct Operation: Sendable {
             case .jobs: "Submitting, following, steering and judging jobs."
             case .models: "Stored models: their descriptions, their weights, their predictions."
             case .datasets: "What jobs learn from."
+            case .webhooks: "Who is told of jobs."
             case .system: "The service itself."
             case .session: "How a browser signs in."
             case .dashboard: "The files of the dashboard."

@@ -53,6 +53,35 @@ extension Resource {
             "created_at": .time,
         ])
 
+    static let webhookShape = Shape.object(
+        "Who is told of jobs.",
+        [
+            "id": .identifier(WebhookSubject.prefix), "object": .constant("webhook"), "url": .text,
+            "events": .array(of: .word(of: WebhookTopic.self)), "created_at": .time, "is_enabled": .flag,
+            "disabled_at": .time.orNull, "disabled_reason": .text.orNull,
+            "failures": .count.about("Attempts that failed since the last one that did not."),
+            "failing_since": .time.orNull,
+        ])
+
+    static let newWebhookShape = webhookShape.with(
+        "secret", .text.about("What signs the messages; not shown again."))
+
+    static let webhookDeliveryShape = Shape.object(
+        "A message to a webhook.",
+        [
+            "id": .identifier(DeliverySubject.prefix).about("The same at each attempt: its `webhook-id`."),
+            "object": .constant("webhook_delivery"),
+            "type": .words(WebhookTopic.allCases.map(\.rawValue) + [WebhookDelivery.testType]),
+            "job_id": .identifier("job").orNull, "created_at": .time,
+            "state": .word(of: WebhookDelivery.State.self), "attempts": .count,
+            "next_attempt_at": .time.orNull, "last_attempt_at": .time.orNull,
+            "response_status": .count.orNull, "error": .text.orNull,
+        ])
+
+    static let logLevelShape = Shape.object(
+        "The least that is logged.",
+        ["object": .constant("log_level"), "level": .word(of: LogLevel.self)])
+
     static let systemShape = Shape.object(
         "The service and its machine.",
         [

@@ -26,6 +26,12 @@ enum Resource: String, CaseIterable, Sendable {
     case dataset = "Dataset"
     case datasetPage = "DatasetPage"
     case datasetFile = "DatasetFile"
+    case webhook = "Webhook"
+    case newWebhook = "NewWebhook"
+    case webhookPage = "WebhookPage"
+    case webhookDelivery = "WebhookDelivery"
+    case webhookDeliveryPage = "WebhookDeliveryPage"
+    case logLevel = "LogLevel"
     case system = "System"
     case health = "Health"
     case session = "Session"
@@ -59,6 +65,12 @@ enum Resource: String, CaseIterable, Sendable {
         case .dataset: Self.datasetShape
         case .datasetPage: Self.page(of: .dataset)
         case .datasetFile: Self.datasetFileShape
+        case .webhook: Self.webhookShape
+        case .newWebhook: Self.newWebhookShape
+        case .webhookPage: Self.page(of: .webhook)
+        case .webhookDelivery: Self.webhookDeliveryShape
+        case .webhookDeliveryPage: Self.page(of: .webhookDelivery)
+        case .logLevel: Self.logLevelShape
         case .system: Self.systemShape
         case .health: Self.healthShape
         case .session: Self.sessionShape

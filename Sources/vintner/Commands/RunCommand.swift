@@ -2,6 +2,7 @@ import API
 import ArgumentParser
 import Files
 import Foundation
+import HTTP
 import JSON
 import Jobs
 import Logging
@@ -37,7 +38,7 @@ struct RunCommand: ParsableCommand {
                 ServiceConfiguration(
                     data: folder, workers: .value(1), threads: threads, memory: memory,
                     answersPredictions: false),
-                log: JSONLog.logger(.warning))
+                log: JSONLog.logger(LogSwitch(.warning)))
             job = try submit(body, to: service)
         } catch let code as ExitCode {
             throw code

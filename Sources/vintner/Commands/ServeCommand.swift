@@ -40,7 +40,9 @@ struct ServeCommand: ParsableCommand {
     var hangSeconds = 60
     @Flag(help: "Ask nobody for a token; on loopback addresses only.")
     var noAuth = false
-    @Option(help: "The least that is logged: debug, info, notice, warning, error.")
+    @OptionGroup var telling: WebhookOptions
+    @OptionGroup var keeping: RetentionOptions
+    @Option(help: "The least that is logged: debug (with every request), info, notice, warning or error.")
     var logLevel = "info"
 
     func validate() throws {
@@ -50,7 +52,7 @@ struct ServeCommand: ParsableCommand {
         guard hangSeconds > 0 else {
             throw ValidationError("--hang-seconds is a positive number, not \(hangSeconds).")
         }
-        guard Logger.Level(rawValue: logLevel) != nil else {
+        guard LogLevel(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level is one of debug, info, notice, warning and error.")
         }
     }
@@ -59,15 +61,19 @@ struct ServeCommand: ParsableCommand {
         Signals.block()
         Self.raiseFileLimit()
         umask(0o077)
-        let log = JSONLog.logger(Logger.Level(rawValue: logLevel) ?? .info)
+        let level = LogSwitch(LogLevel(rawValue: logLevel) ?? .info)
+        let log = JSONLog.logger(level)
         let configuration: ServerConfiguration
-        do { configuration = try serverConfiguration(log) } catch {
+        do { configuration = try serverConfiguration(log, level) } catch {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
         }
         let service: Service
         do {
-            service = try Service(serviceConfiguration, log: log)
+            var settings = serviceConfiguration
+            settings.webhooks = try telling.sender()
+            settings.retention = keeping.policy
+            service = try Service(settings, log: log)
         } catch {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
@@ -84,7 +90,7 @@ struct ServeCommand: ParsableCommand {
             tokens: [(token.token, Principal(name: NamedToken.owner))], named: { named.valid },
             anonymous: noAuth ? Principal(name: Self.anonymous) : nil)
         let server = Server(
-            configuration, router: router(service, authenticator, configuration, log),
+            configuration, router: router(service, authenticator, configuration, log, level),
             authenticator: authenticator)
         do { try server.start() } catch {
             service.close()
@@ -95,7 +101,7 @@ struct ServeCommand: ParsableCommand {
         Heap.settle()
         // Beside the first requests: reading a system dataset through takes half a second.
         Thread.detachNewThread { Self.registerDatasets(service, log) }
-        waitForTheEnd(log)
+        waitForTheEnd(log, level)
         stop(server, service, log)
     }
 
@@ -132,8 +138,8 @@ struct ServeCommand: ParsableCommand {
     }
 
     /// A signal that asks the process to end; SIGHUP does where there is no certificate to read again.
-    private func waitForTheEnd(_ log: Logger) {
-        while Signals.wait() == SIGHUP, listening.tlsCert != nil {
+    private func waitForTheEnd(_ log: Logger, _ level: LogSwitch) {
+        while Signals.wait({ level.toggle() }) == SIGHUP, listening.tlsCert != nil {
             do {
                 let identity = try listening.identity()
                 identity?.show()
@@ -145,12 +151,13 @@ struct ServeCommand: ParsableCommand {
         }
     }
 
-    private func serverConfiguration(_ log: Logger) throws -> ServerConfiguration {
+    private func serverConfiguration(_ log: Logger, _ level: LogSwitch) throws -> ServerConfiguration {
         var configuration = try listening.configuration()
         if noAuth { configuration.mayBeExposed = false }
+        configuration.auditsReads = { level.level == .debug }
         configuration.audit = { entry in
-            log.info(
-                "request",
+            log.log(
+                level: entry.method.isSafe ? .debug : .info, "request",
                 metadata: [
                     "method": "\(entry.method.rawValue)", "path": "\(entry.path)",
                     "status": "\(entry.status)",
@@ -166,7 +173,7 @@ struct ServeCommand: ParsableCommand {
 
     private func router(
         _ service: Service, _ authenticator: TokenAuthenticator, _ configuration: ServerConfiguration,
-        _ log: Logger
+        _ log: Logger, _ level: LogSwitch
     ) -> Router {
         let folder = service.configuration.folder
         let environment = APIEnvironment(
@@ -180,6 +187,7 @@ struct ServeCommand: ParsableCommand {
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
             intake: service.uploads,
+            webhooks: service.webhooks, logging: level,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }
