@@ -278,8 +278,8 @@ def test_files_are_refused_before_they_are_sent(binary, kept):
         for index in range(2):
             assert put(service, dataset, f"f{index}", bytes(1 << 20)).status == 201
         assert asked("more", 1 << 20) == 507
-        reply = put(service, dataset, "f0", bytes(1 << 20))
-        assert reply.status == 507 and reply.json["code"] == "insufficient_storage", reply
+        # Without its bytes: the server closes before it has taken them all.
+        assert asked("f0", 1 << 20) == 507
         for name in ("%2e%2e", "..%2fx", "%2e%2e%2fx", "a%00b", "..%5cx"):
             assert asked(name, 10) in (400, 404), name
 
