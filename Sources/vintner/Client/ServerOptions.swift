@@ -12,7 +12,7 @@ struct ServerOptions: ParsableArguments {
     @Option(help: "Certificates to trust instead of the system's (PEM), for https; VINTNER_CA by default.")
     var ca: String?
     @Option(help: "The server's data folder, for the token in it; VINTNER_TOKEN goes before.")
-    var data = "./vintner-data"
+    var data = FolderOption.standard
 
     /// A client for the server.
     func client() throws(ClientError) -> APIClient {

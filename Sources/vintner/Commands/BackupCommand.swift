@@ -21,8 +21,7 @@ struct BackupCommand: ParsableCommand {
 
     @Argument(help: "Where the copy appears, whole or not at all: nothing, or an empty folder.")
     var target: String
-    @Option(help: "The data folder.")
-    var data = "./vintner-data"
+    @OptionGroup var place: FolderOption
     @Flag(help: "Copy the database and the token alone: no models, checkpoints or datasets.")
     var withoutFiles = false
     @Flag(help: "Print what was copied as JSON.")
@@ -34,7 +33,7 @@ struct BackupCommand: ParsableCommand {
         let start = time.monotonicNanoseconds()
         var backup: Backup
         do {
-            backup = try Backup(of: DataFolder(path: data), to: target, time: time)
+            backup = try Backup(of: place.folder, to: target, time: time)
             try backup.make(includesFiles: !withoutFiles)
         } catch {
             Terminal.complain("vintner: \((error as? JobError)?.cause ?? "\(error)")")

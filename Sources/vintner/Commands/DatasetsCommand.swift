@@ -22,11 +22,10 @@ struct DatasetsCommand: ParsableCommand {
         @Argument(help: "The file or folder.")
         var path: String
         @OptionGroup var options: DatasetOptions
-        @Option(help: "The data folder.")
-        var data = "./vintner-data"
+        @OptionGroup var place: FolderOption
 
         func run() throws {
-            let folder = DataFolder(path: data)
+            let folder = place.folder
             let time = SystemTime()
             do {
                 try folder.make()
@@ -48,12 +47,11 @@ struct DatasetsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List what a data folder and the system have.")
 
-        @Option(help: "The data folder.")
-        var data = "./vintner-data"
+        @OptionGroup var place: FolderOption
 
         func run() throws {
             let catalogue = DatasetCatalogue(
-                folder: DataFolder(path: data).datasets, systemFolder: Service.systemDatasets)
+                folder: place.folder.datasets, systemFolder: Service.systemDatasets)
             do {
                 for info in try catalogue.list() {
                     Terminal.say("\(info.id)  \(info.name)  \(DatasetsCommand.size(of: info))")

@@ -19,8 +19,7 @@ struct DoctorCommand: ParsableCommand {
             is in use, or a backup has to be restored; 5 usage.
             """)
 
-    @Option(help: "The data folder.")
-    var data = "./vintner-data"
+    @OptionGroup var place: FolderOption
     @Flag(help: "Mend what can be mended, and say what was done.")
     var repair = false
     @Flag(help: "Leave out what reads every file and index through: look for names and sizes alone.")
@@ -38,7 +37,7 @@ struct DoctorCommand: ParsableCommand {
 
     func run() throws {
         umask(0o077)
-        let folder = DataFolder(path: data)
+        let folder = place.folder
         guard Folder.status(of: folder.database) != nil else {
             throw refuse("\(data) has no \(DataFolder.databaseName): it is no data folder, or lost it.")
         }
@@ -63,6 +62,8 @@ struct DoctorCommand: ParsableCommand {
         say(examination)
         guard !examination.findings.contains(where: \.isOpen) else { throw Diagnosis.findingsLeft.error }
     }
+
+    private var data: String { place.data }
 
     private func refuse(_ message: String, mayRestore: Bool = true) -> ExitCode {
         Terminal.complain("vintner: \(message)")

@@ -19,7 +19,7 @@ struct PredictCommand: ParsableCommand {
     @Argument(help: "A model file (safetensors), or the id of a model in the data folder.")
     var model: String
     @Option(help: "The data folder that has the model of an id.")
-    var data = "./vintner-data"
+    var data = FolderOption.standard
     @Option(help: "What the text goes on from.")
     var prompt: String?
     @Option(help: "How many tokens are added, 1 to 4096.")

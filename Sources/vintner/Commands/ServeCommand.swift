@@ -18,7 +18,7 @@ struct ServeCommand: ParsableCommand {
     static let anonymous = "anonymous"
 
     @Option(help: "The folder that holds everything; made when it is missing.")
-    var data = "./vintner-data"
+    var data = FolderOption.standard
     @OptionGroup var listening: ListenOptions
     @Option(help: "Jobs that may run at once, or auto: one for each core.")
     var workers = ServiceConfiguration.Amount.automatic

@@ -30,7 +30,7 @@ struct StepOptions: ParsableArguments {
     @Option(help: "For a model: cross_entropy, or mse against numbers.")
     var loss: BenchLoss?
     @Option(help: "For a job: the data folder that has its dataset, and the model that it starts from.")
-    var data = "./vintner-data"
+    var data = FolderOption.standard
     @Flag(help: "Print JSON.")
     var json = false
 

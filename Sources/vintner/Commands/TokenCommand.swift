@@ -26,8 +26,7 @@ struct TokenCommand: ParsableCommand {
         var scope: [Scope] = [.read]
         @Option(help: "Days after which it ends; never by default.")
         var expiresDays: Int?
-        @Option(help: "The data folder.")
-        var data = "./vintner-data"
+        @OptionGroup var place: FolderOption
 
         func validate() throws {
             guard let expiresDays else { return }
@@ -37,7 +36,7 @@ struct TokenCommand: ParsableCommand {
         }
 
         func run() throws {
-            let folder = DataFolder(path: data)
+            let folder = place.folder
             let now = SystemTime().now()
             let end = expiresDays.map { Timestamp(milliseconds: now.milliseconds + Int64($0) * 86_400_000) }
             try TokenCommand.attempt {
@@ -51,11 +50,10 @@ struct TokenCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the named tokens, not their secrets.")
 
-        @Option(help: "The data folder.")
-        var data = "./vintner-data"
+        @OptionGroup var place: FolderOption
 
         func run() throws {
-            let file = TokenFile(DataFolder(path: data)) { Terminal.complain("vintner: \($0)") }
+            let file = TokenFile(place.folder) { Terminal.complain("vintner: \($0)") }
             let now = SystemTime().now()
             let rows = file.tokens.map { token in
                 let end = token.expiresAt.map { end -> String in
@@ -79,11 +77,10 @@ struct TokenCommand: ParsableCommand {
 
         @Argument(help: "Whose it is.")
         var name: String
-        @Option(help: "The data folder.")
-        var data = "./vintner-data"
+        @OptionGroup var place: FolderOption
 
         func run() throws {
-            try TokenCommand.attempt { try TokenFile(DataFolder(path: data)).revoke(name) }
+            try TokenCommand.attempt { try TokenFile(place.folder).revoke(name) }
         }
     }
 
