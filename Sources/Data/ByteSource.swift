@@ -13,13 +13,7 @@ protocol ByteSource: AnyObject {
 extension ByteSource {
     /// The next `count` bytes, fewer only at the end.
     func readFully(_ count: Int) throws(DataError) -> [UInt8] {
-        var bytes: [UInt8] = []
-        while bytes.count < count {
-            let chunk = try read(upTo: min(count - bytes.count, 1 << 20))
-            if chunk.isEmpty { break }
-            if bytes.isEmpty { bytes = chunk } else { bytes.append(contentsOf: chunk) }
-        }
-        return bytes
+        try Files.readFully(count) { (most) throws(DataError) in try read(upTo: most) }
     }
 
     /// Passes over `count` bytes; whether there were as many.

@@ -1,18 +1,14 @@
-import CZlib
-
 /// Inflates a gzip file piece by piece, with a limit on what comes out.
 ///
 /// Reads all members of a file, as `gzip -d` does, and checks each one's CRC-32 and length; anything
 /// after the last member is an error. Belongs to the thread that made it.
-@safe public final class GzipReader {
+public final class GzipReader {
     /// What was opened.
     public let path: String
     /// The most bytes that `read(upTo:)` gives out in total.
     public let outputLimit: Int
     private let source: FileReader
-    private let stream: UnsafeMutablePointer<z_stream>
-    private var input: [UInt8] = []
-    private var inputOffset = 0
+    private let stream: ZlibStream
     private var outputCount = 0
     private var isInsideMember = false
     private var hasMember = false
@@ -29,17 +25,7 @@ import CZlib
         self.path = path
         self.outputLimit = outputLimit
         source = try FileReader(path)
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-        guard unsafe czlib_begin_gzip(stream) == Z_OK else {
-            unsafe stream.deallocate()
-            throw .corrupt(path: path, reason: "zlib could not start")
-        }
-    }
-
-    deinit {
-        _ = unsafe inflateEnd(stream)
-        unsafe stream.deallocate()
+        stream = try ZlibStream(of: path, .gzip)
     }
 
     /// The next inflated bytes, at most `count`; empty only at the end of the last member.
@@ -48,15 +34,15 @@ import CZlib
     ///   `FileError.tooLarge` past `outputLimit`.
     public func read(upTo count: Int) throws(FileError) -> [UInt8] {
         while true {
-            if inputOffset == input.count {
-                input = try source.read(upTo: Self.inputChunk)
-                inputOffset = 0
-            }
-            if input.isEmpty {
-                guard !isInsideMember && hasMember else {
-                    throw .corrupt(path: path, reason: "the gzip data ends early")
+            if stream.isHungry {
+                let input = try source.read(upTo: Self.inputChunk)
+                guard !input.isEmpty else {
+                    guard !isInsideMember && hasMember else {
+                        throw .corrupt(path: path, reason: "the gzip data ends early")
+                    }
+                    return []
                 }
-                return []
+                stream.feed(input)
             }
             let output = try inflateStep(upTo: count)
             guard outputCount <= outputLimit else { throw .tooLarge(path: path, limit: outputLimit) }
@@ -66,13 +52,7 @@ import CZlib
 
     /// The next `count` inflated bytes, fewer only where the last member ends.
     public func readFully(_ count: Int) throws(FileError) -> [UInt8] {
-        var bytes: [UInt8] = []
-        while bytes.count < count {
-            let chunk = try read(upTo: min(count - bytes.count, 1 << 20))
-            if chunk.isEmpty { break }
-            bytes.append(contentsOf: chunk)
-        }
-        return bytes
+        try Files.readFully(count) { (most) throws(FileError) in try read(upTo: most) }
     }
 
     /// Whether the file at `path` starts with gzip's two magic bytes.
@@ -83,33 +63,12 @@ import CZlib
     /// Runs zlib once over the input at hand.
     private func inflateStep(upTo count: Int) throws(FileError) -> [UInt8] {
         if !isInsideMember {
-            _ = unsafe inflateReset(stream)
+            stream.restart()
             isInsideMember = true
         }
-        var status = Z_OK
-        let available = input.count - inputOffset
-        let output = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-            unsafe input.withUnsafeMutableBufferPointer { bytes in
-                unsafe stream.pointee.next_in = bytes.baseAddress.map { unsafe $0 + inputOffset }
-                unsafe stream.pointee.avail_in = UInt32(available)
-                unsafe stream.pointee.next_out = buffer.baseAddress
-                unsafe stream.pointee.avail_out = UInt32(clamping: buffer.count)
-                unsafe status = inflate(stream, Z_NO_FLUSH)
-                let limit = UInt32(clamping: buffer.count)
-                unsafe initialized = Int(limit - stream.pointee.avail_out)
-            }
-        }
-        unsafe inputOffset += available - Int(stream.pointee.avail_in)
+        let (output, isAtEnd) = try stream.step(upTo: count)
         outputCount += output.count
-        switch status {
-        case Z_STREAM_END:
-            isInsideMember = false
-            hasMember = true
-        case Z_OK, Z_BUF_ERROR: break
-        default:
-            let reason = unsafe stream.pointee.msg.map { unsafe String(cString: $0) }
-            throw .corrupt(path: path, reason: "gzip says \(reason ?? "error \(status)")")
-        }
+        if isAtEnd { (isInsideMember, hasMember) = (false, true) }
         return output
     }
 }
