@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "CAssets", cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
         floor("JSON"),
         floor("FailPoints"),
+        floor("Threads"),
         floor("Files", ["FailPoints", "CZlib", "CNettle"]),
         floor("Host"),
         // Floors 1-3: the compute column.
@@ -67,7 +68,7 @@ let package = Package(
         floor("Kernels", ["Tensor", "COneDNN", "CKernels"]),
         floor("Graph", ["Tensor", "JSON"]),
         floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
-        floor("Data", ["Tensor", "JSON", "Files", "CData", "CJPEG"]),
+        floor("Data", ["Tensor", "JSON", "Files", "Threads", "CData", "CJPEG"]),
         floor("Formats", ["JSON", "Files"]),
         floor("Compression", ["Graph", "Tensor", "JSON"]),
         floor(
@@ -75,10 +76,10 @@ let package = Package(
             ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
-        floor("Jobs", ["JSON", "FailPoints"]),
-        floor("Store", ["Jobs", "JSON", "Assets", "Files", "FailPoints", grdb, sqlite]),
+        floor("Jobs", ["JSON", "Threads", "FailPoints"]),
+        floor("Store", ["Jobs", "JSON", "Assets", "Files", "Threads", "FailPoints", grdb, sqlite]),
         floor("TLS", ["CGnuTLS"]),
-        floor("HTTP", ["CMicrohttpd", "TLS", "JSON", "Files"]),
+        floor("HTTP", ["CMicrohttpd", "TLS", "JSON", "Files", "Threads"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.
         .executableTarget(
@@ -87,7 +88,7 @@ let package = Package(
                 "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats",
                 "Plan", "Graph",
                 "Tensor",
-                "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", log, arguments,
+                "Kernels", "Host", "Files", "FailPoints", "JSON", "Threads", "TLS", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
@@ -97,6 +98,7 @@ let package = Package(
             swiftSettings: strict + [.unsafeFlags(["-O"])]),
         tests(of: "JSON"),
         tests(of: "FailPoints"),
+        tests(of: "Threads"),
         tests(of: "Files"),
         tests(of: "Host"),
         tests(of: "Tensor"),
@@ -110,7 +112,7 @@ let package = Package(
             of: "Training",
             ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         tests(of: "Jobs", ["JSON"]),
-        tests(of: "Store", ["Jobs", "JSON", grdb]),
+        tests(of: "Store", ["Jobs", "JSON", "Threads", grdb]),
         tests(of: "HTTP", ["JSON", "TLS"]),
         tests(of: "API", ["Assets", "HTTP", "Jobs", "JSON", "Store"]),
         tests(of: "Assets"),
@@ -118,7 +120,7 @@ let package = Package(
             of: "vintner",
             [
                 "HTTP", "Jobs", "Store", "Training", "Compression", "Plan", "Graph", "Data", "Tensor",
-                "Files", "JSON", log,
+                "Files", "JSON", "Threads", log,
             ]),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         fuzz,

@@ -1,4 +1,5 @@
 public import Files
+import Threads
 
 /// Why a dataset cannot be read, found or imported.
 public enum DataError: Error, Equatable, CustomStringConvertible {
@@ -84,5 +85,10 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
     /// Runs `body` and translates its file errors.
     static func translating<R>(_ body: () throws(FileError) -> R) throws(DataError) -> R {
         do { return try body() } catch { throw .file(error) }
+    }
+
+    /// Runs `body`, turning the lack of a thread into an error of ours.
+    static func translating<R>(_ body: () throws(NoThread) -> R) throws(DataError) -> R {
+        do { return try body() } catch { throw .outOfResources("a thread (errno \(error.errno))") }
     }
 }

@@ -1,5 +1,6 @@
 import Files
 import Synchronization
+import Threads
 
 /// The datasets of one server: those imported under its data folder and those the system has installed.
 ///
@@ -67,10 +68,12 @@ public final class DatasetCatalogue: Sendable {
     /// Decodes a dataset on a thread of its own, so that the caller can plan meanwhile.
     public func startLoading(_ nameOrID: String) throws(DataError) -> PendingDataset {
         let pending = PendingDataset()
-        try BackgroundThread.start {
-            do throws(DataError) {
-                pending.finish(.success(try self.load(nameOrID)))
-            } catch { pending.finish(.failure(error)) }
+        try DataError.translating { () throws(NoThread) in
+            try BackgroundThread.start {
+                do throws(DataError) {
+                    pending.finish(.success(try self.load(nameOrID)))
+                } catch { pending.finish(.failure(error)) }
+            }
         }
         return pending
     }

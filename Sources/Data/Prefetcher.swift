@@ -1,4 +1,5 @@
 public import Tensor
+import Threads
 
 /// Fills batches on a thread of its own, ahead of the thread that trains.
 ///
@@ -24,8 +25,10 @@ public final class Prefetcher: Sendable {
         let ring = try PrefetchRing(
             slotCount: slotCount, capacity: batcher.batchSize, layout: filler.layout)
         self.ring = ring
-        try BackgroundThread.start {
-            ring.produce(batcher, filler, from: start, epochs: epochs)
+        try DataError.translating { () throws(NoThread) in
+            try BackgroundThread.start {
+                ring.produce(batcher, filler, from: start, epochs: epochs)
+            }
         }
     }
 

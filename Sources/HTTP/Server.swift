@@ -1,7 +1,7 @@
-import Dispatch
 import Glibc
 import Synchronization
 import TLS
+import Threads
 
 /// An HTTP/1.1 server on libmicrohttpd.
 ///
@@ -34,15 +34,30 @@ public final class Server: Sendable {
         try DaemonHandle.checkLibrary()
         let listeners = try Listener.open(configuration)
         configuration.identity?.show()
-        let bell = DispatchSemaphore(value: 0)
+        let bell = Bell()
         let gate = Gate(
             authenticator: authenticator,
             limiter: FailureLimiter(perMinute: configuration.failuresPerMinute),
             writes: WriteLimiter(perSecond: configuration.writesPerSecond, burst: configuration.writeBurst))
         let soon = configuration.watchdogSeconds
-        let core = ServerCore(configuration, router: router, gate: gate) { deadline in
-            if deadline - .now < .seconds(soon) { bell.signal() }
+        let started = givingWay(niceness: configuration.niceness) { [self] in
+            let core = ServerCore(configuration, router: router, gate: gate) { deadline in
+                if deadline - .now < .seconds(soon) { bell.strike() }
+            }
+            return Result { () throws(HTTPError) in (core, try startDaemons(core, listeners)) }
         }
+        let (core, daemons) = try started.get()
+        let watchdog = Watchdog(core, bell: bell)
+        watchdog.start()
+        running.withLock {
+            $0 = Running(core: core, daemons: daemons, watchdog: watchdog, listeners: listeners)
+        }
+        return Self.port(of: listeners)
+    }
+
+    private func startDaemons(
+        _ core: ServerCore, _ listeners: [Listener]
+    ) throws(HTTPError) -> [DaemonHandle] {
         var daemons: [DaemonHandle] = []
         for listener in listeners {
             guard let daemon = DaemonHandle(core, listeningOn: listener) else {
@@ -54,12 +69,7 @@ public final class Server: Sendable {
             }
             daemons.append(daemon)
         }
-        let watchdog = Watchdog(core, bell: bell)
-        watchdog.start()
-        running.withLock {
-            $0 = Running(core: core, daemons: daemons, watchdog: watchdog, listeners: listeners)
-        }
-        return Self.port(of: listeners)
+        return daemons
     }
 
     private static func port(of listeners: [Listener]) -> Int { listeners.map(\.port).first { $0 > 0 } ?? 0 }

@@ -22,8 +22,10 @@ public struct ServerConfiguration: Sendable {
     public var allowedHosts: Set<String> = []
     /// Threads that read requests and send answers.
     public var connectionThreads = 4
-    /// Threads that run handlers which may block.
-    public var handlerThreads = 4
+    /// Threads that run handlers which may block; so many changes at most share a sync of the disk.
+    public var handlerThreads = 16
+    /// How far the threads give way to others of the process, as `nice` counts; 0 = not at all.
+    public var niceness = 0
     /// Threads that take bodies which are not kept in memory.
     public var bodyThreads = 2
     /// Handlers that may wait for a thread before clients are told to come back.

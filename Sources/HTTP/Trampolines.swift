@@ -283,26 +283,3 @@ private let onStreamEnd: MHD_ContentReaderFreeCallback = { context in
     guard let context = unsafe context else { return }
     unsafe Unmanaged<EventChannel>.fromOpaque(context).takeRetainedValue().release()
 }
-
-/// A thread to be started.
-private final class ThreadBody {
-    let run: @Sendable () -> Void
-
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-}
-
-/// Runs `body` on a thread of its own, which ends with it.
-func startThread(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let context = unsafe Unmanaged.passRetained(ThreadBody(body))
-    let status = unsafe pthread_create(
-        &thread, nil,
-        { context in
-            if let context = unsafe context {
-                unsafe Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
-            }
-            return nil
-        }, context.toOpaque())
-    precondition(status == 0, "the system has no thread left")
-    pthread_detach(thread)
-}

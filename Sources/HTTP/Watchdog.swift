@@ -1,5 +1,5 @@
-import Dispatch
 import Synchronization
+import Threads
 
 /// The thread that looks after time: slow connections, waits that are over, clients that left.
 final class Watchdog: Sendable {
@@ -9,32 +9,34 @@ final class Watchdog: Sendable {
     }
 
     private let core: ServerCore
-    private let bell: DispatchSemaphore
+    private let bell: Bell
     private let state: Mutex<State>
-    private let ended = DispatchSemaphore(value: 0)
+    private let hasEnded = Monitor(false)
 
     /// - Parameters:
     ///   - core: What to look after.
-    ///   - bell: Signalled when something is due before the next look.
-    init(_ core: ServerCore, bell: DispatchSemaphore) {
+    ///   - bell: Struck when something is due before the next look.
+    init(_ core: ServerCore, bell: Bell) {
         (self.core, self.bell) = (core, bell)
         state = Mutex(State(nextLook: .now))
     }
 
     func start() {
         startThread { [self] in
-            while !state.withLock({ $0.isStopped }) {
-                _ = bell.wait(timeout: .now() + secondsUntilNextLook())
+            while true {
+                let ring = bell.ring
+                if state.withLock({ $0.isStopped }) { break }
+                bell.wait(after: ring, nanoseconds: UInt64(1e9 * secondsUntilNextLook()))
                 look()
             }
-            ended.signal()
+            hasEnded.update { $0 = true }
         }
     }
 
     func stop() {
         state.withLock { $0.isStopped = true }
-        bell.signal()
-        ended.wait()
+        bell.strike()
+        _ = hasEnded.wait { $0 ? () : nil }
     }
 
     private func secondsUntilNextLook() -> Double {

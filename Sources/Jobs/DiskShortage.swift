@@ -1,4 +1,5 @@
 import JSON
+import Threads
 
 /// Less room on the disk than there should be before new work begins.
 public struct DiskShortage: Sendable, Equatable, CustomStringConvertible {

@@ -1,4 +1,5 @@
 import Synchronization
+import Threads
 
 /// What is kept of jobs that are over; nil keeps everything.
 public struct RetentionPolicy: Sendable, Equatable {
@@ -95,12 +96,7 @@ public final class JobRetention: Sendable {
     public func stop(milliseconds: UInt64) {
         state.withLock { $0.isStopping = true }
         bell.strike()
-        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
-        while true {
-            let ring = bell.ring
-            if !state.withLock({ $0.isRunning }) || time.monotonicNanoseconds() >= deadline { return }
-            time.wait(for: bell, after: ring, until: deadline)
-        }
+        time.wait(for: bell, milliseconds: milliseconds) { !state.withLock { $0.isRunning } }
     }
 
     private var isStopping: Bool { state.withLock { $0.isStopping } }

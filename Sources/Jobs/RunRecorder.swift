@@ -1,5 +1,6 @@
 import JSON
 import Synchronization
+import Threads
 
 /// The sink of one running job: a bounded buffer that the pool's pulse empties into the store.
 final class RunRecorder: JobSink {

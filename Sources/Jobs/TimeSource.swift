@@ -1,5 +1,5 @@
-public import Foundation
 import Glibc
+public import Threads
 
 /// Where the service reads the time and waits; passed in, so that tests need no sleeps.
 public protocol TimeSource: Sendable {
@@ -9,6 +9,22 @@ public protocol TimeSource: Sendable {
     func monotonicNanoseconds() -> UInt64
     /// Blocks until `bell` has rung since `ring` was read, or until the monotonic `deadline` (nanoseconds).
     func wait(for bell: Bell, after ring: UInt64, until deadline: UInt64)
+}
+
+extension TimeSource {
+    /// Blocks until `condition` holds, looking again whenever `bell` rings, or until the time is over.
+    ///
+    /// - Returns: Whether it holds.
+    @discardableResult
+    func wait(for bell: Bell, milliseconds: UInt64, until condition: () -> Bool) -> Bool {
+        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
+        while true {
+            let ring = bell.ring
+            if condition() { return true }
+            if monotonicNanoseconds() >= deadline { return false }
+            wait(for: bell, after: ring, until: deadline)
+        }
+    }
 }
 
 /// The machine's own clocks.
@@ -32,9 +48,7 @@ public struct SystemTime: TimeSource {
     public func wait(for bell: Bell, after ring: UInt64, until deadline: UInt64) {
         let now = monotonicNanoseconds()
         guard deadline > now else { return }
-        // A day at most, so that the sum below stays a date.
-        let seconds = min(Double(deadline - now) / 1e9, 86_400)
-        bell.wait(after: ring, until: Date(timeIntervalSinceNow: seconds))
+        bell.wait(after: ring, nanoseconds: deadline - now)
     }
 
     private static func read(_ clock: clockid_t) -> timespec {
@@ -42,46 +56,5 @@ public struct SystemTime: TimeSource {
         let status = unsafe clock_gettime(clock, &time)
         precondition(status == 0, "the clock \(clock) does not exist")
         return time
-    }
-}
-
-/// Wakes threads that wait for something to happen.
-///
-/// Read `ring` before looking whether there is work; a ring between the look and the wait is then
-/// never missed.
-public final class Bell: Sendable {
-    private let condition = NSCondition()
-    // Read and written only while `condition` is locked.
-    nonisolated(unsafe) private var count: UInt64 = 0
-
-    /// A bell that has not rung.
-    public init() {}
-
-    /// How often the bell has rung.
-    public var ring: UInt64 {
-        condition.lock()
-        defer { condition.unlock() }
-        return unsafe count
-    }
-
-    /// Wakes every waiting thread.
-    public func strike() {
-        condition.lock()
-        unsafe count &+= 1
-        condition.broadcast()
-        condition.unlock()
-    }
-
-    /// Blocks until the bell has rung since `ring`, or until `limit`; for ever without a limit.
-    public func wait(after ring: UInt64, until limit: Date? = nil) {
-        condition.lock()
-        defer { condition.unlock() }
-        while unsafe count == ring {
-            guard let limit else {
-                condition.wait()
-                continue
-            }
-            if !condition.wait(until: limit) { return }
-        }
     }
 }

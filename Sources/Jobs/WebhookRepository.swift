@@ -1,3 +1,5 @@
+public import Threads
+
 /// The stored webhooks, and what is to be sent to them.
 ///
 /// Messages about jobs are stored by `JobRepository`, in the transaction that changes the job.

@@ -1,5 +1,6 @@
 import JSON
 import Synchronization
+public import Threads
 
 /// Keeps webhooks and delivers what they are told.
 ///
@@ -139,12 +140,7 @@ public final class WebhookService: Sendable {
     public func stop(milliseconds: UInt64) {
         state.withLock { $0.isStopping = true }
         bell.strike()
-        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
-        while true {
-            let ring = bell.ring
-            if state.withLock({ $0.threadsAlive }) <= 0 || time.monotonicNanoseconds() >= deadline { return }
-            time.wait(for: bell, after: ring, until: deadline)
-        }
+        time.wait(for: bell, milliseconds: milliseconds) { state.withLock { $0.threadsAlive } <= 0 }
     }
 
     private func deliverUntilStopped(_ sender: any WebhookSender) {

@@ -1,4 +1,5 @@
 import Synchronization
+import Threads
 
 extension WorkerPool {
     /// Extends leases and stores reports while jobs run; sleeps while none does.

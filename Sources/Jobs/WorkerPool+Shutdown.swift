@@ -1,4 +1,5 @@
 import Synchronization
+import Threads
 
 extension WorkerPool {
     /// Whether the pool takes no new work.
@@ -16,17 +17,11 @@ extension WorkerPool {
             state.running.values.forEach { $0.control.raise(.drain) }
         }
         work.strike()
-        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
-        while true {
-            let ring = work.ring
-            let runs = state.withLock { Array($0.running.values) }
-            if runs.isEmpty { return true }
-            if time.monotonicNanoseconds() >= deadline {
-                runs.forEach(abandon)
-                return false
-            }
-            time.wait(for: work, after: ring, until: deadline)
+        let haveStopped = time.wait(for: work, milliseconds: milliseconds) {
+            state.withLock { $0.running.isEmpty }
         }
+        if !haveStopped { state.withLock { Array($0.running.values) }.forEach(abandon) }
+        return haveStopped
     }
 
     /// Ends the threads and waits for them, at most as long as given.
@@ -38,15 +33,9 @@ extension WorkerPool {
             state.isStopping = true
             state.running.values.forEach { $0.control.raise(.drain) }
         }
-        let deadline = time.monotonicNanoseconds() + milliseconds * 1_000_000
         work.strike()
         pulse.strike()
-        while true {
-            let ring = work.ring
-            if state.withLock({ $0.threadsAlive }) <= 0 { return }
-            if time.monotonicNanoseconds() >= deadline { return }
-            time.wait(for: work, after: ring, until: deadline)
-        }
+        time.wait(for: work, milliseconds: milliseconds) { state.withLock { $0.threadsAlive } <= 0 }
     }
 
     private func abandon(_ run: Run) {

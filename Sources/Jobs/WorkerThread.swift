@@ -1,4 +1,5 @@
 import Foundation
+import Threads
 
 /// A thread of our own with a stack as deep as the main thread's.
 enum WorkerThread {

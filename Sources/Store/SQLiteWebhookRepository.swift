@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 public import Jobs
+import Threads
 
 /// The webhooks and what they are told, kept in `webhook` and `webhook_delivery`.
 public struct SQLiteWebhookRepository: WebhookRepository {

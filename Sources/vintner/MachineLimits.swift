@@ -4,6 +4,7 @@ import Kernels
 import Plan
 import Synchronization
 import Tensor
+import Threads
 import Training
 
 /// What this machine can do at the most, by threads and element type; measured when first asked for.

@@ -5,23 +5,24 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "COneDNN": [], "CMicrohttpd": [], "CZlib": [], "CNettle": [], "CKernels": [], "CAssets": [],
         "CData": [], "CJPEG": [], "CGnuTLS": [],
-        "JSON": [], "FailPoints": [], "Files": ["FailPoints", "CZlib", "CNettle"], "Host": [],
+        "JSON": [], "FailPoints": [], "Threads": [], "Files": ["FailPoints", "CZlib", "CNettle"], "Host": [],
         "Tensor": [], "Kernels": ["Tensor", "COneDNN", "CKernels"], "Graph": ["Tensor", "JSON"],
         "Plan": ["Graph", "Kernels", "Tensor", "JSON"],
-        "Data": ["Tensor", "Files", "JSON", "CData", "CJPEG"], "Formats": ["JSON", "Files"],
+        "Data": ["Tensor", "Files", "JSON", "Threads", "CData", "CJPEG"], "Formats": ["JSON", "Files"],
         "Compression": ["Graph", "Tensor", "JSON"],
         "Training": [
             "Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files",
         ],
-        "Assets": ["CAssets"], "Jobs": ["JSON", "FailPoints"],
-        "Store": ["Jobs", "JSON", "Assets", "Files", "FailPoints", "GRDB", "GRDBSQLite"],
+        "Assets": ["CAssets"], "Jobs": ["JSON", "Threads", "FailPoints"],
+        "Store": ["Jobs", "JSON", "Assets", "Files", "Threads", "FailPoints", "GRDB", "GRDBSQLite"],
         "TLS": ["CGnuTLS"],
-        "HTTP": ["CMicrohttpd", "TLS", "JSON", "Files"], "API": ["HTTP", "Jobs", "JSON", "Assets"],
+        "HTTP": ["CMicrohttpd", "TLS", "JSON", "Files", "Threads"],
+        "API": ["HTTP", "Jobs", "JSON", "Assets"],
         "vintner": [
             "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats", "Plan",
             "Graph",
             "Tensor",
-            "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", "Logging", "ArgumentParser",
+            "Kernels", "Host", "Files", "FailPoints", "JSON", "Threads", "TLS", "Logging", "ArgumentParser",
         ],
     ]
 

@@ -6,9 +6,8 @@ import Testing
         "Sources/Assets/EmbeddedFile.swift",
         "Sources/Tensor/Arena.swift",
         "Sources/Kernels/",
-        "Sources/Files/Descriptor.swift", "Sources/Files/GzipReader.swift", "Sources/Files/Folder.swift",
-        "Sources/Files/Inflater.swift",
-        "Sources/Data/BackgroundThread.swift", "Sources/Data/Monitor.swift", "Sources/Data/Pixels.swift",
+        "Sources/Files/Descriptor.swift", "Sources/Files/ZlibStream.swift", "Sources/Files/Folder.swift",
+        "Sources/Threads/", "Sources/Data/Pixels.swift",
         "Sources/TLS/", "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
         "Sources/vintner/Webhooks/WebhookConnection.swift",
     ]

@@ -4,6 +4,7 @@ import Jobs
 import Store
 import Synchronization
 import Testing
+import Threads
 
 /// Answers what it is told to, and remembers what it was sent.
 private final class Receiver: WebhookSender {
@@ -194,7 +195,7 @@ private final class Receiver: WebhookSender {
             let ring = done.ring
             hub.subscribe(to: .webhook(webhook.id)) { done.strike() }
             try body()
-            done.wait(after: ring, until: Date(timeIntervalSinceNow: 20))
+            done.wait(after: ring, nanoseconds: 20_000_000_000)
         }
         try waitForAttempt { try store.submit() }
         #expect(service.totals == .init(delivered: 0, failed: 1))

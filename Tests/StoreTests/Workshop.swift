@@ -3,6 +3,7 @@ import Glibc
 import JSON
 import Store
 import Synchronization
+import Threads
 
 @testable import Jobs
 

@@ -5,6 +5,7 @@ import JSON
 import Jobs
 import Store
 import Testing
+import Threads
 
 @testable import vintner
 

@@ -10,6 +10,7 @@ import Jobs
 import Logging
 import Synchronization
 import Testing
+import Threads
 import Training
 
 @testable import vintner

@@ -5,6 +5,7 @@ import JSON
 import Jobs
 import Synchronization
 import Testing
+import Threads
 
 @testable import vintner
 

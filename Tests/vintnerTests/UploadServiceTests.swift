@@ -6,6 +6,7 @@ import Jobs
 import Store
 import Synchronization
 import Testing
+import Threads
 
 @testable import vintner
 

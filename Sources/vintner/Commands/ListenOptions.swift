@@ -34,6 +34,8 @@ struct ListenOptions: ParsableArguments {
     @Option(
         help: "Connections that an address may have; 0: any number. By default 64, on loopback any number.")
     var connectionsPerAddress: Int?
+    @Option(help: "How far the threads that answer give way to those that train, as nice counts: 0 to 19.")
+    var nice = 0
 
     var isLoopback: Bool { ["127.0.0.1", "::1", "localhost"].contains(host) }
 
@@ -62,6 +64,9 @@ struct ListenOptions: ParsableArguments {
         guard (1...1_000_000).contains(maxQueued), (0...1_000_000).contains(maxQueuedPerToken) else {
             throw ValidationError("--max-queued and --max-queued-per-token are numbers up to 1000000.")
         }
+        guard (0...19).contains(nice) else {
+            throw ValidationError("--nice is a number from 0 to 19, not \(nice).")
+        }
         guard (0...1_000_000).contains(connectionsPerAddress ?? 0) else {
             throw ValidationError("--connections-per-address is a number from 0 to 1000000.")
         }
@@ -78,6 +83,7 @@ struct ListenOptions: ParsableArguments {
     func configuration() throws -> ServerConfiguration {
         var configuration = ServerConfiguration()
         configuration.isOnTCP = !isWithoutTCP
+        configuration.niceness = nice
         (configuration.host, configuration.port) = (host, port)
         configuration.unixSocket = unixSocket
         configuration.inherited = Self.inherited

@@ -6,6 +6,7 @@ import HTTP
 import JSON
 import Jobs
 import Logging
+import Threads
 
 /// `vintner run`.
 struct RunCommand: ParsableCommand {
@@ -83,7 +84,7 @@ struct RunCommand: ParsableCommand {
             let job = try service.jobs.job(id)
             if !json { line.show(job.document) }
             if job.state.isTerminal { return job }
-            bell.wait(after: ring, until: Date(timeIntervalSinceNow: 1))
+            bell.wait(after: ring, nanoseconds: 1_000_000_000)
             subscription.cancel()
         }
     }

@@ -3,6 +3,7 @@ import Glibc
 import Jobs
 import Synchronization
 import TLS
+import Threads
 
 /// Why a webhook could not be told.
 struct WebhookError: Error, CustomStringConvertible {

@@ -4,19 +4,25 @@ import Glibc
 ///
 /// `Synchronization` has a mutex but nothing to wait on, so this wraps the two from POSIX.
 // Sendable because `state` is touched only while `mutex` is held.
-@safe final class Monitor<State>: @unchecked Sendable {
+@safe public final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var state: State
 
-    init(_ state: State) {
+    /// Starts with a state that nobody waits for.
+    public init(_ state: State) {
         self.state = state
         unsafe mutex = .allocate(capacity: 1)
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe condition = .allocate(capacity: 1)
         unsafe condition.initialize(to: pthread_cond_t())
         unsafe Self.check(pthread_mutex_init(mutex, nil))
-        unsafe Self.check(pthread_cond_init(condition, nil))
+        // Timed by the monotonic clock: whoever sets the wall clock delays nobody.
+        var attributes = pthread_condattr_t()
+        unsafe Self.check(pthread_condattr_init(&attributes))
+        unsafe Self.check(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC))
+        unsafe Self.check(pthread_cond_init(condition, &attributes))
+        unsafe Self.check(pthread_condattr_destroy(&attributes))
     }
 
     deinit {
@@ -27,7 +33,7 @@ import Glibc
     }
 
     /// Changes the state and wakes whoever waits for that.
-    func update<R>(_ body: (inout State) -> R) -> R {
+    public func update<R>(_ body: (inout State) -> R) -> R {
         unsafe Self.check(pthread_mutex_lock(mutex))
         defer {
             unsafe Self.check(pthread_cond_broadcast(condition))
@@ -37,7 +43,7 @@ import Glibc
     }
 
     /// Looks at the state.
-    func read<R>(_ body: (State) -> R) -> R {
+    public func read<R>(_ body: (State) -> R) -> R {
         unsafe Self.check(pthread_mutex_lock(mutex))
         defer { unsafe Self.check(pthread_mutex_unlock(mutex)) }
         return body(state)
@@ -47,7 +53,7 @@ import Glibc
     ///
     /// - Parameter body: Called under the lock, at once and after every change, until it returns a value.
     /// - Returns: That value, and the nanoseconds spent waiting: 0 when it came at once.
-    func wait<R>(for body: (inout State) -> R?) -> (value: R, nanoseconds: Int64) {
+    public func wait<R>(for body: (inout State) -> R?) -> (value: R, nanoseconds: Int64) {
         unsafe Self.check(pthread_mutex_lock(mutex))
         defer {
             unsafe Self.check(pthread_cond_broadcast(condition))
@@ -59,6 +65,23 @@ import Glibc
             unsafe Self.check(pthread_cond_wait(condition, mutex))
             if let value = body(&state) { return (value, Self.nanoseconds() - start) }
         }
+    }
+
+    /// Waits until `body` answers, at most so many nanoseconds; a day, if more are asked for.
+    ///
+    /// - Returns: Whether the answer came; `body` was asked for the last time when the time was over.
+    @discardableResult
+    public func wait(nanoseconds: UInt64, until body: (State) -> Bool) -> Bool {
+        let end = Self.nanoseconds() + Int64(min(nanoseconds, 86_400_000_000_000))
+        var limit = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
+        unsafe Self.check(pthread_mutex_lock(mutex))
+        defer { unsafe Self.check(pthread_mutex_unlock(mutex)) }
+        while !body(state) {
+            let status = unsafe pthread_cond_timedwait(condition, mutex, &limit)
+            if status == ETIMEDOUT { return body(state) }
+            Self.check(status)
+        }
+        return true
     }
 
     private static func nanoseconds() -> Int64 {

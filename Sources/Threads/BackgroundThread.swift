@@ -1,7 +1,7 @@
 import Glibc
 
 /// Starts threads that end on their own.
-enum BackgroundThread {
+public enum BackgroundThread {
     /// Carries the work across the C boundary.
     private final class Work {
         let body: @Sendable () -> Void
@@ -11,8 +11,8 @@ enum BackgroundThread {
     /// Runs `body` on a new detached thread.
     ///
     /// - Parameter body: Keeps alive whatever it captures until it returns.
-    /// - Throws: `DataError.outOfResources` when the system has no thread left.
-    static func start(_ body: @escaping @Sendable () -> Void) throws(DataError) {
+    /// - Throws: `NoThread` when the system has none left.
+    public static func start(_ body: @escaping @Sendable () -> Void) throws(NoThread) {
         let work = unsafe Unmanaged.passRetained(Work(body))
         var thread = pthread_t()
         let status = unsafe pthread_create(
@@ -24,8 +24,14 @@ enum BackgroundThread {
             }, work.toOpaque())
         guard status == 0 else {
             unsafe work.release()
-            throw .outOfResources("a thread (errno \(status))")
+            throw NoThread(errno: status)
         }
         _ = pthread_detach(thread)
     }
+}
+
+/// The system refused a thread.
+public struct NoThread: Error, Sendable {
+    /// Why.
+    public let errno: Int32
 }
