@@ -13,8 +13,12 @@ public protocol JobRepository: JobSource {
     func list(_ query: JobQuery) throws(JobError) -> Page<Job>
     /// The queued jobs in the order in which they would be claimed, at most `limit`.
     func queueOrder(at now: Timestamp, limit: Int) throws(JobError) -> [JobID]
+    /// How many queued jobs would be claimed before this one.
+    func queuePosition(of job: Job, at now: Timestamp) throws(JobError) -> Int
     /// How many jobs are in each state.
     func counts() throws(JobError) -> [JobState: Int]
+    /// Grows after each change of anything in the store; what was read while it stands is still so.
+    var generation: UInt64 { get }
 
     /// Hands the most urgent job that fits to a worker; `nil` when there is none.
     func claimNext(_ request: ClaimRequest) throws(JobError) -> ClaimedJob?

@@ -1,6 +1,7 @@
 import FailPoints
 import JSON
 import Synchronization
+import Threads
 
 /// The threads that run jobs, within a budget of cores and memory.
 ///
@@ -127,9 +128,12 @@ public final class WorkerPool: Sendable {
     private func claim(as worker: String) -> (ClaimedJob, Run)? {
         state.withLock { state in
             guard !state.isDraining, !state.isStopping, configuration.shortage() == nil else { return nil }
+            let free = free(state)
+            // Each job takes a thread: without one there is nothing to look for in the queue.
+            guard free.threads > 0 else { return nil }
             let lease = configuration.leaseMilliseconds * 1_000_000
             let request = ClaimRequest(
-                worker: worker, bootID: configuration.bootID, free: free(state), total: configuration.budget,
+                worker: worker, bootID: configuration.bootID, free: free, total: configuration.budget,
                 isIdle: state.running.isEmpty, now: time.now(),
                 leaseDeadline: time.monotonicNanoseconds() + lease)
             guard !state.running.values.contains(where: \.job.isSuspect),

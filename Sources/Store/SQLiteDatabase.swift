@@ -16,6 +16,8 @@ public final class SQLiteDatabase: Sendable {
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)
     private let clock = Mutex(CheckpointClock())
+    private let commits = CommitGroup()
+    private let writeCount = Atomic<UInt64>(0)
 
     /// Opens or creates the file, checks it and brings its schema up to date.
     ///
@@ -73,13 +75,25 @@ public final class SQLiteDatabase: Sendable {
         } catch { throw translate(error) }
     }
 
-    /// Runs `body` in one transaction that is durable when this returns.
+    /// Grows after each change, before whoever made it knows that it is durable.
+    ///
+    /// What was read while it stands is still so.
+    var generation: UInt64 { writeCount.load(ordering: .acquiring) }
+
+    /// Runs `body` in one transaction, perhaps with others', that is durable when this returns.
+    ///
+    /// It may run on another thread, whose own work waits for it.
     func write<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
-        do {
-            let (value, changes) = try pool.write { (try body($0), $0.totalChangesCount) }
-            if clock.withLock({ $0.isDue(afterChanges: changes) }) { try shrinkLog() }
-            return value
-        } catch { throw translate(error) }
+        do { return try commits.write(body, in: transact) } catch { throw translate(error) }
+    }
+
+    private func transact(_ body: (Database) throws -> Void) throws {
+        defer { writeCount.add(1, ordering: .releasing) }
+        let changes = try pool.write { db in
+            try body(db)
+            return db.totalChangesCount
+        }
+        if clock.withLock({ $0.isDue(afterChanges: changes) }) { try shrinkLog() }
     }
 
     /// Brings what readers let go of from the log into the file.

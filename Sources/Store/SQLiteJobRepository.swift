@@ -86,6 +86,9 @@ public struct SQLiteJobRepository: JobRepository {
         }
     }
 
+    /// Grows with each transaction of the database.
+    public var generation: UInt64 { database.generation }
+
     /// One job with its transitions and summary.
     public func job(_ id: JobID) throws(JobError) -> Job {
         try database.read { try JobRows.required($0, id) }
@@ -99,19 +102,6 @@ public struct SQLiteJobRepository: JobRepository {
         }
         let items = Array(jobs.prefix(query.page.limit))
         return Page(items: items, nextCursor: jobs.count > items.count ? items.last?.id.rawValue : nil)
-    }
-
-    /// The queued jobs in the order in which they would be claimed, those that wait for others last.
-    public func queueOrder(at now: Timestamp, limit: Int) throws(JobError) -> [JobID] {
-        try database.read { db in
-            try String.fetchAll(
-                db,
-                sql: """
-                    SELECT id FROM job WHERE state = 'queued'
-                    ORDER BY unfinished_dependencies > 0, run_at > ?, urgency DESC, id LIMIT ?
-                    """, arguments: [now.milliseconds, limit]
-            ).map { try JobRows.id($0) }
-        }
     }
 
     /// How many jobs are in each state.

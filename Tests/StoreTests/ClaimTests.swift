@@ -5,6 +5,28 @@ import Synchronization
 import Testing
 
 @Suite("Claiming a job") struct ClaimTests {
+    @Test("places in the queue are those of the order in which jobs are claimed") func placesFollowOrder()
+        throws
+    {
+        let store = try TemporaryStore()
+        // One that is tried again later, some that wait for it, and ready ones, urgent and not.
+        let failed = try store.submit(.sample(priority: 9))
+        let lease = try #require(try store.claim()).lease
+        let failure = JobFailure(code: "out_of_memory", message: "no", isRetryable: true)
+        _ = try store.jobs.finish(lease, .failed(failure), at: .start)
+        for index in 0..<12 {
+            let dependencies = index.isMultiple(of: 4) ? [failed.id] : []
+            try store.submit(
+                .sample(priority: index % 3 - 1, dependencies: dependencies), at: .start + Int64(index % 5))
+        }
+        let now = Timestamp.start + 100
+        let order = try store.jobs.queueOrder(at: now, limit: 99)
+        #expect(order.count == 13 && order.last != failed.id)
+        for (place, id) in order.enumerated() {
+            #expect(try store.jobs.queuePosition(of: store.jobs.job(id), at: now) == place)
+        }
+    }
+
     @Test("takes the highest priority first, then the oldest")
     func respectsPriority() throws {
         let store = try TemporaryStore()
