@@ -5,7 +5,7 @@ import Jobs
 /// Written as `evt_...` or `evt_....train_loss=1200,val_loss=1000`; the second part is what makes a
 /// resumed stream repeat no point. Each curve has a step of its own, because a step's validation
 /// figures are stored later than its loss.
-struct EventCursor: Sendable, Equatable {
+struct EventCursor: Sendable, Hashable {
     /// More curves than a job can have.
     private static let seriesMax = 100
 

@@ -5,6 +5,9 @@ import Jobs
 /// What happens to a job: as a list, and as a live stream.
 struct EventRoutes: Sendable {
     let jobs: JobService
+    private let steps = JobFeed.Steps(countMax: 64)
+
+    init(jobs: JobService) { self.jobs = jobs }
 
     private static let after = QueryField<EventCursor?>(
         "after", "The id of the last event that the client has.",
@@ -56,7 +59,8 @@ struct EventRoutes: Sendable {
             return .json(page.json { $0.json })
         }
         let last = request.headers["Last-Event-ID"]
-        let feed = JobFeed(id, jobs, from: last.flatMap(EventCursor.init) ?? cursor ?? EventCursor())
+        let feed = JobFeed(
+            id, jobs, from: last.flatMap(EventCursor.init) ?? cursor ?? EventCursor(), sharing: steps)
         if last != nil, try feed.isOver() { return Response(.noContent) }
         _ = try Problem.translating { () throws(JobError) in try jobs.job(id) }
         return .events(

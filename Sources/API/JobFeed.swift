@@ -5,10 +5,21 @@ import Synchronization
 
 /// The live stream of one job: `state` and `log` from its events, `progress`, and `metric` points.
 final class JobFeed: Sendable {
-    private struct State {
+    /// How far a client has come.
+    struct Place: Hashable, Sendable {
+        let id: JobID
         var cursor: EventCursor
         var progress: JobProgress?
     }
+
+    /// What comes after a place, for everybody who stands there.
+    struct Step: Sendable {
+        let batch: EventBatch
+        let next: Place
+    }
+
+    /// The steps that were made between two changes.
+    typealias Steps = ReadCache<Place, Step>
 
     /// How many events one pull takes.
     private static let eventsMax = 100
@@ -18,16 +29,17 @@ final class JobFeed: Sendable {
     private static let pointsMax = 10_000
     private let id: JobID
     private let jobs: JobService
-    private let state: Mutex<State>
+    private let steps: Steps
+    private let place: Mutex<Place>
 
-    init(_ id: JobID, _ jobs: JobService, from cursor: EventCursor) {
-        (self.id, self.jobs) = (id, jobs)
-        state = Mutex(State(cursor: cursor))
+    init(_ id: JobID, _ jobs: JobService, from cursor: EventCursor, sharing steps: Steps) {
+        (self.id, self.jobs, self.steps) = (id, jobs, steps)
+        place = Mutex(Place(id: id, cursor: cursor))
     }
 
     /// Whether the job is over and the client has all of it.
     func isOver() throws -> Bool {
-        let cursor = state.withLock { $0.cursor }
+        let cursor = place.withLock { $0.cursor }
         return try Problem.translating { () throws(JobError) in
             guard try jobs.job(id).state.isTerminal else { return false }
             return try jobs.events(of: id, after: cursor.event, limit: 1).isEmpty
@@ -36,53 +48,67 @@ final class JobFeed: Sendable {
 
     /// What is new since the last pull.
     func pull() throws -> EventBatch {
-        var state = state.withLock { $0 }
+        let place = place.withLock { $0 }
+        let generation = jobs.generation
+        let step: Step
+        if let known = steps.value(of: place, at: generation) {
+            step = known
+        } else {
+            step = try self.step(from: place)
+            steps.keep(step, of: place, at: generation)
+        }
+        self.place.withLock { $0 = step.next }
+        return step.batch
+    }
+
+    private func step(from place: Place) throws -> Step {
+        var place = place
         // The job is read first: whatever ended it is among the events read afterwards.
         let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
         let records = try Problem.translating { () throws(JobError) in
-            try jobs.events(of: id, after: state.cursor.event, limit: Self.eventsMax)
+            try jobs.events(of: id, after: place.cursor.event, limit: Self.eventsMax)
         }
         // The points come first: a client cut off between them and the last event is told that it has
         // not seen the end yet, and gets the rest.
-        var events = try points(of: job, &state)
+        var events = try points(of: job, &place)
         for record in records {
-            state.cursor.event = record.id
+            place.cursor.event = record.id
             events.append(
                 ServerEvent(
-                    id: state.cursor.text, name: record.type == "state" ? "state" : "log", data: record.json))
+                    id: place.cursor.text, name: record.type == "state" ? "state" : "log", data: record.json))
         }
-        if state.progress != job.progress {
-            state.progress = job.progress
+        if place.progress != job.progress {
+            place.progress = job.progress
             var data: JSONObject = JobResource.json(job.progress).objectValue ?? [:]
             data["state"] = .string(job.state.rawValue)
             data["version"] = JSONValue(job.version)
             events.append(ServerEvent(id: nil, name: "progress", data: .object(data)))
         }
-        let result = state
-        self.state.withLock { $0 = result }
         let hasMore = records.count == Self.eventsMax
-        return EventBatch(events, hasMore: hasMore, isLast: job.state.isTerminal && !hasMore)
+        return Step(
+            batch: EventBatch(events, hasMore: hasMore, isLast: job.state.isTerminal && !hasMore), next: place
+        )
     }
 
     /// Of each curve the points after the cursor's step for it; moves the cursor.
-    private func points(of job: Job, _ state: inout State) throws -> [ServerEvent] {
-        if let before = state.progress, job.progress.step < before.step {
+    private func points(of job: Job, _ place: inout Place) throws -> [ServerEvent] {
+        if let before = place.progress, job.progress.step < before.step {
             // The job went back to a checkpoint and records these steps again.
-            state.cursor.rewind(toStep: job.progress.step)
+            place.cursor.rewind(toStep: job.progress.step)
         }
-        let steps = state.cursor.steps
+        let steps = place.cursor.steps
         let query = CurveQuery(
             sinceSteps: steps, pointsMax: steps.isEmpty ? Self.pastPointsMax : Self.pointsMax)
         let curves = try Problem.translating { () throws(JobError) in try jobs.metrics(of: id, query) }
         return curves.compactMap { curve in
             guard let last = curve.steps.last else { return nil }
-            state.cursor.steps[curve.name] = last
+            place.cursor.steps[curve.name] = last
             let data: JSONValue = [
                 "series": .string(curve.name), "steps": .array(curve.steps.map { JSONValue($0) }),
                 "values": .array(curve.values.map(JSONValue.number)),
                 "times": .array(curve.times.map { .number($0.seconds) }),
             ]
-            return ServerEvent(id: state.cursor.text, name: "metric", data: data)
+            return ServerEvent(id: place.cursor.text, name: "metric", data: data)
         }
     }
 }

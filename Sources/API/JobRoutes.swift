@@ -6,6 +6,11 @@ import Jobs
 struct JobRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
+    private let looks: JobLooks
+
+    init(jobs: JobService, environment: APIEnvironment) {
+        (self.jobs, self.environment, looks) = (jobs, environment, JobLooks(jobs))
+    }
 
     var operations: [Operation] { reading + changing + steering }
 
@@ -24,7 +29,8 @@ struct JobRoutes: Sendable {
                 "getJob", "One job, at once or when it has changed.", .jobs,
                 Route(
                     .get, "/v1/jobs/{id}", access: .requires(.read), query: [Self.wait, Self.since],
-                    reply: show),
+                    reply: show
+                ).trying(glance),
                 path: [.job], headers: [.ifNoneMatch],
                 answers: [.json("The job.", .job, headers: [Answer.etag]), .notModified]),
             Operation(
@@ -181,22 +187,25 @@ struct JobRoutes: Sendable {
     /// 304 when the client has it; 404 `job_not_found`.
     private func show(_ request: Request) throws -> Reply {
         let id = try request.jobID()
-        let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
-        let version = request.query[Self.since].map(Int64.init) ?? job.version
-        guard let seconds = request.query[Self.wait], !job.state.isTerminal, job.version <= version else {
-            return .now(Self.response(job, request))
-        }
+        let look = try looks.look(at: id)
+        let version = request.query[Self.since].map(Int64.init) ?? look.job.version
+        guard let seconds = request.query[Self.wait], !look.job.state.isTerminal, look.job.version <= version
+        else { return .now(look.response(to: request)) }
         return .later(
             jobs.wait(for: id, seconds: seconds) { isLast in
-                let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
-                guard isLast || job.state.isTerminal || job.version > version else { return nil }
-                return Self.response(job, request)
+                let look = try looks.look(at: id)
+                guard isLast || look.job.state.isTerminal || look.job.version > version else { return nil }
+                return look.response(to: request)
             })
     }
 
-    private static func response(_ job: Job, _ request: Request) -> Response {
-        let resource = JobResource(job: job)
-        return Response.json(resource.json).validated(by: resource.etag, for: request)
+    /// The same for what has just been looked at by somebody, unless it has to be waited for.
+    private func glance(_ request: Request) -> Response? {
+        guard let id = try? request.jobID(), let look = looks.known(id) else { return nil }
+        if request.query[Self.wait] != nil, !look.job.state.isTerminal {
+            guard let since = request.query[Self.since], look.job.version > Int64(since) else { return nil }
+        }
+        return look.response(to: request)
     }
 
     /// Asks a job to do something: 200 when it has, 202 while it takes effect; 409 `job_state_conflict`.

@@ -48,8 +48,7 @@ final class EventChannel: Sendable {
                 state.lastSent = .now
                 return (.bytes(bytes), false)
             }
-            state.buffer.removeAll(keepingCapacity: true)
-            state.offset = 0
+            (state.buffer, state.offset) = ([], 0)
             if state.isFinished { return (.end, false) }
             connection.suspend()
             state.isSuspended = true
@@ -127,7 +126,7 @@ final class EventChannel: Sendable {
             let previous = state.cancel
             state.cancel = cancel
             state.isPulling = false
-            state.buffer += batch.events.flatMap(\.bytes)
+            if state.buffer.isEmpty { state.buffer = batch.bytes } else { state.buffer += batch.bytes }
             if batch.hasMore { state.needsPull = true }
             if state.isFinished || batch.isLast {
                 state.isFinished = true
@@ -139,7 +138,7 @@ final class EventChannel: Sendable {
                     }, false
                 )
             }
-            if !batch.events.isEmpty { resume(&state) }
+            if !batch.bytes.isEmpty { resume(&state) }
             return (previous, state.isSuspended && Self.claimPull(&state))
         }
         stale?()

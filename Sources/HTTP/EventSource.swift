@@ -43,7 +43,8 @@ public struct EventSource: Sendable {
 
 /// What one pull found.
 public struct EventBatch: Sendable {
-    public let events: [ServerEvent]
+    /// The events as they are sent; a batch for many streams is encoded once.
+    let bytes: [UInt8]
     /// Whether another pull would find more at once.
     public let hasMore: Bool
     /// Whether the stream is over.
@@ -51,6 +52,6 @@ public struct EventBatch: Sendable {
 
     /// Makes a batch.
     public init(_ events: [ServerEvent], hasMore: Bool = false, isLast: Bool = false) {
-        (self.events, self.hasMore, self.isLast) = (events, hasMore, isLast)
+        (bytes, self.hasMore, self.isLast) = (events.flatMap(\.bytes), hasMore, isLast)
     }
 }

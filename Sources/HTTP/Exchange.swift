@@ -83,6 +83,7 @@ final class Exchange: Sendable {
         case .admitted(let route, let parameters, let principal):
             let request = makeRequest(parameters, principal)
             if case .inline = route.execution, stream == nil { return run(route, request) }
+            if let response = route.shortcut?(request) { return answer(response) }
             return handOver(route, request)
         }
     }

@@ -28,8 +28,7 @@ public struct Headers: Sendable, ExpressibleByDictionaryLiteral {
     /// Adds a field; control characters are taken out of the value, so that no text can end the line.
     public mutating func add(_ name: String, _ value: String) {
         let isClean = value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
-        let scalars = value.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }
-        fields.append((name, isClean ? value : String(String.UnicodeScalarView(scalars))))
+        fields.append((name, isClean ? value : Self.cleaned(value)))
     }
 
     /// Adds a field unless there is one of its name.
@@ -37,9 +36,14 @@ public struct Headers: Sendable, ExpressibleByDictionaryLiteral {
         if self[name] == nil { add(name, value) }
     }
 
+    private static func cleaned(_ value: String) -> String {
+        let scalars = value.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }
+        return String(String.UnicodeScalarView(scalars))
+    }
+
     private static func isSame(_ left: String, _ right: String) -> Bool {
         left.utf8.count == right.utf8.count
-            && zip(left.utf8, right.utf8).allSatisfy { lowercase($0) == lowercase($1) }
+            && zip(left.utf8, right.utf8).allSatisfy { $0 == $1 || lowercase($0) == lowercase($1) }
     }
 
     private static func lowercase(_ byte: UInt8) -> UInt8 {

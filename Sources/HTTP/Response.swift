@@ -27,7 +27,13 @@ public struct Response: Sendable {
     public static func json(_ value: JSONValue, status: Status = .ok, headers: Headers = Headers())
         -> Response
     {
-        Response(status, headers: headers, contentType: "application/json", bytes: value.encodedBytes())
+        json(value.encodedBytes(), status: status, headers: headers)
+    }
+
+    /// Makes an answer whose body is JSON that was encoded before.
+    public static func json(_ bytes: [UInt8], status: Status = .ok, headers: Headers = Headers()) -> Response
+    {
+        Response(status, headers: headers, contentType: "application/json", bytes: bytes)
     }
 
     /// Makes an answer whose body is text.

@@ -2,6 +2,8 @@
 public struct Route: Sendable {
     /// Makes an answer; thrown `Problem`s are sent as they are, anything else becomes 500.
     public typealias Handler = @Sendable (Request) throws -> Reply
+    /// Makes an answer without blocking, or leaves it to the handler.
+    public typealias Shortcut = @Sendable (Request) -> Response?
 
     /// What the caller must show.
     public enum Access: Sendable, Equatable {
@@ -47,6 +49,8 @@ public struct Route: Sendable {
     public let body: BodyPolicy
     let segments: [Segment]
     let handler: Handler
+    /// Answers on the connection's thread what it can without blocking; `nil` leaves it to the handler.
+    private(set) var shortcut: Shortcut?
     /// How the body is taken where it is a stream; then nothing else handles the request.
     private(set) var streamed: StreamedRoute?
 
@@ -87,6 +91,20 @@ public struct Route: Sendable {
             let name = part.dropFirst().dropLast()
             return name.hasSuffix("...") ? .rest(String(name.dropLast(3))) : .parameter(String(name))
         }
+    }
+
+    /// The same route, which first tries to answer on the connection's thread.
+    public func trying(_ shortcut: @escaping Shortcut) -> Route {
+        var route = self
+        let fields = query
+        route.shortcut = { request in
+            guard let fields else { return shortcut(request) }
+            guard let query = try? request.query.read(as: fields) else { return nil }
+            var request = request
+            request.query = query
+            return shortcut(request)
+        }
+        return route
     }
 
     /// Declares a route that always answers at once.

@@ -45,7 +45,7 @@ public struct WaitingFor: Sendable, Equatable {
 }
 
 /// How far a job is.
-public struct JobProgress: Sendable, Equatable {
+public struct JobProgress: Sendable, Hashable {
     /// From 0 to 1.
     public var fraction: Double
     /// Epochs begun so far, and all of them.

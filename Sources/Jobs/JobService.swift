@@ -32,6 +32,8 @@ public struct JobService: Sendable {
     public let time: any TimeSource
     /// How many jobs may wait.
     public let queueLimits: QueueLimits
+    /// What many clients look at again and again.
+    private let looks = ReadCache<JobID, Job>(countMax: 64)
 
     /// Puts the parts together.
     public init(
@@ -91,7 +93,16 @@ public struct JobService: Sendable {
     // MARK: Looking
 
     /// One job with everything a client may see of it.
-    public func job(_ id: JobID) throws(JobError) -> Job { try complete(repositories.jobs.job(id)) }
+    public func job(_ id: JobID) throws(JobError) -> Job {
+        let generation = self.generation
+        if let job = looks.value(of: id, at: generation) { return try complete(job) }
+        let job = try repositories.jobs.job(id)
+        looks.keep(job, of: id, at: generation)
+        return try complete(job)
+    }
+
+    /// Grows after each change of anything stored; what was read while it stands is still so.
+    public var generation: UInt64 { repositories.jobs.generation }
 
     /// One page of jobs.
     public func jobs(_ query: JobQuery) throws(JobError) -> Page<Job> {
@@ -193,7 +204,12 @@ public struct JobService: Sendable {
     }
 
     private func complete(_ job: Job) throws(JobError) -> Job {
-        complete(job, try job.state == .queued ? queuePositions() : [:])
+        var job = job
+        job.waitingFor = workers.explain(job)
+        if job.state == .queued {
+            job.queuePosition = try repositories.jobs.queuePosition(of: job, at: time.now())
+        }
+        return job
     }
 
     private func requireRoom() throws(JobError) {

@@ -39,6 +39,11 @@ extension WorkerPool {
         return state.withLock { explainCapacity(of: job, $0) }
     }
 
+    /// Whether a job that runs waits for room on the disk; `nil` when that cannot be told without waiting.
+    public func isHeldUp(_ id: JobID) -> Bool? {
+        state.withLockIfAvailable { $0.running[id]?.recorder.isHeldUp ?? false }
+    }
+
     private func explainHold(of id: JobID) -> WaitingFor? {
         guard let run = state.withLock({ $0.running[id] }), run.recorder.isHeldUp else { return nil }
         return WaitingFor(
