@@ -146,10 +146,10 @@ class Held:
         self.thread.join()
 
 
-def busy(binary, seconds):
+def busy(binary, seconds, more):
     """Under two trainings and with clients that wait."""
     found = {}
-    with Service(binary, "--workers", "2", "--writes-per-second", "0") as service:
+    with Service(binary, "--workers", "2", "--writes-per-second", "0", *more) as service:
         jobs = [service.submit({**LONG, "seed": seed})["id"] for seed in (1, 2)]
         for job in jobs:
             service.wait(job, lambda one: (one["progress"]["step"] or 0) > 200)
@@ -272,10 +272,11 @@ def main():
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--points", type=int, default=1_000)
     parser.add_argument("--parts", nargs="*", default=["busy", "idle", "large"])
+    parser.add_argument("--serve", default="", help="further options of vintner serve")
     options = parser.parse_args()
     found = {}
     if "busy" in options.parts:
-        found["busy"] = busy(options.vintner, options.seconds)
+        found["busy"] = busy(options.vintner, options.seconds, options.serve.split())
     if "idle" in options.parts:
         found["idle"] = idle(options.vintner, options.seconds)
     if "large" in options.parts:

@@ -17,6 +17,16 @@ struct SpecResolver: JobSpecResolver {
     var models: (any ModelSource)?
     /// The jobs whose models others can start from.
     var jobs: (any JobSource)?
+    /// What lately resolved trainings take.
+    private let needs = PlannedNeeds()
+
+    init(
+        catalogue: DatasetCatalogue, budget: Budget, limits: MachineLimits,
+        models: (any ModelSource)? = nil, jobs: (any JobSource)? = nil
+    ) {
+        (self.catalogue, self.budget, self.limits) = (catalogue, budget, limits)
+        (self.models, self.jobs) = (models, jobs)
+    }
 
     /// Where the models lie that bodies name.
     var lookup: ModelLookup { ModelLookup(models: models, jobs: jobs) }
@@ -142,6 +152,10 @@ struct SpecResolver: JobSpecResolver {
     ///
     /// The dataset is decoded before the arena is mapped: what that takes counts where it is more.
     private func memory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
+        try needs.of(request) { () throws(InvalidInput) in try planMemory(of: request) }
+    }
+
+    private func planMemory(of request: JobRequest) throws(InvalidInput) -> (Int, [PlanSummary]) {
         let options = TrainingTask.programOptions(
             request.dataset, request.model, request.options, distillation: request.distill?.options,
             pruning: request.prune?.options, bytes: request.bytes, isMasked: request.origin != nil)
