@@ -30,6 +30,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 from disk import STRACE, Disk, read  # noqa: E402
 from load import Client, Failed, Witness, write_dataset  # noqa: E402
 from service import Service  # noqa: E402
+from table import write_into  # noqa: E402
 
 # What a start tidies, as after `kill -9`.
 TIDIED = {"left_running", "leftover", "orphan"}
@@ -242,15 +243,19 @@ def main():
     parser.add_argument("--seconds", type=float, default=6, help="how long the clients work")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kept", help="where to keep the record")
+    parser.add_argument("--document", help="where to write the figures")
     options = parser.parse_args()
     try:
         found = power_cuts(options.binary, options.cuts, options.seconds, options.seed, options.kept)
     except Failed as fault:
         sys.exit(f"power cuts: BROKEN with seed {options.seed}: {fault}")
     sabotaged = ", ".join(f"{name} {count}" for name, count in found["sabotaged"].items())
-    print(f"{found['cuts']} power cuts at {found['moments']} moments of a run of {found['calls']:,} calls with "
-          f"{found['acknowledged']} acknowledged requests: nothing lost. Of {found['moments']} cuts without the syncs "
-          f"of one kind, so many were found to lose something: {sabotaged}.")
+    text = (f"{time.strftime('%Y-%m-%d')}: {found['cuts']} power cuts at {found['moments']} moments of a run of "
+            f"{found['calls']:,} calls with {found['acknowledged']} acknowledged requests: nothing lost. Of "
+            f"{found['moments']} cuts without the syncs of one kind, so many were found to lose something: {sabotaged}.")
+    print(text)
+    if options.document:
+        write_into(options.document, text, "powercut")
 
 
 if __name__ == "__main__":
