@@ -61,6 +61,7 @@ class Torture:
         self.witness = Witness(os.path.join(kept, f"acknowledged-{seed}.jsonl"))
         self.parcels = Parcels(Receiver())
         self.truth, self.rows, self.starts, self.ends = {}, {}, [], []
+        # A job that stands still, for the long polls.
         self.still = None
         add_dataset(release, self.data)
 
