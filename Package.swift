@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "CAssets", cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]),
         floor("JSON"),
         floor("FailPoints"),
+        floor("Waiting"),
         floor("Files", ["FailPoints", "CZlib", "CNettle"]),
         floor("Host"),
         // Floors 1-3: the compute column.
@@ -67,7 +68,7 @@ let package = Package(
         floor("Kernels", ["Tensor", "COneDNN", "CKernels"]),
         floor("Graph", ["Tensor", "JSON"]),
         floor("Plan", ["Graph", "Kernels", "Tensor", "JSON"]),
-        floor("Data", ["Tensor", "JSON", "Files", "CData", "CJPEG"]),
+        floor("Data", ["Tensor", "JSON", "Files", "Waiting", "CData", "CJPEG"]),
         floor("Formats", ["JSON", "Files"]),
         floor("Compression", ["Graph", "Tensor", "JSON"]),
         floor(
@@ -75,10 +76,10 @@ let package = Package(
             ["Compression", "Plan", "Kernels", "Graph", "Data", "Formats", "Tensor", "JSON", "Files"]),
         // Floors 4-5: the service column.
         floor("Assets", ["CAssets"]),
-        floor("Jobs", ["JSON", "FailPoints"]),
+        floor("Jobs", ["JSON", "FailPoints", "Waiting"]),
         floor("Store", ["Jobs", "JSON", "Assets", "Files", "FailPoints", grdb, sqlite]),
         floor("TLS", ["CGnuTLS"]),
-        floor("HTTP", ["CMicrohttpd", "TLS", "JSON", "Files"]),
+        floor("HTTP", ["CMicrohttpd", "TLS", "JSON", "Files", "Waiting"]),
         floor("API", ["HTTP", "Jobs", "JSON", "Assets"]),
         // Floor 6: where the columns meet.
         .executableTarget(
@@ -87,7 +88,7 @@ let package = Package(
                 "API", "HTTP", "Jobs", "Store", "Assets", "Training", "Compression", "Data", "Formats",
                 "Plan", "Graph",
                 "Tensor",
-                "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", log, arguments,
+                "Kernels", "Host", "Files", "FailPoints", "JSON", "TLS", "Waiting", log, arguments,
             ], exclude: ["README.md"], swiftSettings: strict),
         // Tests.
         .target(
@@ -97,6 +98,7 @@ let package = Package(
             swiftSettings: strict + [.unsafeFlags(["-O"])]),
         tests(of: "JSON"),
         tests(of: "FailPoints"),
+        tests(of: "Waiting"),
         tests(of: "Files"),
         tests(of: "Host"),
         tests(of: "Tensor"),

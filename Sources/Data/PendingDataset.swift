@@ -1,3 +1,5 @@
+import Waiting
+
 /// A dataset that a background thread is decoding.
 public final class PendingDataset: Sendable {
     private let outcome = Monitor<Result<Dataset, DataError>?>(nil)

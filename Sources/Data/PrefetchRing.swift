@@ -1,5 +1,6 @@
 import Synchronization
 import Tensor
+import Waiting
 
 /// The slots of a prefetcher and who has which.
 // Sendable because a slot's bytes belong to one thread at a time: to the producer while its bit in `filled`

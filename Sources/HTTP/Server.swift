@@ -1,7 +1,7 @@
-import Dispatch
 import Glibc
 import Synchronization
 import TLS
+import Waiting
 
 /// An HTTP/1.1 server on libmicrohttpd.
 ///
@@ -34,14 +34,14 @@ public final class Server: Sendable {
         try DaemonHandle.checkLibrary()
         let listeners = try Listener.open(configuration)
         configuration.identity?.show()
-        let bell = DispatchSemaphore(value: 0)
+        let bell = Monitor(false)
         let gate = Gate(
             authenticator: authenticator,
             limiter: FailureLimiter(perMinute: configuration.failuresPerMinute),
             writes: WriteLimiter(perSecond: configuration.writesPerSecond, burst: configuration.writeBurst))
         let soon = configuration.watchdogSeconds
         let core = ServerCore(configuration, router: router, gate: gate) { deadline in
-            if deadline - .now < .seconds(soon) { bell.signal() }
+            if deadline - .now < .seconds(soon) { bell.update { $0 = true } }
         }
         var daemons: [DaemonHandle] = []
         for listener in listeners {

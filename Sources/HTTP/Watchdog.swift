@@ -1,5 +1,6 @@
 import Dispatch
 import Synchronization
+import Waiting
 
 /// The thread that looks after time: slow connections, waits that are over, clients that left.
 final class Watchdog: Sendable {
@@ -9,14 +10,14 @@ final class Watchdog: Sendable {
     }
 
     private let core: ServerCore
-    private let bell: DispatchSemaphore
+    private let bell: Monitor<Bool>
     private let state: Mutex<State>
     private let ended = DispatchSemaphore(value: 0)
 
     /// - Parameters:
     ///   - core: What to look after.
-    ///   - bell: Signalled when something is due before the next look.
-    init(_ core: ServerCore, bell: DispatchSemaphore) {
+    ///   - bell: Set when something is due before the next look.
+    init(_ core: ServerCore, bell: Monitor<Bool>) {
         (self.core, self.bell) = (core, bell)
         state = Mutex(State(nextLook: .now))
     }
@@ -24,7 +25,8 @@ final class Watchdog: Sendable {
     func start() {
         startThread { [self] in
             while !state.withLock({ $0.isStopped }) {
-                _ = bell.wait(timeout: .now() + secondsUntilNextLook())
+                bell.wait(seconds: secondsUntilNextLook()) { $0 }
+                bell.update { $0 = false }
                 look()
             }
             ended.signal()
@@ -33,7 +35,7 @@ final class Watchdog: Sendable {
 
     func stop() {
         state.withLock { $0.isStopped = true }
-        bell.signal()
+        bell.update { $0 = true }
         ended.wait()
     }
 

@@ -1,5 +1,6 @@
 import Dispatch
 import Synchronization
+import Waiting
 
 /// A few threads that run what may block, so that connection threads never do.
 final class WorkQueue: Sendable {
@@ -60,7 +61,7 @@ final class WorkQueue: Sendable {
     private static let requestsInTurn = 7
     private let state = Mutex(State())
     private let available = DispatchSemaphore(value: 0)
-    private let ended = DispatchSemaphore(value: 0)
+    private let endedCount = Monitor(0)
     private let threadCount: Int
     private let countMax: Int
 
@@ -73,7 +74,7 @@ final class WorkQueue: Sendable {
                     job()
                     state.withLock { $0.runningCount -= 1 }
                 }
-                ended.signal()
+                endedCount.update { $0 += 1 }
             }
         }
     }
@@ -103,8 +104,7 @@ final class WorkQueue: Sendable {
     func stop(seconds: Double) {
         state.withLock { $0.isStopped = true }
         for _ in 0..<threadCount { available.signal() }
-        let deadline = DispatchTime.now() + seconds
-        for _ in 0..<threadCount where ended.wait(timeout: deadline) == .timedOut { return }
+        endedCount.wait(seconds: seconds) { $0 == threadCount }
     }
 
     private func next() -> (@Sendable () -> Void)? {

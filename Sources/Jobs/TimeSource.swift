@@ -1,5 +1,5 @@
-public import Foundation
 import Glibc
+import Waiting
 
 /// Where the service reads the time and waits; passed in, so that tests need no sleeps.
 public protocol TimeSource: Sendable {
@@ -32,9 +32,7 @@ public struct SystemTime: TimeSource {
     public func wait(for bell: Bell, after ring: UInt64, until deadline: UInt64) {
         let now = monotonicNanoseconds()
         guard deadline > now else { return }
-        // A day at most, so that the sum below stays a date.
-        let seconds = min(Double(deadline - now) / 1e9, 86_400)
-        bell.wait(after: ring, until: Date(timeIntervalSinceNow: seconds))
+        bell.wait(after: ring, seconds: Double(deadline - now) / 1e9)
     }
 
     private static func read(_ clock: clockid_t) -> timespec {
@@ -50,38 +48,19 @@ public struct SystemTime: TimeSource {
 /// Read `ring` before looking whether there is work; a ring between the look and the wait is then
 /// never missed.
 public final class Bell: Sendable {
-    private let condition = NSCondition()
-    // Read and written only while `condition` is locked.
-    nonisolated(unsafe) private var count: UInt64 = 0
+    private let rings = Monitor<UInt64>(0)
 
     /// A bell that has not rung.
     public init() {}
 
     /// How often the bell has rung.
-    public var ring: UInt64 {
-        condition.lock()
-        defer { condition.unlock() }
-        return unsafe count
-    }
+    public var ring: UInt64 { rings.read { $0 } }
 
     /// Wakes every waiting thread.
-    public func strike() {
-        condition.lock()
-        unsafe count &+= 1
-        condition.broadcast()
-        condition.unlock()
-    }
+    public func strike() { rings.update { $0 &+= 1 } }
 
-    /// Blocks until the bell has rung since `ring`, or until `limit`; for ever without a limit.
-    public func wait(after ring: UInt64, until limit: Date? = nil) {
-        condition.lock()
-        defer { condition.unlock() }
-        while unsafe count == ring {
-            guard let limit else {
-                condition.wait()
-                continue
-            }
-            if !condition.wait(until: limit) { return }
-        }
+    /// Blocks until the bell has rung since `ring`, at most so many seconds.
+    public func wait(after ring: UInt64, seconds: Double = .infinity) {
+        rings.wait(seconds: seconds) { $0 != ring }
     }
 }

@@ -8,7 +8,7 @@ import Testing
         "Sources/Kernels/",
         "Sources/Files/Descriptor.swift", "Sources/Files/GzipReader.swift", "Sources/Files/Folder.swift",
         "Sources/Files/Inflater.swift",
-        "Sources/Data/BackgroundThread.swift", "Sources/Data/Monitor.swift", "Sources/Data/Pixels.swift",
+        "Sources/Data/BackgroundThread.swift", "Sources/Waiting/Monitor.swift", "Sources/Data/Pixels.swift",
         "Sources/TLS/", "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
         "Sources/vintner/Webhooks/WebhookConnection.swift",
     ]

@@ -194,7 +194,7 @@ private final class Receiver: WebhookSender {
             let ring = done.ring
             hub.subscribe(to: .webhook(webhook.id)) { done.strike() }
             try body()
-            done.wait(after: ring, until: Date(timeIntervalSinceNow: 20))
+            done.wait(after: ring, seconds: 20)
         }
         try waitForAttempt { try store.submit() }
         #expect(service.totals == .init(delivered: 0, failed: 1))

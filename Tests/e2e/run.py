@@ -45,7 +45,7 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--lanes", type=int, help="tests at once; as many as cores")
     parser.add_argument("parts", nargs="*", metavar="NAME-PART")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if not os.access(options.binary, os.X_OK):
         sys.exit(f"run.py: {options.binary} is no program that can be run")
     kept = os.path.join(os.getcwd(), ".build", "e2e")

@@ -83,7 +83,7 @@ struct RunCommand: ParsableCommand {
             let job = try service.jobs.job(id)
             if !json { line.show(job.document) }
             if job.state.isTerminal { return job }
-            bell.wait(after: ring, until: Date(timeIntervalSinceNow: 1))
+            bell.wait(after: ring, seconds: 1)
             subscription.cancel()
         }
     }
