@@ -9,6 +9,10 @@ import time
 import traceback
 
 
+# More would share memory and disk rather than help.
+LANES_MAX = 4
+
+
 def alone(test):
     """Marks a test that measures times or memory, or needs more than one core: nothing else runs meanwhile."""
     test.needs_whole_machine = True
@@ -27,7 +31,7 @@ class Lanes:
     def __init__(self, tests, arguments, count=None):
         self.tests, self.arguments = tests, arguments
         self.cores = sorted(os.sched_getaffinity(0))
-        self.count = count or len(self.cores)
+        self.count = count or min(len(self.cores), LANES_MAX)
 
     def marked(self, name, mark):
         """Whether a test is marked by `alone` or `waits`."""

@@ -43,7 +43,7 @@ def order(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("binary")
-    parser.add_argument("--lanes", type=int, help="tests at once; as many as cores")
+    parser.add_argument("--lanes", type=int, help="tests at once; as many as cores, up to 4")
     parser.add_argument("parts", nargs="*", metavar="NAME-PART")
     options = parser.parse_intermixed_args()
     if not os.access(options.binary, os.X_OK):
