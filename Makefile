@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test torture unit e2e contract lint format demo serve fuzz bench load separable results clean
+.PHONY: help deps test-deps bench-deps build test torture soak checkpoints unit e2e contract lint format demo serve fuzz bench load separable results clean
 
 FUZZ_SECONDS ?= 60
 
@@ -41,9 +41,17 @@ unit: test-deps ## the unit tests alone
 e2e: test-deps build ## the end-to-end tests alone, against the release binary
 	python3 Tests/e2e/run.py $(BINARY)
 
-torture: test-deps build ## 200 kills at random moments, 20 at each named place; the table of docs/reliability.md (half an hour)
+torture: test-deps build ## kills, SIGTERMs and power cuts at random moments, memory against estimates; docs/reliability.md (40 min)
 	swift build --product vintner
-	Tests/torture/run.py --binary $(BINARY) --kills $(or $(KILLS),200) --each $(or $(EACH),20) --document docs/reliability.md
+	Tests/torture/run.py --binary $(BINARY) --kills $(or $(KILLS),200) --each $(or $(EACH),20) --terms $(or $(TERMS),50) --document docs/reliability.md
+	Tests/torture/powercut.py --binary $(BINARY) --cuts $(or $(CUTS),50) --document docs/reliability.md
+	Tests/torture/memory.py --binary $(BINARY) --document docs/reliability.md
+
+soak: build ## a steady load for HOURS (24), watched for growth; docs/reliability.md
+	Tests/torture/soak.py --binary $(BINARY) --hours $(or $(HOURS),24) --document docs/reliability.md
+
+checkpoints: build ## what checkpoints cost; docs/reliability.md
+	Benchmarks/checkpoints.py --vintner $(BINARY) --document docs/reliability.md
 
 contract: test-deps build ## hold the API against its OpenAPI description with schemathesis (installs it from PyPI once)
 	@Tests/e2e/contract-python Tests/e2e/contract.py $(BINARY)

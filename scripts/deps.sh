@@ -14,7 +14,7 @@ packages=(
 )
 case "${1:-build}" in
     build) ;;
-    test) packages+=(chromium openssl procps python3-venv strace) ;;
+    test) packages+=(chromium faketime openssl procps python3-venv strace systemd) ;;
     bench) packages+=(gcc libc6-dev python3-venv wrk) ;;
     *) echo "usage: scripts/deps.sh [build|test|bench]" >&2; exit 2 ;;
 esac

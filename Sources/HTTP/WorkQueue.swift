@@ -104,7 +104,7 @@ final class WorkQueue: Sendable {
     func stop(seconds: Double) {
         state.withLock { $0.isStopped = true }
         for _ in 0..<threadCount { available.signal() }
-        endedCount.wait(nanoseconds: UInt64(1e9 * seconds)) { $0 == threadCount }
+        endedCount.wait(seconds: seconds) { $0 == threadCount }
     }
 
     private func next() -> (@Sendable () -> Void)? {

@@ -22,7 +22,7 @@ extension SQLiteJobRepository {
                         ORDER BY urgency DESC, id LIMIT 1)
                     UPDATE job SET state = 'running', attempt = attempt + 1, fence = fence + 1,
                         worker = :worker, boot_id = :boot, lease_until = :lease,
-                        started_at = coalesce(started_at, :now), version = version + 1,
+                        started_at = coalesce(started_at, max(:now, created_at)), version = version + 1,
                         reason_code = NULL, reason_message = NULL
                     WHERE id = (SELECT id FROM head WHERE threads <= :threads AND memory_bytes <= :memory
                         AND (is_suspect = 0 OR :isIdle))

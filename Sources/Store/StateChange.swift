@@ -17,7 +17,8 @@ struct StateChange {
     func apply(_ db: Database, _ database: SQLiteDatabase) throws {
         precondition(from.successors.contains(to), "a job cannot go from \(from.rawValue) to \(to.rawValue)")
         var assignments = [
-            "state = ?", "reason_code = ?", "reason_message = ?", "version = version + 1", "finished_at = ?",
+            "state = ?", "reason_code = ?", "reason_message = ?", "version = version + 1",
+            "finished_at = max(?, (SELECT max(at) FROM job_transition WHERE job_id = job.id))",
         ]
         var arguments: [(any DatabaseValueConvertible)?] = [
             to.rawValue, reason?.code, reason?.message, to.isTerminal ? at.milliseconds : nil,
@@ -40,7 +41,7 @@ struct StateChange {
         try Self.append(db, database, id, to, reason, at)
     }
 
-    /// Records that a job entered `state`.
+    /// Records that a job entered `state`; where the clock was set back, at the time of the state before.
     static func append(
         _ db: Database, _ database: SQLiteDatabase, _ id: JobID, _ state: JobState, _ reason: JobReason?,
         _ at: Timestamp
@@ -48,7 +49,7 @@ struct StateChange {
         try db.execute(
             sql: """
                 INSERT INTO job_transition(job_id, position, state, at, reason_code, reason_message)
-                SELECT ?1, coalesce(max(position) + 1, 0), ?2, ?3, ?4, ?5
+                SELECT ?1, coalesce(max(position) + 1, 0), ?2, max(?3, coalesce(max(at), ?3)), ?4, ?5
                 FROM job_transition WHERE job_id = ?1
                 """,
             arguments: [id.rawValue, state.rawValue, at.milliseconds, reason?.code, reason?.message])

@@ -15,10 +15,12 @@ public final class Bell: Sendable {
     public func strike() { count.update { $0 &+= 1 } }
 
     /// Blocks until the bell has rung since `ring`.
-    public func wait(after ring: UInt64) { _ = count.wait { $0 == ring ? nil : () } }
+    public func wait(after ring: UInt64) {
+        count.wait(seconds: .infinity) { $0 != ring }
+    }
 
-    /// Blocks until the bell has rung since `ring`, or for so many nanoseconds, a day at most.
+    /// Blocks until the bell has rung since `ring`, or for so many nanoseconds.
     public func wait(after ring: UInt64, nanoseconds: UInt64) {
-        count.wait(nanoseconds: nanoseconds) { $0 != ring }
+        count.wait(seconds: Double(nanoseconds) / 1e9) { $0 != ring }
     }
 }

@@ -2,14 +2,15 @@ import Glibc
 
 /// State that threads share and wait for changes of: a mutex with one condition.
 ///
-/// `Synchronization` has a mutex but nothing to wait on, so this wraps the two from POSIX.
+/// `Synchronization` has a mutex but nothing to wait on, so this wraps the two from POSIX. Waits that end do
+/// so by the clock that nobody sets.
 // Sendable because `state` is touched only while `mutex` is held.
 @safe public final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var state: State
 
-    /// Starts with a state that nobody waits for.
+    /// A monitor of a first state.
     public init(_ state: State) {
         self.state = state
         unsafe mutex = .allocate(capacity: 1)
@@ -17,7 +18,6 @@ import Glibc
         unsafe condition = .allocate(capacity: 1)
         unsafe condition.initialize(to: pthread_cond_t())
         unsafe Self.check(pthread_mutex_init(mutex, nil))
-        // Timed by the monotonic clock: whoever sets the wall clock delays nobody.
         var attributes = pthread_condattr_t()
         unsafe Self.check(pthread_condattr_init(&attributes))
         unsafe Self.check(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC))
@@ -67,18 +67,28 @@ import Glibc
         }
     }
 
-    /// Waits until `body` answers, at most so many nanoseconds; a day, if more are asked for.
+    /// Waits until the state is as `isOver` says, at most so many seconds (for ever where they are infinite).
     ///
-    /// - Returns: Whether the answer came; `body` was asked for the last time when the time was over.
+    /// - Returns: Whether it is.
     @discardableResult
-    public func wait(nanoseconds: UInt64, until body: (State) -> Bool) -> Bool {
-        let end = Self.nanoseconds() + Int64(min(nanoseconds, 86_400_000_000_000))
-        var limit = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
+    public func wait(seconds: Double = .infinity, until isOver: (State) -> Bool) -> Bool {
         unsafe Self.check(pthread_mutex_lock(mutex))
         defer { unsafe Self.check(pthread_mutex_unlock(mutex)) }
-        while !body(state) {
-            let status = unsafe pthread_cond_timedwait(condition, mutex, &limit)
-            if status == ETIMEDOUT { return body(state) }
+        var end = timespec()
+        if seconds.isFinite {
+            // A sum that is no time any more is far enough away.
+            let nanoseconds = Int64(min(max(seconds, 0), 1e9) * 1e9)
+            let (due, overflow) = Self.nanoseconds().addingReportingOverflow(nanoseconds)
+            let limit = overflow ? .max : due
+            end = timespec(tv_sec: Int(limit / 1_000_000_000), tv_nsec: Int(limit % 1_000_000_000))
+        }
+        while !isOver(state) {
+            guard seconds.isFinite else {
+                unsafe Self.check(pthread_cond_wait(condition, mutex))
+                continue
+            }
+            let status = unsafe pthread_cond_timedwait(condition, mutex, &end)
+            if status == ETIMEDOUT { return isOver(state) }
             Self.check(status)
         }
         return true

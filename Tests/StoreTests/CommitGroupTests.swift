@@ -54,7 +54,7 @@ import Threads
             for number in 1...count { try start(number) { try body(number, $0) } }
             while group.waitingCount < count {}
             isOpen.update { $0 = true }
-            #expect(outcomes.wait(nanoseconds: 30_000_000_000) { $0.count == count + 1 })
+            #expect(outcomes.wait(seconds: 30) { $0.count == count + 1 })
         }
     }
 
@@ -99,7 +99,7 @@ import Threads
     @Test("many threads lose nothing") func losesNothing() throws {
         let table = try Table()
         for number in 0..<200 { try table.start(number) }
-        #expect(table.outcomes.wait(nanoseconds: 30_000_000_000) { $0.count == 200 })
+        #expect(table.outcomes.wait(seconds: 30) { $0.count == 200 })
         #expect(try table.stored == Set(0..<200))
         #expect(table.group.waitingCount == 0)
     }

@@ -21,6 +21,21 @@ import Testing
         #expect(try store.jobs.namedPaths() == ["models/a"])
     }
 
+    @Test("never comes before its beginning, though the clock was set back")
+    func endsBehindItsStart() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        let lease = try #require(try store.claim()).lease
+        let result = JobOutcome.succeeded(JobResult(models: [], report: .null))
+        let done = try #require(try store.jobs.finish(lease, result, at: .start + -86_400_000)).job
+        let started = try #require(done.startedAt)
+        #expect(started >= done.createdAt)
+        #expect(try #require(done.finishedAt) >= started)
+        let times = try store.jobs.job(job.id).transitions.map(\.at)
+        #expect(times.count == 3 && times == times.sorted())
+        #expect(done.finishedAt == times.last)
+    }
+
     @Test("by somebody who lost the lease changes nothing at all")
     func respectsTheFence() throws {
         let store = try TemporaryStore()

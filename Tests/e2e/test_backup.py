@@ -107,7 +107,7 @@ def test_the_doctor_mends_what_happened_to_a_folder(binary, kept):
         models = [service.wait(service.submit(mlp(name=name, train={"steps": 20}))["id"])["result"]["model_id"]
                   for name in ("gone", "flipped", "whole")]
         sound = service.get(f"/v1/models/{models[2]}/download").body
-        running = service.submit(lenet(epochs=4))["id"]
+        running = service.submit(lenet(epochs=2))["id"]
         service.wait(running, lambda job: (job["progress"]["fraction"] or 0) > 0.1)
         service.kill()
 

@@ -8,10 +8,11 @@ import subprocess
 import tempfile
 import time
 
+from lanes import waits
 from service import Service, ServiceError, lenet, mlp
 from test_backup import examine
 from test_cli import OK
-from test_resume import digest, undisturbed
+from test_resume import EPOCHS, digest, undisturbed
 
 BROKEN = 70
 MIB = 1 << 20
@@ -36,6 +37,7 @@ def failing(binary, data, rule, calls="fsync,fdatasync"):
     return service
 
 
+@waits
 def test_a_sync_that_fails_ends_the_process_and_nothing_unsynced_was_acknowledged(binary, kept):
     """The Nth sync of each thread fails: in the store the server exits with 70 within a second."""
     if not can_inject():
@@ -82,7 +84,7 @@ def test_a_sync_that_fails_ends_the_process_and_nothing_unsynced_was_acknowledge
 
 def test_a_checkpoint_that_changed_is_passed_over_and_one_bit_is_enough(binary, kept):
     """The newest one, then all of them: the job goes on from an older one or from its start, to the same weights."""
-    spec = lenet(epochs=4)
+    spec = lenet(epochs=EPOCHS)
     spec["train"]["checkpoint_every_seconds"] = 1
     for count in (1, 9):
         with Service(binary) as service:
@@ -126,7 +128,7 @@ def test_a_full_disk_refuses_jobs_holds_trainings_up_and_is_over_when_there_is_r
 
 def fill_and_empty(binary, home):
     ballast = os.path.join(home, "ballast")
-    spec = lenet(epochs=4)
+    spec = lenet(epochs=EPOCHS)
     spec["train"]["checkpoint_every_seconds"] = 1
     with Service(binary, data=os.path.join(home, "data")) as service:
         job = service.submit(spec)["id"]

@@ -4,9 +4,11 @@ import collections
 import statistics
 import time
 
+from lanes import alone
 from service import Service
 
 
+@alone
 def test_ready_within_200_milliseconds(binary, kept):
     seconds = []
     with Service(binary) as service:
@@ -18,6 +20,7 @@ def test_ready_within_200_milliseconds(binary, kept):
     print(f"      ready after {statistics.median(seconds) * 1000:.0f} ms")
 
 
+@alone
 def test_idle_server_stays_below_32_megabytes(binary, kept):
     with Service(binary) as service:
         for path in ("/healthz", "/v1/jobs", "/v1/system", "/", "/vendor/dygraph.min.js"):
@@ -26,6 +29,7 @@ def test_idle_server_stays_below_32_megabytes(binary, kept):
         print(f"      {service.resident_bytes / 1e6:.1f} MB resident")
 
 
+@alone
 def test_the_threads_of_a_job_end_with_it(binary, kept):
     """Idle threads of one worker would keep those of the other from spinning at barriers."""
     def team(service):

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.parse
 
+from lanes import alone, waits
 from service import Service
 
 
@@ -37,6 +38,7 @@ def allow_files(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count), hard))
 
 
+@waits
 def test_slow_clients_keep_nobody_waiting(binary, kept):
     """Slowloris: 500 connections that send one byte of a header or of a body each two seconds, and never end."""
     allow_files(2000)
@@ -78,6 +80,7 @@ def test_slow_clients_keep_nobody_waiting(binary, kept):
         assert len(cut) >= 250, f"only {len(cut)} slow headers were cut in 17 s"
 
 
+@alone
 def test_idle_connections_keep_nobody_waiting(binary, kept):
     allow_files(3000)
     with Service(binary) as service:

@@ -5,6 +5,7 @@ import json
 import os
 import struct
 
+from lanes import alone
 from service import Service
 
 DENSE = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "lenet5_caffe"},
@@ -235,6 +236,7 @@ def test_trained_pruned_and_taught_back_by_three_posts(binary, kept):
         assert lineage["teachers"] == [service.wait(dense)["result"]["model_id"]], lineage
 
 
+@alone
 def test_channels_are_removed_until_a_sample_is_answered_in_time(binary, kept):
     """Latencies are this machine's: what is asked here is only that fewer channels were the way to it."""
     with Service(binary) as service:

@@ -49,7 +49,7 @@ def test_paused_and_resumed_it_is_the_same_model(binary, kept):
     with Service(binary) as service:
         dense = service.wait(service.submit({**DENSE, "train": {**DENSE["train"], "steps": 60}})["id"])["id"]
         body = {"type": "quantize", "dataset": "fashion-mnist", "model": {"job": dense},
-                "quantize": {"method": "qat", "qat": {"epochs": 3}}, "train": TRAIN}
+                "quantize": {"method": "qat", "qat": {"epochs": 2}}, "train": TRAIN}
         whole = service.wait(service.submit(body)["id"], seconds=300)
         job = service.submit(body)["id"]
         service.wait(job, lambda one: one["progress"]["fraction"] > 0.1)

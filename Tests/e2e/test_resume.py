@@ -4,9 +4,10 @@ import hashlib
 import json
 import struct
 
+from lanes import alone
 from service import Service, lenet
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 def digest(weights):
@@ -49,6 +50,7 @@ def finish(binary, service, job, attempt):
     assert len(set(curve["steps"])) == len(curve["steps"]), "steps were counted twice"
 
 
+@alone
 def test_killed_in_mid_training(binary, kept):
     with Service(binary) as service:
         job = service.submit(lenet(epochs=EPOCHS))["id"]

@@ -2,6 +2,7 @@
 
 import json
 
+from lanes import alone
 from service import Service
 from test_prune import tensors
 
@@ -17,6 +18,7 @@ def sparse_kernels(report):
     return {layer["name"]: chosen(layer) for layer in report["layers"]}
 
 
+@alone
 def test_layers_run_sparse_where_that_is_faster(binary, kept):
     with Service(binary) as service:
         job = service.wait(service.submit(BODY)["id"], seconds=300)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 
+from lanes import waits
 from service import Service, mlp
 
 SHORT = {**mlp(), "train": {"steps": 3}}
@@ -87,6 +88,7 @@ def make(service, url, **more):
     return reply.json
 
 
+@waits
 def test_messages_are_signed_retried_and_survive_a_crash(binary, kept):
     with Receiver(500, 500, 200) as receiver:
         host = f"localhost:{receiver.port}"
@@ -175,6 +177,7 @@ def test_certificates_are_checked(binary, kept):
             assert len(receiver.requests) == 1
 
 
+@waits
 def test_a_silent_host_holds_up_nobody_else(binary, kept):
     with Receiver(None) as silent, Receiver(200) as quick:
         hosts = [f"localhost:{receiver.port}" for receiver in (silent, quick)]

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
 
 CLASSES, SIDE, TRAIN_COUNT, TEST_COUNT = 4, 12, 512, 128
@@ -64,17 +65,21 @@ class Failed(Exception):
     """The service did what it must not; ends the torture."""
 
 
+class Draining(Exception):
+    """The server shuts down and took nothing."""
+
+
 class Witness:
     """Remembers what was acknowledged, and in a file that is only ever appended to."""
 
     def __init__(self, path):
         self.lock, self.jobs, self.pending = threading.Lock(), {}, []
-        self.acknowledged = self.submitted = self.compared = self.resumed = self.quarantined = 0
+        self.acknowledged = self.submitted = self.compared = self.resumed = self.quarantined = self.refused = 0
         self.file = open(path, "a", encoding="utf-8")  # pylint: disable=consider-using-with
 
     def note(self, **entry):
         """Appends a line before anything else is done."""
-        self.file.write(json.dumps(entry) + "\n")
+        self.file.write(json.dumps({"at": time.time(), **entry}) + "\n")
         self.file.flush()
 
     def acknowledge(self, **entry):
@@ -92,9 +97,9 @@ class Witness:
 class Client(threading.Thread):
     """One client: does one random thing after the other until told to stop or nobody answers."""
 
-    def __init__(self, service, witness, seed):
+    def __init__(self, service, witness, seed, parcels=None):
         super().__init__(daemon=True)
-        self.service, self.witness, self.draw = service, witness, random.Random(seed)
+        self.service, self.witness, self.draw, self.parcels = service, witness, random.Random(seed), parcels
         self.stop = threading.Event()
         self.fault = None
 
@@ -104,17 +109,33 @@ class Client(threading.Thread):
                 self.act()
         except (OSError, http.client.HTTPException):
             pass  # The server is gone.
+        except Draining:
+            pass
         except Failed as fault:
             self.fault = fault
 
     def act(self):
         """One thing; what has been sent and not answered stays in the witness's mind."""
         action = self.draw.choices(
-            [self.submit, self.submit_chain, self.cancel, self.pause, self.resume, self.delete, self.look, self.update],
-            [60, 30, 3, 10, 40, 6, 30, 10])[0]
+            [self.submit, self.submit_chain, self.cancel, self.pause, self.resume, self.delete, self.look, self.update,
+             self.handle_parcels], [60, 30, 3, 10, 40, 6, 30, 10, 8])[0]
         action()
         # A client thinks, too.
         self.stop.wait(self.draw.uniform(0, 0.02))
+
+    def ask(self, method, path, body, expected, headers=None):
+        """An answer of one of the statuses expected; `None` where there was no room or it was too late."""
+        reply = self.service.call(method, path, body, headers=headers)
+        refuse_if_draining(self.witness, reply)
+        if reply.status in (404, 409, 503):
+            return None
+        if reply.status not in expected:
+            raise Failed(f"{method} {path}: {reply}")
+        return reply
+
+    def handle_parcels(self):
+        if self.parcels:
+            self.draw.choice([self.parcels.upload, self.parcels.hook])(self)
 
     # Submitting
 
@@ -141,7 +162,8 @@ class Client(threading.Thread):
     def take(self, condition):
         """A job that nobody else steers meanwhile."""
         with self.witness.lock:
-            fitting = [job for job in self.witness.jobs.values() if not job["busy"] and condition(job)]
+            fitting = [job for job in self.witness.jobs.values()
+                       if not job["busy"] and not job["reserved"] and condition(job)]
             if not fitting:
                 return None
             job = self.draw.choice(fitting)
@@ -161,6 +183,7 @@ class Client(threading.Thread):
             reply = self.service.call("DELETE", f"/v1/jobs/{job['id']}")
         else:
             reply = self.service.post(f"/v1/jobs/{job['id']}/{action}")
+        refuse_if_draining(self.witness, reply)
         if reply.status not in (*expected, 409):
             raise Failed(f"{action} of {job['id']}: {reply}")
         if reply.status in expected:
@@ -188,6 +211,7 @@ class Client(threading.Thread):
         job = self.take(lambda job: not job["deleted"])
         if job:
             reply = self.service.call("PATCH", f"/v1/jobs/{job['id']}", {"priority": self.draw.randrange(-5, 6)})
+            refuse_if_draining(self.witness, reply)
             if reply.status != 200:
                 raise Failed(f"PATCH of {job['id']}: {reply}")
             self.witness.acknowledge(action="update", job=job["id"])
@@ -206,6 +230,14 @@ class Client(threading.Thread):
         job["busy"] = False
 
 
+def refuse_if_draining(witness, reply):
+    """Counts a request that came after SIGTERM; nobody asks on then."""
+    if reply.status == 503 and reply.json["code"] == "draining":
+        with witness.lock:
+            witness.refused += 1
+        raise Draining
+
+
 def send_submission(service, witness, order):
     """Posts a job under its key; returns the job's identifier, None where what it needs is there no more.
 
@@ -222,6 +254,7 @@ def send_submission(service, witness, order):
         if order not in witness.pending:
             witness.pending.append(order)
     reply = service.post("/v1/jobs", body, headers={"Idempotency-Key": order["key"]})
+    refuse_if_draining(witness, reply)
     if reply.status in (409, 422) and needs:
         # What it needs was cancelled or deleted meanwhile.
         with witness.lock:
@@ -238,7 +271,8 @@ def send_submission(service, witness, order):
             "id": job, "key": order["key"], "template": order["template"], "needs": needs or [],
             # What was asked of it, answered or not; what was acknowledged; what was seen of it.
             "asked": set(), "paused": False, "cancelled": False, "deleted": False, "over": False, "seen": False,
-            "busy": False}
+            # In somebody's hands; for as long as the server runs, or for good.
+            "busy": False, "reserved": False}
     return job
 
 

@@ -5,6 +5,7 @@ import Jobs
 import Kernels
 import Logging
 import Synchronization
+import Threads
 import Training
 
 /// Answers predictions one after the other, on a thread of its own.
@@ -31,7 +32,7 @@ final class PredictionService: ModelPredictor {
     private let log: Logger
     private let state = Mutex(State())
     private let available = DispatchSemaphore(value: 0)
-    private let ended = DispatchSemaphore(value: 0)
+    private let hasEnded = Monitor(false)
 
     /// Requests that may wait.
     static let waitingMax = 32
@@ -80,7 +81,7 @@ final class PredictionService: ModelPredictor {
         }
         for order in waiting { order.prediction.finish(.failure(.draining)) }
         available.signal()
-        if mustWait { _ = ended.wait(timeout: .now() + seconds) }
+        if mustWait { hasEnded.wait(seconds: seconds) { $0 } }
     }
 
     private func work() {
@@ -101,7 +102,7 @@ final class PredictionService: ModelPredictor {
             }
             if let order { answer(order, &shelf) }
         }
-        ended.signal()
+        hasEnded.update { $0 = true }
     }
 
     private func answer(_ order: Order, _ shelf: inout Shelf) {
