@@ -70,7 +70,7 @@ struct Operation: Sendable {
         ]
         let parameters = path.map(\.json) + (route.query ?? []).map(Self.parameter) + headers.map(\.json)
         if !parameters.isEmpty { object["parameters"] = .array(parameters) }
-        object["requestBody"] = body?.json
+        object["requestBody"] = body?.json(examples: Examples.json(of: id))
         object["responses"] = .object(responses)
         return .object(object)
     }
@@ -84,7 +84,9 @@ struct Operation: Sendable {
     }
 
     private var responses: JSONObject {
-        let described = answers.map { ($0.status.code, $0.json) }
+        let described = answers.map {
+            ($0.status.code, $0.json(links: Links.json(from: id, $0.status)))
+        }
         let refused = refusals.map { ($0.code, Refusal.reference(to: $0)) }
         let sorted = (described + refused).sorted { $0.0 < $1.0 }
         return JSONObject(sorted.map { ("\($0.0)", $0.1) })
@@ -125,16 +127,20 @@ struct PathField: Sendable {
     let name: String
     let documentation: String
     let shape: Shape
+    /// A value that works.
+    var example: String?
 
     static let job = PathField(name: "id", documentation: "The job's id.", shape: .identifier("job"))
     static let model = PathField(name: "id", documentation: "The model's id.", shape: .identifier("mdl"))
     static let dataset = PathField(name: "id", documentation: "The dataset's id or name.", shape: .segment)
 
     var json: JSONValue {
-        [
+        var object: JSONObject = [
             "name": .string(name), "in": "path", "description": .string(documentation), "required": true,
             "schema": shape.json,
         ]
+        object["example"] = example.map(JSONValue.string)
+        return .object(object)
     }
 }
 
@@ -205,10 +211,10 @@ struct RequestBody: Sendable {
         return .object(object)
     }
 
-    var json: JSONValue {
-        [
-            "required": .bool(isRequired),
-            "content": [type: ["schema": SchemaEmbedding.part(of: schema)]],
-        ]
+    /// The request body object of OpenAPI 3.1.
+    func json(examples: JSONValue?) -> JSONValue {
+        var content: JSONObject = ["schema": SchemaEmbedding.part(of: schema)]
+        content["examples"] = examples
+        return ["required": .bool(isRequired), "content": [type: .object(content)]]
     }
 }
