@@ -77,7 +77,8 @@ public struct API: Sendable {
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).operations
             + DatasetRoutes(jobs: jobs, environment: environment).operations
             + UploadRoutes(jobs: jobs, intake: environment.intake).operations
-            + WebhookRoutes(webhooks: environment.webhooks, hub: jobs.hub).operations
+            + WebhookRoutes(webhooks: environment.webhooks).operations
+            + DeliveryRoutes(webhooks: environment.webhooks, hub: jobs.hub).operations
             + LogLevelRoutes(logging: environment.logging).operations
             + SystemRoutes(jobs: jobs, environment: environment).operations
             + MetricsRoutes(jobs: jobs, environment: environment).operations

@@ -10,7 +10,7 @@ import Testing
         "Sources/Files/Inflater.swift",
         "Sources/Data/BackgroundThread.swift", "Sources/Data/Monitor.swift", "Sources/Data/Pixels.swift",
         "Sources/TLS/", "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
-        "Sources/vintner/Webhooks/WebhookConnection.swift",
+        "Sources/vintner/Webhooks/WebhookConnection.swift", "Sources/vintner/Webhooks/NameLookup.swift",
     ]
 
     @Test("pointer types stay in their files") func pointersStayInTheirFiles() {

@@ -93,6 +93,7 @@ def test_the_description_holds_for_every_read(binary, kept):
             assert resolve(document, {"$ref": reference}), reference
         job = service.wait(service.submit(mlp(name="described"))["id"])
         hook = service.post("/v1/webhooks", {"url": "http://localhost:9/"}).json["id"]
+        delivery = service.post(f"/v1/webhooks/{hook}/test").json["id"]
         values = {"job": job["id"], "mdl": job["result"]["model_id"], "whk": hook}
         for path, item in document["paths"].items():
             if "get" not in item:
@@ -102,7 +103,7 @@ def test_the_description_holds_for_every_read(binary, kept):
             if any(one.get("required") and one["in"] == "query" for one in parameters):
                 continue
             kind = {"/v1/jobs/": "job", "/v1/models/": "mdl", "/v1/webhooks/": "whk"}.get("/".join(path.split("/")[:3]) + "/")
-            pattern = path.replace("{name}", "model.safetensors")
+            pattern = path.replace("{name}", "model.safetensors").replace("{delivery}", delivery)
             target = pattern.replace("{id}", values.get(kind, "fashion-mnist")).replace("{type}", "train")
             reply = service.get(target)
             check(document, operation, reply, target)

@@ -43,9 +43,7 @@ struct Answer: Sendable {
     static let etag = (name: "ETag", documentation: "Names this version; for `If-None-Match`.")
     static let notModified = Answer(.notModified, "The client's copy is still good.", headers: [etag])
 
-    /// The response object of OpenAPI 3.1.
-    ///
-    /// - Parameter links: What may be done next, by name.
+    /// The response object of OpenAPI 3.1, with `links` to what may be done next.
     func json(links: JSONValue? = nil) -> JSONValue {
         var object: JSONObject = ["description": .string(documentation)]
         if !headers.isEmpty { object["headers"] = Self.members(headers) }

@@ -33,7 +33,9 @@ enum Examples {
             default: []
             }
         guard !found.isEmpty else { return nil }
-        let members = found.map { ($0.name, ["summary": .string($0.summary), "value": $0.value] as JSONValue) }
+        let members = found.map {
+            ($0.name, ["summary": .string($0.summary), "value": $0.value] as JSONValue)
+        }
         return .object(JSONObject(members))
     }
 

@@ -29,8 +29,9 @@ struct Links: Sendable {
     ]
     private static let ofDatasets = ["getDataset", "putDatasetFile", "commitDataset", "deleteDataset"]
     private static let ofWebhooks = [
-        "getWebhook", "deleteWebhook", "testWebhook", "listDeliveries",
+        "getWebhook", "updateWebhook", "deleteWebhook", "testWebhook", "listDeliveries",
     ]
+    private static let ofDeliveries = ["getDelivery", "redeliver"]
 
     private static let all: [Links] = [
         Links("submitJob", [.created], ofJobs, itself),
@@ -45,6 +46,12 @@ struct Links: Sendable {
         Links("listDatasets", [.ok], ofDatasets, first),
         Links("createWebhook", [.created], ofWebhooks, itself),
         Links("listWebhooks", [.ok], ofWebhooks, first),
+        Links(
+            "testWebhook", [.ok, .accepted], ofDeliveries,
+            same + [("delivery", "$response.body#/id")]),
+        Links(
+            "listDeliveries", [.ok], ofDeliveries,
+            same + [("delivery", "$response.body#/data/0/id")]),
     ]
 
     private init(_ source: String, _ statuses: [Status], _ targets: [String], _ values: Values) {

@@ -1,5 +1,6 @@
 import HTTP
 import JSON
+import Jobs
 
 /// A route with all that a client should know of it: what `/openapi.json` says.
 ///
@@ -133,6 +134,8 @@ struct PathField: Sendable {
     static let job = PathField(name: "id", documentation: "The job's id.", shape: .identifier("job"))
     static let model = PathField(name: "id", documentation: "The model's id.", shape: .identifier("mdl"))
     static let dataset = PathField(name: "id", documentation: "The dataset's id or name.", shape: .segment)
+    static let webhook = PathField(
+        name: "id", documentation: "The webhook's id.", shape: .identifier(WebhookSubject.prefix))
 
     var json: JSONValue {
         var object: JSONObject = [
@@ -178,9 +181,9 @@ struct RequestBody: Sendable {
     let isRequired: Bool
     private var type = "application/json"
 
-    /// Any bytes.
+    /// Any bytes, or none.
     static let bytes: RequestBody = {
-        var body = RequestBody([:], true)
+        var body = RequestBody([:], false)
         body.type = "application/octet-stream"
         return body
     }()
