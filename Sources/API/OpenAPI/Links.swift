@@ -41,6 +41,7 @@ struct Links: Sendable {
             "listArtifacts", [.ok], ["downloadArtifact"],
             same + [("name", "$response.body#/data/0/name")]),
         Links("listModels", [.ok], ofModels, first),
+        Links("importModel", [.created], ofModels, itself),
         Links("openDataset", [.created], ofDatasets, itself),
         Links("putDatasetFile", [.ok, .created], ofDatasets, same),
         Links("listDatasets", [.ok], ofDatasets, first),
