@@ -23,6 +23,8 @@ public struct APIEnvironment: Sendable {
     public var predictor: any ModelPredictor
     /// Takes datasets from clients.
     public var intake: any DatasetIntake
+    /// Takes models from clients.
+    public var imports: any ModelIntake
     /// Tells others of jobs.
     public var webhooks: WebhookService
     /// The least that is logged.
@@ -41,7 +43,7 @@ public struct APIEnvironment: Sendable {
         wholeModelFile: @escaping @Sendable (ModelRecord) throws -> String? = { _ in nil },
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
         checkpointFile: @escaping @Sendable (CheckpointRecord) -> String,
-        predictor: any ModelPredictor, intake: any DatasetIntake,
+        predictor: any ModelPredictor, intake: any DatasetIntake, imports: any ModelIntake,
         webhooks: WebhookService, logging: any LogLevelControl,
         refreshDatasets: @escaping @Sendable () -> Void = {},
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
@@ -51,7 +53,7 @@ public struct APIEnvironment: Sendable {
         (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
         (self.intake, self.refreshDatasets) = (intake, refreshDatasets)
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
-        (self.webhooks, self.logging) = (webhooks, logging)
+        (self.imports, self.webhooks, self.logging) = (imports, webhooks, logging)
     }
 }
 
@@ -74,10 +76,12 @@ public struct API: Sendable {
             + EventRoutes(jobs: jobs).operations
             + VerdictRoutes(jobs: jobs).operations + ProfileRoutes(jobs: jobs).operations
             + ModelRoutes(jobs: jobs, environment: environment).operations
+            + ModelImportRoutes(intake: environment.imports).operations
             + PredictionRoutes(jobs: jobs, predictor: environment.predictor).operations
             + DatasetRoutes(jobs: jobs, environment: environment).operations
             + UploadRoutes(jobs: jobs, intake: environment.intake).operations
-            + WebhookRoutes(webhooks: environment.webhooks, hub: jobs.hub).operations
+            + WebhookRoutes(webhooks: environment.webhooks).operations
+            + DeliveryRoutes(webhooks: environment.webhooks, hub: jobs.hub).operations
             + LogLevelRoutes(logging: environment.logging).operations
             + SystemRoutes(jobs: jobs, environment: environment).operations
             + MetricsRoutes(jobs: jobs, environment: environment).operations

@@ -52,8 +52,7 @@ struct JobRoutes: Sendable {
                 answers: [
                     .json(
                         "The job.", .job, status: .created,
-                        headers: [("Location", "The path of the job.")]
-                    ).linked(to: Self.following),
+                        headers: [("Location", "The path of the job.")]),
                     Answer(
                         .ok, "What a dry run found, or the job that the same request made before.",
                         content: [("application/json", .either(.dryRun, .job))],
@@ -76,13 +75,6 @@ struct JobRoutes: Sendable {
                 refusals: [.conflict, .insufficientStorage]),
         ]
     }
-
-    /// What a client may do with a job that it has submitted.
-    private static let following = [
-        "getJob", "listEvents", "getJobMetrics", "getJobResources", "listCheckpoints", "listArtifacts",
-        "getVerdict",
-        "getJobProfile", "updateJob", "cancelJob", "pauseJob", "resumeJob", "retryJob", "deleteJob",
-    ]
 
     private var steering: [Operation] {
         [

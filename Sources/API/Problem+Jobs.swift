@@ -7,13 +7,13 @@ extension Problem {
     init(_ error: JobError) {
         switch error {
         case .invalid(let violations): self.init(InvalidInput(violations))
-        case .jobNotFound, .modelNotFound, .datasetNotFound, .webhookNotFound:
+        case .jobNotFound, .modelNotFound, .datasetNotFound, .webhookNotFound, .deliveryNotFound:
             self.init(.notFound, error.code, error.description)
         case .stateConflict(_, let state, _):
             self.init(.conflict, error.code, error.description)
             more = ["state": .string(state.rawValue)]
         case .idempotencyConflict, .nameTaken, .inUse, .datasetReady, .datasetBusy, .tooManyUploads,
-            .webhooksFull:
+            .webhooksFull, .webhookDisabled, .deliveryForgotten:
             self.init(.conflict, error.code, error.description)
         case .fileTooLarge: self.init(.contentTooLarge, error.code, error.description)
         case .noRoom:
@@ -67,8 +67,14 @@ extension Request {
         return id
     }
 
-    private func notFound(_ kind: String) -> Problem {
-        let name = JSONValue.string(parameter("id")).summary
+    /// The message to a webhook that the path names.
+    func deliveryID() throws(Problem) -> DeliveryID {
+        guard let id = DeliveryID(parameter("delivery")) else { throw notFound("delivery", in: "delivery") }
+        return id
+    }
+
+    private func notFound(_ kind: String, in place: String = "id") -> Problem {
+        let name = JSONValue.string(parameter(place)).summary
         return Problem(.notFound, "\(kind)_not_found", "There is no \(kind) \(name).")
     }
 }

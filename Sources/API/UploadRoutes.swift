@@ -8,8 +8,9 @@ struct UploadRoutes: Sendable {
     let intake: any DatasetIntake
 
     private static let name = PathField(
-        name: "name", documentation: "What the file is called; by it the format knows the file.", shape: .text
-    )
+        name: "name", documentation: "What the file is called; by it the format knows the file.",
+        shape: .segment,
+        example: "train.csv")
     /// Longer than any dataset takes; the connection sleeps meanwhile.
     private static let seconds = 600.0
 

@@ -1,14 +1,10 @@
 import HTTP
 import JSON
-public import Jobs
+import Jobs
 
-/// Whom to tell of jobs, and what became of the messages.
+/// Whom to tell of jobs.
 struct WebhookRoutes: Sendable {
     let webhooks: WebhookService
-    let hub: ChangeHub
-
-    /// An attempt takes less; a client that waits for longer looks itself.
-    private static let testSeconds = 15.0
 
     private static let url = Field.string(
         "url", lengthMax: 2048, "Where messages are sent: http or https, on a host that the operator allowed."
@@ -24,12 +20,14 @@ struct WebhookRoutes: Sendable {
         "webhook", "Whom to tell of jobs.", fields: [url, events, secret])
     private static let defaults: [WebhookTopic] = [.succeeded, .failed, .cancelled, .gateFailed]
 
-    private static let path = PathField(
-        name: "id", documentation: "The webhook's id.", shape: .identifier(WebhookSubject.prefix))
+    private static let newURL = Field.optionalString(
+        "url", lengthMax: 2048, "Where messages are sent from now on, those that wait included.")
+    private static let isEnabled = Field.bool(
+        "is_enabled", default: true, "Whether it is told at all; what waits is given up where it is not.")
+    private static let changesSchema = ObjectSchema(
+        "webhook_changes", "What may be changed of a webhook.", fields: [newURL, events, secret, isEnabled])
 
-    var operations: [Operation] { keeping + sending }
-
-    private var keeping: [Operation] {
+    var operations: [Operation] {
         [
             Operation(
                 "listWebhooks", "All webhooks, newest first, without their secrets.", .webhooks,
@@ -47,38 +45,19 @@ struct WebhookRoutes: Sendable {
             Operation(
                 "getWebhook", "One webhook, without its secret.", .webhooks,
                 Route(.get, "/v1/webhooks/{id}", access: .requires(.admin), query: [], handler: show),
-                path: [Self.path], answers: [.json("The webhook.", .webhook)]),
+                path: [.webhook], answers: [.json("The webhook.", .webhook)]),
+            Operation(
+                "updateWebhook", "Changes a webhook; what is not sent stays.", .webhooks,
+                Route(.patch, "/v1/webhooks/{id}", access: .requires(.admin), query: [], handler: update),
+                path: [.webhook], body: RequestBody(Self.changesSchema, isRequired: true).forChanges(),
+                answers: [.json("The webhook as it is now, without its secret.", .webhook)],
+                refusals: [.insufficientStorage]),
             Operation(
                 "deleteWebhook", "Deletes a webhook, with what was not sent yet.", .webhooks,
                 Route(.delete, "/v1/webhooks/{id}", access: .requires(.admin), query: [], handler: delete),
-                path: [Self.path], answers: [Answer(.noContent, "It is gone.")],
+                path: [.webhook], answers: [Answer(.noContent, "It is gone.")],
                 refusals: [.insufficientStorage]),
         ]
-    }
-
-    private var sending: [Operation] { [testing, listing] }
-
-    private var testing: Operation {
-        let sent = Answer.json("It was sent; `state` says whether it arrived.", .webhookDelivery)
-        let waiting = Answer.json("It waits to be sent.", .webhookDelivery, status: .accepted)
-        let route = Route(
-            .post, "/v1/webhooks/{id}/test", access: .requires(.admin), query: [],
-            reply: { request in try test(request) })
-        return Operation(
-            "testWebhook", "Sends a message that tells of nothing, once, and says what came of it.",
-            .webhooks, route, path: [Self.path], body: RequestBody(Request.emptySchema),
-            answers: [sent, waiting], refusals: [.insufficientStorage])
-    }
-
-    private var listing: Operation {
-        let route = Route(
-            .get, "/v1/webhooks/{id}/deliveries", access: .requires(.admin),
-            query: [PageField.limit, PageField.after(DeliverySubject.prefix)],
-            handler: deliveries)
-        return Operation(
-            "listDeliveries", "What waits to be sent to a webhook, and the last hundred that were sent.",
-            .webhooks, route, path: [Self.path],
-            answers: [.json("The page, newest first.", .webhookDeliveryPage)])
     }
 
     /// All webhooks.
@@ -125,85 +104,28 @@ struct WebhookRoutes: Sendable {
         return .json(try Problem.translating { () throws(JobError) in try webhooks.webhook(id) }.json)
     }
 
+    /// Changes a webhook; 403 `webhooks_disabled`, 422 `host_not_allowed`.
+    private func update(_ request: Request) throws -> Response {
+        guard webhooks.isAllowed else { throw Problem(JobError.webhooksDisabled) }
+        let id = try request.webhookID()
+        let log = ViolationLog()
+        var reader = ObjectReader(try request.json(), as: Self.changesSchema, at: "", log: log)
+        var changes = WebhookChanges()
+        let (events, isEnabled) = (reader.read(Self.events), reader.read(Self.isEnabled))
+        changes.url = reader.read(Self.newURL)
+        changes.secret = reader.read(Self.secret).flatMap { WebhookSecret.bytes(of: $0, log) }
+        if reader.contains("events") { changes.topics = Self.topics(events, log) }
+        if reader.contains("is_enabled") { changes.isEnabled = isEnabled }
+        reader.finish()
+        try log.throwIfAny()
+        let webhook = try Problem.translating { () throws(JobError) in try webhooks.update(id, changes) }
+        return .json(webhook.json)
+    }
+
     /// Deletes a webhook.
     private func delete(_ request: Request) throws -> Response {
         let id = try request.webhookID()
         try Problem.translating { () throws(JobError) in try webhooks.delete(id) }
         return Response(.noContent)
-    }
-
-    /// Sends a message that tells of nothing, and answers when it was sent.
-    private func test(_ request: Request) throws -> Reply {
-        try request.refuseMembers()
-        let id = try request.webhookID()
-        let sent = try Problem.translating { () throws(JobError) in try webhooks.test(id) }
-        return .later(
-            Wait(
-                seconds: Self.testSeconds, subscribe: { [hub] wake in hub.onChange(of: .webhook(id), wake) }
-            ) { isLast in
-                let delivery = try Problem.translating { () throws(JobError) in
-                    try webhooks.delivery(sent.id, of: id)
-                }
-                guard isLast || delivery.state != .pending else { return nil }
-                return .json(delivery.json, status: delivery.state == .pending ? .accepted : .ok)
-            })
-    }
-
-    /// What waits to be sent, and what was.
-    private func deliveries(_ request: Request) throws -> Response {
-        let id = try request.webhookID()
-        let page = try Problem.translating { () throws(JobError) in
-            try webhooks.deliveries(of: id, request.query.page)
-        }
-        return .json(page.json { $0.json })
-    }
-}
-
-extension Webhook {
-    /// The webhook as clients see it, without its secret.
-    fileprivate var json: JSONValue {
-        [
-            "id": .string(id.rawValue), "object": "webhook", "url": .string(url),
-            "events": .array(topics.map { .string($0.rawValue) }), "created_at": .number(createdAt.seconds),
-            "is_enabled": .bool(disabled == nil), "disabled_at": JSONValue(disabled?.at.seconds),
-            "disabled_reason": JSONValue(disabled?.reason), "failures": JSONValue(failures),
-            "failing_since": JSONValue(failingSince?.seconds),
-        ]
-    }
-}
-
-extension WebhookDelivery {
-    /// The message as clients see it.
-    fileprivate var json: JSONValue {
-        // A test waits at no time of its own.
-        let next = nextAt.map { max($0, createdAt).seconds }
-        return [
-            "id": .string(id.rawValue), "object": "webhook_delivery", "type": .string(type),
-            "job_id": JSONValue(jobID?.rawValue), "created_at": .number(createdAt.seconds),
-            "state": .string(state.rawValue), "attempts": JSONValue(attempts),
-            "next_attempt_at": JSONValue(next), "last_attempt_at": JSONValue(lastAt?.seconds),
-            "response_status": JSONValue(status), "error": JSONValue(error),
-        ]
-    }
-}
-
-extension Job {
-    /// What webhooks are told of the job's state.
-    public var notices: [WebhookNotice] {
-        let topic: WebhookTopic? =
-            switch state {
-            case .queued: .queued
-            case .running: .running
-            case .paused: .paused
-            case .succeeded: .succeeded
-            case .failed: .failed
-            case .cancelled: .cancelled
-            case .pausing, .cancelling: nil
-            }
-        guard let topic else { return [] }
-        var topics = [topic]
-        if Verdict(self).outcome == .gateFailed { topics.append(.gateFailed) }
-        let data = document
-        return topics.map { WebhookNotice($0, data) }
     }
 }

@@ -93,6 +93,12 @@ static const unsigned char migration_0005[] = {
 static const unsigned char migration_0006[] = {
 #embed "../../migrations/0006_retention.sql"
 };
+static const unsigned char migration_0007[] = {
+#embed "../../migrations/0007_webhook_bodies.sql"
+};
+static const unsigned char migration_0008[] = {
+#embed "../../migrations/0008_queue.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -126,6 +132,8 @@ static const cassets_file files[] = {
     ROW("migrations/0004_submitter.sql", migration_0004),
     ROW("migrations/0005_webhooks.sql", migration_0005),
     ROW("migrations/0006_retention.sql", migration_0006),
+    ROW("migrations/0007_webhook_bodies.sql", migration_0007),
+    ROW("migrations/0008_queue.sql", migration_0008),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

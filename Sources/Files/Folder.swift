@@ -47,6 +47,20 @@ public enum Folder {
         }
     }
 
+    /// Bytes of a file, or of all files below a folder; what goes meanwhile does not count.
+    public static func byteCount(of path: String) throws(FileError) -> Int {
+        guard let status = status(of: path) else { return 0 }
+        guard status.isFolder else { return status.byteCount }
+        let names: [String]
+        do throws(FileError) { names = try Folder.names(in: path) } catch {
+            if error.isMissing { return 0 }
+            throw error
+        }
+        var sum = 0
+        for name in names { sum += try byteCount(of: "\(path)/\(name)") }
+        return sum
+    }
+
     /// Deletes a folder and all it holds without following links; a missing one is no error.
     public static func removeTree(_ path: String) throws(FileError) {
         guard let status = status(of: path) else { return }

@@ -22,6 +22,26 @@ extension SafetensorsReader {
                 .allSatisfy { contains(name + $0) }
     }
 
+    /// The names of what stands for a tensor, whole or without its zeros.
+    public func parts(of name: String) -> Set<String> {
+        guard isSparse(name) else { return [name] }
+        let suffixes = [
+            SparseLayout.compressedSuffix, SparseLayout.bitmaskSuffix, SparseLayout.offsetsSuffix,
+            SparseLayout.shapeSuffix,
+        ]
+        return Set(suffixes.map { name + $0 })
+    }
+
+    /// The type and the extents of a tensor, whole or without its zeros; nil where there is none.
+    public func description(
+        of name: String
+    ) throws(FormatError) -> (element: StoredElement, shape: [Int])? {
+        guard isSparse(name) else {
+            return contains(name) ? try (entry(name).element, entry(name).shape) : nil
+        }
+        return (try entry(name + SparseLayout.compressedSuffix).element, try sparseShape(name).0)
+    }
+
     /// The extents of a tensor that is stored without its zeros.
     private func sparseShape(_ name: String) throws(FormatError) -> ([Int], SparseLayout) {
         let shape = try integers(name + SparseLayout.shapeSuffix).map { Int($0) }

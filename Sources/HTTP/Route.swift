@@ -125,24 +125,27 @@ public struct Route: Sendable {
     ///   - pattern: Its path.
     ///   - access: What the caller must show.
     ///   - byteCountMax: The longest body; a longer one is refused by its header.
+    ///   - fields: The query parameters that there may be.
     ///   - open: Decides by the header alone whether the body is wanted, on the connection's thread: quickly.
     ///   - reply: Answers after the whole body was taken; may block.
     public init<Sink: BodySink>(
         _ method: Method, _ pattern: String, access: Access, byteCountMax: Int,
-        open: @escaping @Sendable (Request) throws -> Sink,
+        query fields: [any AnyQueryField] = [], open: @escaping @Sendable (Request) throws -> Sink,
         reply: @escaping @Sendable (Request, Sink) throws -> Response
     ) {
-        self.init(method, pattern, access: access, query: [], body: .stream(byteCountMax: byteCountMax)) {
+        self.init(method, pattern, access: access, query: fields, body: .stream(byteCountMax: byteCountMax)) {
             _ -> Response in preconditionFailure("\(pattern) is answered by its stream")
         }
+        @Sendable func reading(_ request: Request) throws -> Request {
+            var request = request
+            request.query = try request.query.read(as: fields)
+            return request
+        }
         streamed = StreamedRoute(
-            open: { request in
-                _ = try request.query.read(as: [])
-                return try open(request)
-            },
+            open: { try open(try reading($0)) },
             reply: { request, sink in
                 guard let sink = sink as? Sink else { preconditionFailure("the sink of another route") }
-                return try reply(request, sink)
+                return try reply(try reading(request), sink)
             })
     }
 

@@ -10,13 +10,15 @@ extension Field where Value == Bool {
 extension Field where Value == String {
     /// A string of at most `lengthMax` Unicode scalars, none of them control characters.
     ///
-    /// Required without a default.
+    /// Required without a default. A `pattern` is for the description: whoever reads the text checks it.
     public static func string(
-        _ name: String, default: String? = nil, lengthMax: Int = 256, _ documentation: String
+        _ name: String, default: String? = nil, lengthMax: Int = 256, pattern: String? = nil,
+        _ documentation: String
     ) -> Field<String> {
-        Field<String>(
-            name, documentation, default: `default`, placeholder: "",
-            constraints: Decoding.stringConstraints(lengthMax: lengthMax),
+        var constraints = Decoding.stringConstraints(lengthMax: lengthMax)
+        if let pattern { constraints["pattern"] = .string(pattern) }
+        return Field<String>(
+            name, documentation, default: `default`, placeholder: "", constraints: constraints,
             decode: { Decoding.string($0, lengthMax: lengthMax, $1, $2) }, encode: { .string($0) })
     }
 }

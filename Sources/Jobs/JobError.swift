@@ -12,6 +12,12 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case datasetNotFound(String)
     /// There is no such webhook.
     case webhookNotFound(WebhookID)
+    /// The webhook has no such message.
+    case deliveryNotFound(DeliveryID)
+    /// The bytes of a message are not kept any more.
+    case deliveryForgotten(DeliveryID)
+    /// Nothing but tests is sent to the webhook.
+    case webhookDisabled(WebhookID)
     /// There are as many webhooks as there may be.
     case webhooksFull(limit: Int)
     /// The operator allowed no hosts to be told of jobs.
@@ -65,6 +71,9 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .modelNotFound: "model_not_found"
         case .datasetNotFound: "dataset_not_found"
         case .webhookNotFound: "webhook_not_found"
+        case .deliveryNotFound: "delivery_not_found"
+        case .deliveryForgotten: "delivery_forgotten"
+        case .webhookDisabled: "webhook_disabled"
         case .webhooksFull: "webhook_limit"
         case .webhooksDisabled: "webhooks_disabled"
         case .stateConflict: "job_state_conflict"
@@ -98,6 +107,9 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .modelNotFound(let id): "There is no model \(id)."
         case .datasetNotFound(let name): "There is no dataset \(name)."
         case .webhookNotFound(let id): "There is no webhook \(id)."
+        case .deliveryNotFound(let id): "The webhook has no message \(id)."
+        case .deliveryForgotten(let id): "What \(id) said is not kept any more."
+        case .webhookDisabled(let id): "\(id) is disabled; enable it first."
         case .webhooksFull(let limit):
             "There are \(limit) webhooks already, which is as many as there may be."
         case .webhooksDisabled:

@@ -40,11 +40,11 @@ public struct Webhook: Sendable, Equatable {
     /// Its name in the API.
     public let id: WebhookID
     /// Where it is told; already checked.
-    public let url: String
+    public internal(set) var url: String
     /// What it is told of.
-    public let topics: [WebhookTopic]
+    public internal(set) var topics: [WebhookTopic]
     /// What signs each message.
-    public let secret: [UInt8]
+    public internal(set) var secret: [UInt8]
     /// When it was made.
     public let createdAt: Timestamp
     /// Attempts that failed since the last one that did not.
@@ -96,6 +96,8 @@ public struct WebhookDelivery: Sendable, Equatable {
 
     /// The type of a message that only shows whether messages arrive.
     public static let testType = "webhook.test"
+    /// The time of what goes before all that waits: tests, and what somebody wants to be sent again.
+    public static let atOnce = Timestamp(milliseconds: 0)
 
     /// Its name, which the other side sees with each attempt.
     public let id: DeliveryID
@@ -107,8 +109,10 @@ public struct WebhookDelivery: Sendable, Equatable {
     public let jobID: JobID?
     /// When it happened.
     public let createdAt: Timestamp
-    /// What is sent, the same bytes at each attempt; nil when nothing is left to be sent.
+    /// What is sent, the same bytes at each attempt; nil once it is forgotten, and in lists.
     public var body: String?
+    /// Whether what is sent is still stored.
+    public var isKept = true
     /// How far it got.
     public var state = State.pending
     /// How often it was sent.
@@ -139,8 +143,7 @@ public struct WebhookDelivery: Sendable, Equatable {
             "id": .string(id.rawValue), "type": .string(type), "timestamp": .string(now.iso8601),
             "data": data,
         ]).encoded()
-        // A test goes before whatever waits.
-        nextAt = isTest ? Timestamp(milliseconds: 0) : now
+        nextAt = isTest ? Self.atOnce : now
     }
 
     /// A message as it is stored.
@@ -152,6 +155,8 @@ public struct WebhookDelivery: Sendable, Equatable {
 
     /// Whether it only shows whether messages arrive.
     public var isTest: Bool { type == Self.testType }
+    /// Whether somebody waits for it.
+    public var isUrgent: Bool { nextAt == Self.atOnce }
 }
 
 extension Timestamp {

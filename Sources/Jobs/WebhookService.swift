@@ -84,6 +84,17 @@ public final class WebhookService: Sendable {
         return webhook
     }
 
+    /// Changes one.
+    public func update(_ id: WebhookID, _ changes: WebhookChanges) throws(JobError) -> Webhook {
+        guard let sender else { throw .webhooksDisabled }
+        if let url = changes.url, let fault = sender.fault(of: url) {
+            throw .invalid([Violation(pointer: "/url", code: fault.code, detail: fault.detail)])
+        }
+        let webhook = try repository.update(id, changes, at: time.now())
+        bell.strike()
+        return webhook
+    }
+
     /// All of them, newest first.
     public func webhooks() throws(JobError) -> [Webhook] { try repository.webhooks() }
 
@@ -111,6 +122,14 @@ public final class WebhookService: Sendable {
             id: identifiers.next(at: now), to: id, type: WebhookDelivery.testType, jobID: nil,
             data: ["object": "webhook", "id": .string(id.rawValue)], at: now)
         try repository.add(delivery)
+        bell.strike()
+        return delivery
+    }
+
+    /// Has a message sent at once: once more with the same name and bytes, or before its time.
+    public func redeliver(_ id: DeliveryID, of webhook: WebhookID) throws(JobError) -> WebhookDelivery {
+        guard sender != nil else { throw .webhooksDisabled }
+        let delivery = try repository.redeliver(id, of: webhook)
         bell.strike()
         return delivery
     }
@@ -178,10 +197,11 @@ public final class WebhookService: Sendable {
     private func deliver(
         _ delivery: WebhookDelivery, to webhook: Webhook, by sender: any WebhookSender
     ) throws(JobError) {
-        let answer = sender.send(delivery, to: webhook, at: time.now())
-        let settlement = WebhookSettlement(
-            of: answer, delivery, to: webhook, at: time.now(), jitter: jitter())
-        try repository.settle(settlement)
+        let attempt = WebhookAttempt(
+            delivery, to: webhook, sender.send(delivery, to: webhook, at: time.now()))
+        let settlement = try repository.settle(attempt, at: time.now(), jitter: jitter())
+        defer { hub.notify(.webhook(webhook.id)) }
+        guard let settlement else { return }
         let isDelivered = settlement.delivery.state == .delivered
         state.withLock { state in
             if isDelivered { state.totals.delivered += 1 } else { state.totals.failed += 1 }
@@ -191,6 +211,5 @@ public final class WebhookService: Sendable {
         } else if !isDelivered, webhook.failures == 0 {
             log("the webhook \(webhook.id) fails", settlement.delivery.error ?? "")
         }
-        hub.notify(.webhook(webhook.id))
     }
 }

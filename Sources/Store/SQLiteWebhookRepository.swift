@@ -1,12 +1,13 @@
-import Foundation
 import GRDB
 public import Jobs
 import Threads
 
 /// The webhooks and what they are told, kept in `webhook` and `webhook_delivery`.
 public struct SQLiteWebhookRepository: WebhookRepository {
-    /// How many messages that were sent are remembered of each webhook.
+    /// How many messages that do not wait any more are remembered of each webhook.
     static let rememberedMax = 100
+    /// And of the newest of them as much of what they said: enough for hundreds of jobs.
+    static let rememberedByteCountMax = 4 << 20
 
     let database: SQLiteDatabase
 
@@ -22,7 +23,7 @@ public struct SQLiteWebhookRepository: WebhookRepository {
                 sql: "INSERT INTO webhook(id, url, topics, secret, created_at) VALUES (?, ?, ?, ?, ?)",
                 arguments: [
                     webhook.id.rawValue, webhook.url,
-                    webhook.topics.map(\.rawValue).joined(separator: ","), WebhookRows.blob(webhook.secret),
+                    WebhookRows.text(webhook.topics), WebhookRows.blob(webhook.secret),
                     webhook.createdAt.milliseconds,
                 ])
         }
@@ -38,6 +39,19 @@ public struct SQLiteWebhookRepository: WebhookRepository {
     /// One webhook.
     public func webhook(_ id: WebhookID) throws(JobError) -> Webhook {
         try database.read { try WebhookRows.required($0, id) }
+    }
+
+    /// Changes a webhook; what waits for one that is disabled is given up.
+    public func update(
+        _ id: WebhookID, _ changes: WebhookChanges, at now: Timestamp
+    ) throws(JobError) -> Webhook {
+        try database.write { db in
+            var webhook = try WebhookRows.required(db, id)
+            webhook.apply(changes, at: now)
+            try WebhookRows.update(db, webhook)
+            if webhook.disabled != nil { try WebhookRows.giveUp(db, id) }
+            return webhook
+        }
     }
 
     /// Deletes a webhook with its messages.
@@ -59,11 +73,26 @@ public struct SQLiteWebhookRepository: WebhookRepository {
     /// One message.
     public func delivery(_ id: DeliveryID, of webhook: WebhookID) throws(JobError) -> WebhookDelivery {
         try database.read { db in
-            let row = try Row.fetchOne(
-                db, sql: "SELECT * FROM webhook_delivery WHERE webhook_id = ? AND id = ?",
-                arguments: [webhook.rawValue, id.rawValue])
-            guard let row else { throw JobError.webhookNotFound(webhook) }
-            return try WebhookRows.delivery(row)
+            guard let found = try WebhookRows.delivery(db, id, of: webhook) else {
+                _ = try WebhookRows.required(db, webhook)
+                throw JobError.deliveryNotFound(id)
+            }
+            return found
+        }
+    }
+
+    /// Has a message sent at once.
+    public func redeliver(_ id: DeliveryID, of webhook: WebhookID) throws(JobError) -> WebhookDelivery {
+        try database.write { db in
+            let owner = try WebhookRows.required(db, webhook)
+            guard var delivery = try WebhookRows.delivery(db, id, of: webhook) else {
+                throw JobError.deliveryNotFound(id)
+            }
+            guard owner.disabled == nil || delivery.isTest else { throw JobError.webhookDisabled(webhook) }
+            guard delivery.body != nil else { throw JobError.deliveryForgotten(id) }
+            (delivery.state, delivery.nextAt) = (.pending, WebhookDelivery.atOnce)
+            try WebhookRows.update(db, delivery)
+            return delivery
         }
     }
 
@@ -83,7 +112,9 @@ public struct SQLiteWebhookRepository: WebhookRepository {
             return try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT * FROM webhook_delivery WHERE webhook_id = ? AND id < ? ORDER BY id DESC LIMIT ?
+                    SELECT webhook_id, id, type, job_id, created_at, state, attempts, next_at, last_at,
+                        status, error, byte_count, NULL AS body
+                    FROM webhook_delivery WHERE webhook_id = ? AND id < ? ORDER BY id DESC LIMIT ?
                     """, arguments: [id.rawValue, after, page.limit + 1]
             ).map(WebhookRows.delivery)
         }
@@ -102,7 +133,7 @@ public struct SQLiteWebhookRepository: WebhookRepository {
                 guard !busy.contains(webhook.id), let head = try WebhookRows.head(db, webhook.id),
                     let nextAt = head.nextAt, head.isTest || webhook.disabled == nil
                 else { continue }
-                var at = head.isTest ? nextAt : max(nextAt, webhook.retryAt)
+                var at = head.isUrgent ? nextAt : max(nextAt, webhook.retryAt)
                 if at > horizon { at = now }
                 if soonest.map({ at < $0.at }) ?? true { soonest = (at, head, webhook) }
             }
@@ -112,35 +143,19 @@ public struct SQLiteWebhookRepository: WebhookRepository {
     }
 
     /// Stores how an attempt ended.
-    public func settle(_ settlement: WebhookSettlement) throws(JobError) {
-        let (delivery, webhook) = (settlement.delivery, settlement.webhook)
+    public func settle(
+        _ attempt: WebhookAttempt, at now: Timestamp, jitter: Double
+    ) throws(JobError) -> WebhookSettlement? {
         try database.write { db in
-            try db.execute(
-                sql: """
-                    UPDATE webhook_delivery SET body = ?, state = ?, attempts = ?, next_at = ?, last_at = ?,
-                        status = ?, error = ? WHERE webhook_id = ? AND id = ?
-                    """,
-                arguments: [
-                    delivery.body, delivery.state.rawValue, delivery.attempts, delivery.nextAt?.milliseconds,
-                    delivery.lastAt?.milliseconds, delivery.status, delivery.error, webhook.id.rawValue,
-                    delivery.id.rawValue,
-                ])
-            try db.execute(
-                sql: """
-                    UPDATE webhook SET failures = ?, failing_since = ?, retry_at = ?, disabled_at = ?,
-                        disabled_reason = ? WHERE id = ?
-                    """,
-                arguments: [
-                    webhook.failures, webhook.failingSince?.milliseconds, webhook.retryAt.milliseconds,
-                    webhook.disabled?.at.milliseconds, webhook.disabled?.reason, webhook.id.rawValue,
-                ])
-            if webhook.disabled != nil { try WebhookRows.giveUp(db, webhook.id) }
-            try db.execute(
-                sql: """
-                    DELETE FROM webhook_delivery WHERE webhook_id = ?1 AND state <> 'pending' AND id < (
-                        SELECT id FROM webhook_delivery WHERE webhook_id = ?1 AND state <> 'pending'
-                        ORDER BY id DESC LIMIT 1 OFFSET ?2)
-                    """, arguments: [webhook.id.rawValue, Self.rememberedMax - 1])
+            guard let delivery = try WebhookRows.delivery(db, attempt.deliveryID, of: attempt.webhookID)
+            else { return nil }
+            let webhook = try WebhookRows.required(db, attempt.webhookID)
+            let settlement = WebhookSettlement(of: attempt, delivery, to: webhook, at: now, jitter: jitter)
+            try WebhookRows.update(db, settlement.delivery)
+            try WebhookRows.update(db, settlement.webhook)
+            if settlement.webhook.disabled != nil { try WebhookRows.giveUp(db, webhook.id) }
+            try WebhookRows.forget(db, webhook.id)
+            return settlement
         }
     }
 
@@ -154,119 +169,5 @@ public struct SQLiteWebhookRepository: WebhookRepository {
                     WHERE state = 'pending'
                     """) ?? 0
         }
-    }
-}
-
-/// Reading and writing the two tables.
-enum WebhookRows {
-    static func blob(_ bytes: [UInt8]) -> Data { Data(bytes) }
-
-    static func required(_ db: Database, _ id: WebhookID) throws -> Webhook {
-        let row = try Row.fetchOne(
-            db, sql: "SELECT * FROM webhook WHERE id = ?", arguments: [id.rawValue])
-        guard let row else { throw JobError.webhookNotFound(id) }
-        return try webhook(row)
-    }
-
-    static func webhook(_ row: Row) throws -> Webhook {
-        let topics: String = row["topics"]
-        let secret: Data = row["secret"]
-        var webhook = Webhook(
-            id: try JobRows.id(row["id"]), url: row["url"],
-            topics: topics.split(separator: ",").compactMap { WebhookTopic(rawValue: String($0)) },
-            secret: Array(secret), createdAt: JobRows.time(row["created_at"]))
-        webhook.failures = row["failures"]
-        webhook.failingSince = (row["failing_since"] as Int64?).map(JobRows.time)
-        webhook.retryAt = JobRows.time(row["retry_at"])
-        if let at = row["disabled_at"] as Int64?, let reason = row["disabled_reason"] as String? {
-            webhook.disabled = (JobRows.time(at), reason)
-        }
-        return webhook
-    }
-
-    static func delivery(_ row: Row) throws -> WebhookDelivery {
-        var delivery = WebhookDelivery(
-            stored: try JobRows.id(row["id"]), to: try JobRows.id(row["webhook_id"]), type: row["type"],
-            jobID: (row["job_id"] as String?).flatMap { JobID($0) }, at: JobRows.time(row["created_at"]))
-        delivery.body = row["body"]
-        delivery.state = WebhookDelivery.State(rawValue: row["state"]) ?? .failed
-        delivery.attempts = row["attempts"]
-        delivery.nextAt = (row["next_at"] as Int64?).map(JobRows.time)
-        delivery.lastAt = (row["last_at"] as Int64?).map(JobRows.time)
-        delivery.status = row["status"]
-        delivery.error = row["error"]
-        return delivery
-    }
-
-    /// The message that is sent next to a webhook.
-    static func head(_ db: Database, _ id: WebhookID) throws -> WebhookDelivery? {
-        try Row.fetchOne(
-            db.cachedStatement(
-                sql: """
-                    SELECT * FROM webhook_delivery INDEXED BY webhook_delivery_due
-                    WHERE webhook_id = ? AND state = 'pending' ORDER BY next_at, id LIMIT 1
-                    """), arguments: [id.rawValue]
-        ).map(delivery)
-    }
-
-    static func insert(_ db: Database, _ delivery: WebhookDelivery) throws {
-        try db.execute(
-            sql: """
-                INSERT INTO webhook_delivery(webhook_id, id, type, job_id, created_at, body, next_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                delivery.webhookID.rawValue, delivery.id.rawValue, delivery.type, delivery.jobID?.rawValue,
-                delivery.createdAt.milliseconds, delivery.body, delivery.nextAt?.milliseconds,
-            ])
-    }
-
-    /// Ends what waits for a webhook that is disabled.
-    static func giveUp(_ db: Database, _ id: WebhookID) throws {
-        try db.execute(
-            sql: """
-                UPDATE webhook_delivery SET state = 'failed', next_at = NULL, body = NULL,
-                    error = coalesce(error, 'the webhook was disabled')
-                WHERE webhook_id = ? AND state = 'pending' AND type <> ?
-                """, arguments: [id.rawValue, WebhookDelivery.testType])
-    }
-}
-
-/// What webhooks are told as jobs change.
-enum WebhookOutbox {
-    /// A webhook for which so many messages wait is disabled.
-    static let pendingMax = 10_000
-
-    /// Stores what is to be told of a job's new state, in the transaction that changes it.
-    static func add(_ db: Database, _ database: SQLiteDatabase, _ id: JobID, _ now: Timestamp) throws {
-        let sql = "SELECT * FROM webhook WHERE disabled_at IS NULL"
-        let rows = try Row.fetchAll(db.cachedStatement(sql: sql))
-        guard !rows.isEmpty else { return }
-        let notices = database.outlet.notices(try JobRows.required(db, id))
-        for webhook in try rows.map(WebhookRows.webhook) {
-            for notice in notices where webhook.topics.contains(notice.topic) {
-                try WebhookRows.insert(
-                    db,
-                    WebhookDelivery(
-                        id: database.identifiers.next(at: now), to: webhook.id, type: notice.topic.rawValue,
-                        jobID: id, data: notice.data, at: now))
-            }
-            try limit(db, webhook.id, now)
-        }
-        db.afterNextTransaction { [bell = database.outlet.bell] _ in bell.strike() }
-    }
-
-    private static func limit(_ db: Database, _ id: WebhookID, _ now: Timestamp) throws {
-        let count = try Int.fetchOne(
-            db.cachedStatement(
-                sql: """
-                    SELECT count(*) FROM webhook_delivery INDEXED BY webhook_delivery_due
-                    WHERE webhook_id = ? AND state = 'pending'
-                    """), arguments: [id.rawValue])
-        guard count ?? 0 > pendingMax else { return }
-        try db.execute(
-            sql: "UPDATE webhook SET disabled_at = ?, disabled_reason = ? WHERE id = ?",
-            arguments: [now.milliseconds, "More than \(pendingMax) messages waited.", id.rawValue])
-        try WebhookRows.giveUp(db, id)
     }
 }

@@ -11,7 +11,8 @@ import ArgumentParser
         subcommands: [
             ServeCommand.self, RunCommand.self, SubmitCommand.self, JobsCommand.self, WatchCommand.self,
             CancelCommand.self, PauseCommand.self, ResumeCommand.self,
-            TokenCommand.self, DatasetsCommand.self, BackupCommand.self, DoctorCommand.self,
+            TokenCommand.self, DatasetsCommand.self, ModelsCommand.self, BackupCommand.self,
+            DoctorCommand.self,
             PredictCommand.self, HealthCommand.self, PlanCommand.self,
             ProfileCommand.self, BenchStepCommand.self, BenchDistillCommand.self,
             BenchSparseCommand.self, BenchLatencyCommand.self,

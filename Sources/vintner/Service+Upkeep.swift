@@ -20,6 +20,17 @@ extension Service {
             })
     }
 
+    /// What takes models from clients.
+    static func imports(
+        _ configuration: ServiceConfiguration, _ database: SQLiteDatabase, _ models: any ModelRepository,
+        _ log: Logger
+    ) -> ModelImporter {
+        ModelImporter(
+            folder: configuration.folder, limits: configuration.uploads, models: models,
+            identifiers: database.identifiers, time: SystemTime(),
+            report: { log.error("\($0)", metadata: ["cause": "\($1)"]) })
+    }
+
     /// What tells others of jobs.
     static func webhooks(
         _ sender: HTTPWebhookSender?, _ database: SQLiteDatabase, _ outlet: WebhookOutlet, _ hub: ChangeHub,

@@ -21,6 +21,7 @@ final class Service: Sendable {
     let predictions: PredictionService
     let uploads: UploadService
     let webhooks: WebhookService
+    let imports: ModelImporter
     let retention: JobRetention
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
@@ -68,6 +69,7 @@ final class Service: Sendable {
         hub = ChangeHub()
         let limits = MachineLimits(time: time)
         let models = SQLiteModelRepository(database)
+        imports = Self.imports(configuration, database, models, log)
         let runner = JobRunner(
             catalogue: catalogue, models: models, jobs: repository, folder: folder,
             cores: configuration.budget.threads,
@@ -148,6 +150,7 @@ final class Service: Sendable {
     func close(seconds: Double = 20) {
         predictions.stop(seconds: 2)
         uploads.stop()
+        imports.stop()
         retention.stop(milliseconds: 3000)
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)

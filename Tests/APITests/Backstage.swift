@@ -21,6 +21,7 @@ final class Backstage {
     let executor = Executor()
     let predictor = Oracle()
     let intake: Shelf
+    let imports: ModelShelf
     let readiness = Readiness()
     let bench = Bench()
     let webhooks: WebhookService
@@ -47,6 +48,7 @@ final class Backstage {
                 models: SQLiteModelRepository(database), datasets: SQLiteDatasetRepository(database)),
             resolver: Resolver(), workers: pool, hub: hub)
         intake = Shelf(SQLiteDatasetRepository(database), database.identifiers)
+        imports = ModelShelf(SQLiteModelRepository(database), database.identifiers)
         webhooks = WebhookService(
             repository: SQLiteWebhookRepository(database), sender: bench, identifiers: database.identifiers,
             bell: bench.outlet.bell, hub: hub)
@@ -57,7 +59,7 @@ final class Backstage {
             unreadiness: { [readiness] in readiness.reason.withLock { $0 } },
             modelFile: { "\(path)/\($0.path)" }, adapterFile: { "\(path)/\($0.path).adapters" },
             checkpointFile: { "\(path)/\($0.path)" },
-            predictor: predictor, intake: intake, webhooks: webhooks, logging: bench,
+            predictor: predictor, intake: intake, imports: imports, webhooks: webhooks, logging: bench,
             refreshDatasets: { [refresh] in refresh.run() },
             removeFiles: { for file in $0 { try? FileManager.default.removeItem(atPath: "\(path)/\(file)") } }
         )

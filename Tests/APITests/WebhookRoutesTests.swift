@@ -40,6 +40,61 @@ import Testing
         #expect(errors.contains { $0["pointer"]?.stringValue == pointer && $0["code"]?.stringValue == code })
     }
 
+    @Test("what is sent of a webhook changes, and the rest stays")
+    func changes() throws {
+        let stage = try Backstage()
+        let path = try #require(try stage.answer(.post, "/v1/webhooks", body: body)["Location"])
+        let before = try stage.answer(.get, path).json
+        #expect(try stage.answer(.patch, path, body: [:]).json == before)
+        let other = try stage.answer(
+            .patch, path, body: ["url": "https://known.example/other", "events": ["job.running"]])
+        #expect(other.status == 200 && other.json["url"] == "https://known.example/other")
+        #expect(other.json["events"] == ["job.running"] && other.json["secret"] == nil)
+        let off = try stage.answer(.patch, path, body: ["is_enabled": false])
+        #expect(off.json["is_enabled"] == false && off.json["disabled_reason"] != .null)
+        #expect(off.json["events"] == ["job.running"])
+        #expect(try stage.answer(.patch, path, body: ["is_enabled": true]).json["disabled_at"] == .null)
+        for (wrong, pointer) in [
+            (["url": "https://other.example/"], "/url"), (["events": []], "/events"),
+            (["secret": "x"], "/secret"), (["is_enabled": "no"], "/is_enabled"), (["name": "x"], "/name"),
+        ] as [(JSONValue, String)] {
+            let answer = try stage.answer(.patch, path, body: wrong)
+            #expect(answer.status == 422 && answer.json["errors"]?[0]?["pointer"]?.stringValue == pointer)
+        }
+        let missing = "/v1/webhooks/whk_00000000000000000000000000"
+        #expect(try stage.answer(.patch, missing, body: [:]).code == "webhook_not_found")
+    }
+
+    @Test("a message is shown with what it says, and sent once more")
+    func redelivers() throws {
+        let stage = try Backstage()
+        let path = try #require(try stage.answer(.post, "/v1/webhooks", body: body)["Location"])
+        stage.webhooks.start()
+        let test = try stage.answer(.post, "\(path)/test").json
+        let id = try #require(test["id"]?.stringValue)
+        let delivery = "\(path)/deliveries/\(id)"
+        func sent(_ times: Int64) throws -> JSONValue {
+            let limit = Date(timeIntervalSinceNow: 20)
+            while true {
+                let found = try stage.answer(.get, delivery).json
+                if found["attempts"] == .integer(times) || limit.timeIntervalSinceNow < 0 { return found }
+                Thread.sleep(forTimeInterval: 0.01)
+            }
+        }
+        let shown = try sent(1)
+        #expect(shown["message"]?["id"]?.stringValue == id && shown["message"]?["type"] == "webhook.test")
+        let again = try stage.answer(.post, "\(delivery)/redeliver")
+        #expect([200, 202].contains(again.status) && again.json["id"]?.stringValue == id)
+        #expect(try sent(2)["state"] == "delivered")
+        let both = stage.bench.deliveries
+        #expect(both.count == 2 && both[0].id == both[1].id && both[0].body == both[1].body)
+        #expect(try stage.answer(.post, "\(delivery)/redeliver", body: ["x": 1]).status == 422)
+        let missing = "\(path)/deliveries/dlv_00000000000000000000000000"
+        #expect(try stage.answer(.get, missing).code == "delivery_not_found")
+        #expect(try stage.answer(.post, "\(missing)/redeliver").code == "delivery_not_found")
+        #expect(try stage.answer(.get, "\(path)/deliveries/nonsense").code == "delivery_not_found")
+    }
+
     @Test("a secret that is given is the one that is kept")
     func keepsSecrets() throws {
         let stage = try Backstage()

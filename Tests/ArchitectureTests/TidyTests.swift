@@ -9,7 +9,7 @@ import Testing
         "Sources/Files/Descriptor.swift", "Sources/Files/ZlibStream.swift", "Sources/Files/Folder.swift",
         "Sources/Threads/", "Sources/Data/Pixels.swift",
         "Sources/TLS/", "Sources/HTTP/Trampolines.swift", "Sources/vintner/Client/Connection.swift",
-        "Sources/vintner/Webhooks/WebhookConnection.swift",
+        "Sources/vintner/Webhooks/WebhookConnection.swift", "Sources/vintner/Webhooks/NameLookup.swift",
     ]
 
     @Test("pointer types stay in their files") func pointersStayInTheirFiles() {

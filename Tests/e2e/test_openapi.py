@@ -93,6 +93,7 @@ def test_the_description_holds_for_every_read(binary, kept):
             assert resolve(document, {"$ref": reference}), reference
         job = service.wait(service.submit(mlp(name="described"))["id"])
         hook = service.post("/v1/webhooks", {"url": "http://localhost:9/"}).json["id"]
+        delivery = service.post(f"/v1/webhooks/{hook}/test").json["id"]
         values = {"job": job["id"], "mdl": job["result"]["model_id"], "whk": hook}
         for path, item in document["paths"].items():
             if "get" not in item:
@@ -102,7 +103,7 @@ def test_the_description_holds_for_every_read(binary, kept):
             if any(one.get("required") and one["in"] == "query" for one in parameters):
                 continue
             kind = {"/v1/jobs/": "job", "/v1/models/": "mdl", "/v1/webhooks/": "whk"}.get("/".join(path.split("/")[:3]) + "/")
-            pattern = path.replace("{name}", "model.safetensors")
+            pattern = path.replace("{name}", "model.safetensors").replace("{delivery}", delivery)
             target = pattern.replace("{id}", values.get(kind, "fashion-mnist")).replace("{type}", "train")
             reply = service.get(target)
             check(document, operation, reply, target)
@@ -141,3 +142,28 @@ def test_the_description_holds_for_jobs(binary, kept):
                     target = re.sub(r"\{\w+\}", "none", path)
                     reply = service.call(method.upper(), target)
                     assert reply.status == 405, (method, target, reply)
+
+
+def test_the_examples_work(binary, kept):
+    with Service(binary, "--webhook-host", "hooks.example.com") as service:
+        document = service.get("/openapi.json").json
+
+        def examples(path, method="post", kind="application/json"):
+            content = document["paths"][path][method]["requestBody"]["content"][kind]
+            return [one["value"] for one in content["examples"].values()]
+
+        for body in examples("/v1/jobs"):
+            fits(document, document["components"]["schemas"]["JobRequest"], body)
+            reply = service.post("/v1/jobs?dry_run=true", body)
+            assert reply.status == 200, (body, reply)
+        for body in examples("/v1/webhooks"):
+            reply = service.post("/v1/webhooks", body)
+            assert reply.status == 201, (body, reply)
+        [opening] = examples("/v1/datasets")
+        [table] = examples("/v1/datasets/{id}/files/{name}", "put", "application/octet-stream")
+        dataset = service.post("/v1/datasets", opening).json["id"]
+        reply = service.call("PUT", f"/v1/datasets/{dataset}/files/train.csv", table.encode(),
+                             headers={"Content-Type": "application/octet-stream"})
+        assert reply.status == 201, reply
+        reply = service.post(f"/v1/datasets/{dataset}/commit")
+        assert reply.status == 200 and reply.json["train_count"] > 0, reply

@@ -190,3 +190,43 @@ def test_a_silent_host_holds_up_nobody_else(binary, kept):
             quick.wait(3, seconds=8)
             assert time.monotonic() - begin < 8
             assert len(silent.requests) <= 1, "one at a time to each"
+
+
+def test_a_webhook_is_changed_and_a_message_sent_again(binary, kept):
+    with Receiver(200) as first, Receiver(200) as second:
+        hosts = [f"localhost:{receiver.port}" for receiver in (first, second)]
+        with Service(binary, "--webhook-host", hosts[0], "--webhook-host", hosts[1]) as service:
+            hook = make(service, f"http://{hosts[0]}/", events=["job.queued"])
+            path = f"/v1/webhooks/{hook['id']}"
+            service.submit(SHORT)
+            before = first.wait(1)[0]
+            deadline = time.monotonic() + 10
+            while (delivery := service.get(f"{path}/deliveries").json["data"][0])["state"] != "delivered":
+                assert time.monotonic() < deadline, delivery
+                time.sleep(0.02)
+            shown = service.get(f"{path}/deliveries/{delivery['id']}").json
+            assert shown["message"] == json.loads(before[2]) and shown["can_redeliver"], shown
+
+            secret = "whsec_" + base64.b64encode(b"s" * 32).decode()
+            changed = service.call("PATCH", path, {"url": f"http://{hosts[1]}/new", "secret": secret})
+            assert changed.status == 200 and "secret" not in changed.json, changed
+            assert changed.json["events"] == ["job.queued"], changed
+            again = service.post(f"{path}/deliveries/{delivery['id']}/redeliver")
+            assert again.status == 200 and again.json["state"] == "delivered" and again.json["attempts"] == 2, again
+            target, headers, body = second.wait(1)[0]
+            assert target == "/new" and body == before[2] and len(first.requests) == 1
+            assert checked(secret, headers, body)["id"] == delivery["id"]
+
+            wrong = service.call("PATCH", path, {"url": "http://169.254.169.254/"})
+            assert wrong.status == 422 and wrong.json["errors"][0]["code"] == "host_not_allowed", wrong
+            off = service.call("PATCH", path, {"is_enabled": False}).json
+            assert not off["is_enabled"] and off["disabled_reason"], off
+            service.submit(SHORT)
+            refused = service.post(f"{path}/deliveries/{delivery['id']}/redeliver")
+            assert refused.status == 409 and refused.json["code"] == "webhook_disabled", refused
+            assert service.post(f"{path}/test").json["state"] == "delivered"
+            assert not service.get(path).json["is_enabled"], "a test does not enable what somebody disabled"
+            assert service.call("PATCH", path, {"is_enabled": True}).json["is_enabled"]
+            service.submit(SHORT)
+            types = [json.loads(body)["type"] for _, _, body in second.wait(3)]
+            assert types == ["job.queued", "webhook.test", "job.queued"], types

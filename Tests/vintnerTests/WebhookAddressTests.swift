@@ -110,6 +110,42 @@ import Testing
     }
 }
 
+@Suite("Looking names up") struct NameLookupTests {
+    private func deadline(milliseconds: UInt64) -> UInt64 {
+        SystemTime().monotonicNanoseconds() + milliseconds * 1_000_000
+    }
+
+    @Test("leads to the addresses of a name")
+    func finds() throws {
+        let found = try NameLookup.shared.addresses(
+            of: "127.0.0.1", port: 80, until: deadline(milliseconds: 10_000))
+        #expect(found.map(\.bytes) == [[127, 0, 0, 1]])
+        let sixth = try NameLookup.shared.addresses(
+            of: "::1", port: 80, until: deadline(milliseconds: 10_000))
+        #expect(sixth.map(\.bytes) == [[UInt8](repeating: 0, count: 15) + [1]])
+    }
+
+    @Test("that takes too long is given up, and only so many go on alone")
+    func givesUp() {
+        let gate = DispatchSemaphore(value: 0)
+        let lookup = NameLookup { _, _ in
+            gate.wait()
+            return []
+        }
+        for _ in 0..<NameLookup.runningMax {
+            let error = #expect(throws: WebhookError.self) {
+                try lookup.addresses(of: "slow.example", port: 80, until: deadline(milliseconds: 1))
+            }
+            #expect(error?.description == "no address in time")
+        }
+        let error = #expect(throws: WebhookError.self) {
+            try lookup.addresses(of: "slow.example", port: 80, until: deadline(milliseconds: 1))
+        }
+        #expect(error?.description == "too many names are being looked up")
+        for _ in 0..<NameLookup.runningMax { gate.signal() }
+    }
+}
+
 @Suite("The level of the log") struct LogSwitchTests {
     @Test("a signal goes to debug and back, also where the process began there")
     func toggles() {

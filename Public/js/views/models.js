@@ -53,7 +53,8 @@ const accuracy = (model) => model.metrics?.test_accuracy ?? model.metrics?.val_a
 
 function jobLink(model) {
   const job = model.lineage?.job ?? model.job_id ?? model.job;
-  return typeof job === "string" ? h("a", { href: `#/jobs/${job}` }, format.shortID(job)) : "–";
+  return typeof job === "string" ? h("a", { href: `#/jobs/${job}` }, format.shortID(job))
+    : model.lineage?.imported ? "Imported" : "–";
 }
 
 function showOne(content, model) {

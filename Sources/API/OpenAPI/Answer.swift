@@ -9,8 +9,6 @@ struct Answer: Sendable {
     let content: [(type: String, schema: JSONValue)]
     /// Its header fields, and what they say.
     let headers: [(name: String, documentation: String)]
-    /// What may be done with the thing that it describes, by its `id`.
-    private(set) var links: [String] = []
 
     /// Describes an answer.
     init(
@@ -29,13 +27,6 @@ struct Answer: Sendable {
         Answer(status, documentation, content: [("application/json", .resource(resource))], headers: headers)
     }
 
-    /// The same, with the operations that take its `id`.
-    func linked(to operations: [String]) -> Answer {
-        var answer = self
-        answer.links = operations
-        return answer
-    }
-
     /// A file.
     static func download(_ documentation: String) -> Answer {
         Answer(
@@ -52,24 +43,15 @@ struct Answer: Sendable {
     static let etag = (name: "ETag", documentation: "Names this version; for `If-None-Match`.")
     static let notModified = Answer(.notModified, "The client's copy is still good.", headers: [etag])
 
-    /// The response object of OpenAPI 3.1.
-    var json: JSONValue {
+    /// The response object of OpenAPI 3.1, with `links` to what may be done next.
+    func json(links: JSONValue? = nil) -> JSONValue {
         var object: JSONObject = ["description": .string(documentation)]
         if !headers.isEmpty { object["headers"] = Self.members(headers) }
         if !content.isEmpty {
             object["content"] = .object(
                 JSONObject(content.map { ($0.type, ["schema": $0.schema] as JSONValue) }))
         }
-        if !links.isEmpty {
-            object["links"] = .object(
-                JSONObject(
-                    links.map { name in
-                        let link: JSONValue = [
-                            "operationId": .string(name), "parameters": ["id": "$response.body#/id"],
-                        ]
-                        return (name, link)
-                    }))
-        }
+        object["links"] = links
         return .object(object)
     }
 
@@ -115,7 +97,7 @@ enum Refusal {
                         status, documentation,
                         content: [("application/problem+json", .resource(.problem))],
                         headers: headers(of: status))
-                    return (name(of: status), answer.json)
+                    return (name(of: status), answer.json())
                 }))
     }
 

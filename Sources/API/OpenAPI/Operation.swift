@@ -1,5 +1,6 @@
 import HTTP
 import JSON
+import Jobs
 
 /// A route with all that a client should know of it: what `/openapi.json` says.
 ///
@@ -70,7 +71,7 @@ struct Operation: Sendable {
         ]
         let parameters = path.map(\.json) + (route.query ?? []).map(Self.parameter) + headers.map(\.json)
         if !parameters.isEmpty { object["parameters"] = .array(parameters) }
-        object["requestBody"] = body?.json
+        object["requestBody"] = body?.json(examples: Examples.json(of: id))
         object["responses"] = .object(responses)
         return .object(object)
     }
@@ -84,7 +85,9 @@ struct Operation: Sendable {
     }
 
     private var responses: JSONObject {
-        let described = answers.map { ($0.status.code, $0.json) }
+        let described = answers.map {
+            ($0.status.code, $0.json(links: Links.json(from: id, $0.status)))
+        }
         let refused = refusals.map { ($0.code, Refusal.reference(to: $0)) }
         let sorted = (described + refused).sorted { $0.0 < $1.0 }
         return JSONObject(sorted.map { ("\($0.0)", $0.1) })
@@ -125,16 +128,22 @@ struct PathField: Sendable {
     let name: String
     let documentation: String
     let shape: Shape
+    /// A value that works.
+    var example: String?
 
     static let job = PathField(name: "id", documentation: "The job's id.", shape: .identifier("job"))
     static let model = PathField(name: "id", documentation: "The model's id.", shape: .identifier("mdl"))
     static let dataset = PathField(name: "id", documentation: "The dataset's id or name.", shape: .segment)
+    static let webhook = PathField(
+        name: "id", documentation: "The webhook's id.", shape: .identifier(WebhookSubject.prefix))
 
     var json: JSONValue {
-        [
+        var object: JSONObject = [
             "name": .string(name), "in": "path", "description": .string(documentation), "required": true,
             "schema": shape.json,
         ]
+        object["example"] = example.map(JSONValue.string)
+        return .object(object)
     }
 }
 
@@ -172,9 +181,9 @@ struct RequestBody: Sendable {
     let isRequired: Bool
     private var type = "application/json"
 
-    /// Any bytes.
+    /// Any bytes, or none.
     static let bytes: RequestBody = {
-        var body = RequestBody([:], true)
+        var body = RequestBody([:], false)
         body.type = "application/octet-stream"
         return body
     }()
@@ -205,10 +214,10 @@ struct RequestBody: Sendable {
         return .object(object)
     }
 
-    var json: JSONValue {
-        [
-            "required": .bool(isRequired),
-            "content": [type: ["schema": SchemaEmbedding.part(of: schema)]],
-        ]
+    /// The request body object of OpenAPI 3.1.
+    func json(examples: JSONValue?) -> JSONValue {
+        var content: JSONObject = ["schema": SchemaEmbedding.part(of: schema)]
+        content["examples"] = examples
+        return ["required": .bool(isRequired), "content": [type: .object(content)]]
     }
 }

@@ -76,7 +76,11 @@ extension Resource {
             "state": .word(of: WebhookDelivery.State.self), "attempts": .count,
             "next_attempt_at": .time.orNull, "last_attempt_at": .time.orNull,
             "response_status": .count.orNull, "error": .text.orNull,
+            "can_redeliver": .flag.about("Whether what it says is still kept."),
         ])
+
+    static let webhookDeliveryDetailShape = webhookDeliveryShape.with(
+        "message", .anyObject.orNull.about("What was or will be sent; null once it is forgotten."))
 
     static let logLevelShape = Shape.object(
         "The least that is logged.",

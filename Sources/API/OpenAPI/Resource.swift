@@ -30,6 +30,7 @@ enum Resource: String, CaseIterable, Sendable {
     case newWebhook = "NewWebhook"
     case webhookPage = "WebhookPage"
     case webhookDelivery = "WebhookDelivery"
+    case webhookDeliveryDetail = "WebhookDeliveryDetail"
     case webhookDeliveryPage = "WebhookDeliveryPage"
     case logLevel = "LogLevel"
     case system = "System"
@@ -69,6 +70,7 @@ enum Resource: String, CaseIterable, Sendable {
         case .newWebhook: Self.newWebhookShape
         case .webhookPage: Self.page(of: .webhook)
         case .webhookDelivery: Self.webhookDeliveryShape
+        case .webhookDeliveryDetail: Self.webhookDeliveryDetailShape
         case .webhookDeliveryPage: Self.page(of: .webhookDelivery)
         case .logLevel: Self.logLevelShape
         case .system: Self.systemShape

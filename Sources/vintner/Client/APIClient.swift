@@ -104,13 +104,15 @@ struct APIClient {
     }
 
     /// Sends a file piece by piece, with its digest, once the server wants it.
-    func put(_ target: String, file path: String, seconds: Int = 120) throws(ClientError) -> JSONValue {
+    func send(
+        file path: String, _ method: String, _ target: String, seconds: Int = 120
+    ) throws(ClientError) -> JSONValue {
         let connection = try Connection(endpoint, trusting: authority, seconds: seconds)
         let (reader, digest) = try Self.reading(path) { () throws(FileError) in
             (try FileReader(path), try SHA256.digest(ofFile: path))
         }
         let byteCount = try Self.reading(path) { () throws(FileError) in try reader.byteCount() }
-        var head = head("PUT", target)
+        var head = head(method, target)
         head += "Content-Type: application/octet-stream\r\nContent-Length: \(byteCount)\r\n"
         head += "Content-Digest: sha-256=:\(Data(digest.bytes).base64EncodedString()):\r\n"
         head += "Expect: 100-continue\r\n\r\n"
@@ -125,6 +127,15 @@ struct APIClient {
             }
         }
         return try Self.good(Self.parse(received + (try connection.readToEnd())))
+    }
+
+    /// A text as one segment of a path, or one value of a query.
+    static func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            let letter = Character(Unicode.Scalar(byte))
+            let isPlain = byte < 0x80 && (letter.isLetter || letter.isNumber || "-._~".contains(letter))
+            return isPlain ? String(letter) : "%" + SHA256.Digest.hex([byte]).uppercased()
+        }.joined()
     }
 
     private static func reading<R>(

@@ -27,6 +27,8 @@ struct ListenOptions: ParsableArguments {
     var allowedHost: [String] = []
     @Option(help: "Changes per second that a token may make, four seconds' worth at once; 0: any number.")
     var writesPerSecond = 50
+    @Option(help: "Wrong credentials that an address may send in a minute; what follows is 429.")
+    var credentialFailures = 10
     @Option(help: "Jobs that may wait, of all tokens together.")
     var maxQueued = 10_000
     @Option(help: "Jobs of one named token that may wait; 0: any number. The owner's token is free of it.")
@@ -61,6 +63,10 @@ struct ListenOptions: ParsableArguments {
         guard (0...100_000).contains(writesPerSecond) else {
             throw ValidationError("--writes-per-second is a number from 0 to 100000, not \(writesPerSecond).")
         }
+        guard (1...1_000_000).contains(credentialFailures) else {
+            throw ValidationError(
+                "--credential-failures is a number from 1 to 1000000, not \(credentialFailures).")
+        }
         guard (1...1_000_000).contains(maxQueued), (0...1_000_000).contains(maxQueuedPerToken) else {
             throw ValidationError("--max-queued and --max-queued-per-token are numbers up to 1000000.")
         }
@@ -92,6 +98,7 @@ struct ListenOptions: ParsableArguments {
         configuration.allowedHosts = Set(allowedHost)
         configuration.writesPerSecond = Double(writesPerSecond)
         configuration.writeBurst = 4 * writesPerSecond
+        configuration.failuresPerMinute = credentialFailures
         configuration.connectionsPerPeerMax = connectionsPerAddress ?? (isLoopback ? 0 : 64)
         return configuration
     }

@@ -33,6 +33,8 @@ struct ServeCommand: ParsableCommand {
     var maxUpload = ServiceConfiguration.Amount.value(UploadLimits().fileByteCountMax)
     @Option(help: "What all datasets and uploads may take, or auto: until four fifths of the disk are full.")
     var maxDatasetsBytes = ServiceConfiguration.Amount.automatic
+    @Option(help: "What all models may take for another to be imported, or auto: as for datasets.")
+    var maxModelsBytes = ServiceConfiguration.Amount.automatic
     @Option(
         help: "Bytes of the disk below which no work begins, or auto: 2 GiB, on small disks a twentieth.")
     var minFree = ServiceConfiguration.Amount.automatic
@@ -133,6 +135,7 @@ struct ServeCommand: ParsableCommand {
         let usual = configuration.uploads.fileByteCountMax
         configuration.uploads.fileByteCountMax = maxUpload.resolved(usual)
         if case .value(let most) = maxDatasetsBytes { configuration.uploads.totalByteCountMax = most }
+        if case .value(let most) = maxModelsBytes { configuration.uploads.modelsByteCountMax = most }
         configuration.queueLimits = listening.queueLimits
         return configuration
     }
@@ -186,7 +189,7 @@ struct ServeCommand: ParsableCommand {
             modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
-            intake: service.uploads,
+            intake: service.uploads, imports: service.imports,
             webhooks: service.webhooks, logging: level,
             refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router

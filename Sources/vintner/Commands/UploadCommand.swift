@@ -29,8 +29,8 @@ struct UploadCommand: ParsableCommand {
             guard let id = opened["id"]?.stringValue else { throw ClientError.brokenAnswer("it has no id") }
             do {
                 for file in files {
-                    let target = "/v1/datasets/\(id)/files/\(Self.escaped(Self.name(file)))"
-                    let sent = try client.put(target, file: file)
+                    let target = "/v1/datasets/\(id)/files/\(APIClient.escaped(Self.name(file)))"
+                    let sent = try client.send(file: file, "PUT", target)
                     Terminal.complain(
                         "\(Self.name(file)): \(sent["bytes"]?.intValue ?? 0) bytes, "
                             + "SHA-256 \(sent["sha256"]?.stringValue ?? "")")
@@ -79,14 +79,5 @@ struct UploadCommand: ParsableCommand {
 
     private static func name(_ path: String) -> String {
         path.split(separator: "/").last.map(String.init) ?? path
-    }
-
-    /// A name as one segment of a path.
-    private static func escaped(_ name: String) -> String {
-        name.utf8.map { byte in
-            let letter = Character(Unicode.Scalar(byte))
-            let isPlain = byte < 0x80 && (letter.isLetter || letter.isNumber || "-._~".contains(letter))
-            return isPlain ? String(letter) : "%" + SHA256.Digest.hex([byte]).uppercased()
-        }.joined()
     }
 }

@@ -7,6 +7,10 @@ struct UploadLimits: Sendable {
     var fileByteCountMax = 10 << 30
     /// The most that all datasets and uploads may take; `nil`: until four fifths of the disk are full.
     var totalByteCountMax: Int?
+    /// The most that all models may take for another one to be imported; `nil` as for datasets.
+    var modelsByteCountMax: Int?
+    /// Models that may be on their way or being checked at once.
+    var importsMax = 4
     /// Uploads that may be open.
     var openMax = 100
     /// Files that an upload may have.
@@ -18,6 +22,22 @@ struct UploadLimits: Sendable {
     /// How long an upload stays open after something last came for it.
     var openSeconds = 86_400.0
 
+    /// What counts towards a limit of its own.
+    struct Quota {
+        let subject: String
+        let option: String
+        let byteCountMax: Int?
+    }
+
+    /// What datasets may take, uploads included.
+    var datasetsQuota: Quota {
+        Quota(subject: "Datasets", option: "--max-datasets-bytes", byteCountMax: totalByteCountMax)
+    }
+    /// What models may take.
+    var modelsQuota: Quota {
+        Quota(subject: "Models", option: "--max-models-bytes", byteCountMax: modelsByteCountMax)
+    }
+
     /// What must stay free for the jobs: 2 GiB, or a twentieth of the disk where that is more.
     private static let freeMin = 2 << 30
     private static let freeShare = 20
@@ -28,26 +48,29 @@ struct UploadLimits: Sendable {
     ///
     /// - Parameters:
     ///   - byteCount: What is to come, with everything else that is announced.
-    ///   - used: What datasets and uploads take already; asked only where there is a limit of their own.
+    ///   - quota: What counts, and how much of it there may be.
+    ///   - used: What of it there is already; asked only where there is a limit of its own.
     ///   - folder: Whose disk counts.
     /// - Throws: `JobError.noRoom`.
-    func checkRoom(for byteCount: Int, used: () throws(FileError) -> Int, in folder: String) throws(JobError)
-    {
+    func checkRoom(
+        for byteCount: Int, _ quota: Quota, used: () throws(FileError) -> Int, in folder: String
+    ) throws(JobError) {
         let space = try JobError.translating { () throws(FileError) in try Folder.space(at: folder) }
         let floor = max(Self.freeMin, space.total / Self.freeShare)
         guard space.free - byteCount >= floor else {
             throw .noRoom("\(space.free) bytes are free on the disk, and \(floor) of them must stay free.")
         }
-        if let most = totalByteCountMax {
+        if let most = quota.byteCountMax {
             let taken = try JobError.translating(used)
             guard byteCount <= most - taken else {
-                throw .noRoom("Datasets may take \(most) bytes, and take \(taken) already; delete some.")
+                throw .noRoom(
+                    "\(quota.subject) may take \(most) bytes, and take \(taken) already; delete some.")
             }
         } else {
             let full = Double(space.total - space.free) + Double(byteCount)
             guard full <= Self.fullShare * Double(space.total) else {
                 throw .noRoom(
-                    "The disk would be filled by more than four fifths; --max-datasets-bytes allows it.")
+                    "The disk would be filled by more than four fifths; \(quota.option) allows it.")
             }
         }
     }

@@ -6,7 +6,8 @@ struct UploadRequest {
     let name: String
     let format: DatasetFormat
 
-    private static let nameField = Field.string("name", lengthMax: 64, "How jobs will call it; unique.")
+    private static let nameField = Field.string(
+        "name", lengthMax: 64, pattern: "^[a-z0-9][a-z0-9_.-]*$", "How jobs will call it; unique.")
     private static let formatField = Field.choice(
         "format", of: DatasetFormat.Name.self, "What its files are; docs/datasets.md says how they are named."
     )

@@ -126,9 +126,9 @@ final class UploadService: DatasetIntake {
     func checkRoom(for byteCount: Int) throws(JobError) {
         let announced = state.withLock { $0.announced }
         try limits.checkRoom(
-            for: byteCount + announced,
+            for: byteCount + announced, limits.datasetsQuota,
             used: { () throws(FileError) in
-                try Self.size(of: folder.datasets) + Self.size(of: folder.uploads)
+                try Folder.byteCount(of: folder.datasets) + Folder.byteCount(of: folder.uploads)
             }, in: folder.path)
     }
 
@@ -144,14 +144,6 @@ final class UploadService: DatasetIntake {
         do { try Folder.removeTree(folder.absolute(path)) } catch {
             report("an uploaded file could not be deleted", "\(error)")
         }
-    }
-
-    private static func size(of path: String) throws(FileError) -> Int {
-        guard let status = Folder.status(of: path) else { return 0 }
-        guard status.isFolder else { return status.byteCount }
-        var sum = 0
-        for name in try Folder.names(in: path) { sum += try size(of: "\(path)/\(name)") }
-        return sum
     }
 
     // MARK: Publishing

@@ -14,7 +14,7 @@ struct WebhookError: Error, CustomStringConvertible {
 private final class Cutter: Sendable {
     private let socket = Mutex<Int32?>(nil)
     private let isDone = Bell()
-    private let deadline: UInt64
+    let deadline: UInt64
     private let time = SystemTime()
 
     init(seconds: Int) {
@@ -78,49 +78,31 @@ final class WebhookConnection {
     private static func connect(
         _ address: WebhookAddress, allowsPrivate: Bool, _ cutter: Cutter, _ seconds: Int
     ) throws(WebhookError) -> Int32 {
-        var hints = unsafe addrinfo()
-        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        unsafe hints.ai_flags = AI_NUMERICSERV
-        var list: UnsafeMutablePointer<addrinfo>?
-        let status = unsafe getaddrinfo(address.host, String(address.port), &hints, &list)
-        guard status == 0 else {
-            throw WebhookError(description: unsafe "no address: \(String(cString: gai_strerror(status)))")
-        }
-        defer { unsafe freeaddrinfo(list) }
+        let found = try NameLookup.shared.addresses(
+            of: address.host, port: address.port, until: cutter.deadline)
         var reason = "the host has no address"
-        var next = unsafe list
-        while let candidate = unsafe next?.pointee, !cutter.isOver {
-            unsafe next = candidate.ai_next
-            guard unsafe allowsPrivate || AddressRange.isPublic(bytes(of: candidate)) else {
+        for candidate in found where !cutter.isOver {
+            guard allowsPrivate || AddressRange.isPublic(candidate.bytes) else {
                 reason = "the host's address is private"
                 continue
             }
-            let made = unsafe socket(
-                candidate.ai_family, candidate.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), 0)
+            let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+            let made = socket(candidate.family, type, 0)
             guard made >= 0 else { continue }
             var limit = timeval(tv_sec: seconds, tv_usec: 0)
             let size = socklen_t(MemoryLayout<timeval>.size)
             unsafe setsockopt(made, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
             unsafe setsockopt(made, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
-            if unsafe Glibc.connect(made, candidate.ai_addr, candidate.ai_addrlen) == 0 { return made }
+            let status = unsafe candidate.socketAddress.withUnsafeBytes { bytes in
+                let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self)
+                return unsafe Glibc.connect(made, start, socklen_t(bytes.count))
+            }
+            if status == 0 { return made }
             // A connection that takes longer than its limit is still in progress.
             reason = unsafe errno == EINPROGRESS ? "no connection in time" : String(cString: strerror(errno))
             close(made)
         }
         throw WebhookError(description: reason)
-    }
-
-    private static func bytes(of candidate: addrinfo) -> [UInt8] {
-        guard let start = unsafe UnsafeRawPointer(candidate.ai_addr) else { return [] }
-        switch unsafe candidate.ai_family {
-        case AF_INET:
-            var address = unsafe start.loadUnaligned(as: sockaddr_in.self).sin_addr
-            return unsafe withUnsafeBytes(of: &address) { unsafe Array($0) }
-        case AF_INET6:
-            var address = unsafe start.loadUnaligned(as: sockaddr_in6.self).sin6_addr
-            return unsafe withUnsafeBytes(of: &address) { unsafe Array($0) }
-        default: return []
-        }
     }
 
     /// Sends everything, as far as the other side takes it.
