@@ -1,5 +1,6 @@
 import GRDB
 import Jobs
+import Threads
 
 /// What webhooks are told as jobs change.
 enum WebhookOutbox {

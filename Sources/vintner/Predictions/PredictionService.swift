@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 import JSON
 import Jobs
@@ -31,7 +30,8 @@ final class PredictionService: ModelPredictor {
     private let time: any TimeSource
     private let log: Logger
     private let state = Mutex(State())
-    private let available = DispatchSemaphore(value: 0)
+    /// How often something was added to `orders`, or all was stopped, since the thread last took one.
+    private let available = Monitor(0)
     private let hasEnded = Monitor(false)
 
     /// Requests that may wait.
@@ -68,7 +68,7 @@ final class PredictionService: ModelPredictor {
             prediction.finish(.failure(refusal))
             return prediction
         }
-        available.signal()
+        available.update { $0 += 1 }
         if mustStart { Thread.detachNewThread { [self] in work() } }
         return prediction
     }
@@ -80,7 +80,7 @@ final class PredictionService: ModelPredictor {
             return (state.orders, state.isStarted && !state.isStopped)
         }
         for order in waiting { order.prediction.finish(.failure(.draining)) }
-        available.signal()
+        available.update { $0 += 1 }
         if mustWait { hasEnded.wait(seconds: seconds) { $0 } }
     }
 
@@ -88,8 +88,10 @@ final class PredictionService: ModelPredictor {
         ThreadTeam.use(1)
         var shelf = Shelf()
         while true {
-            let idle = DispatchTime.now() + (shelf.isEmpty ? 3600 : Self.idleSeconds)
-            if available.wait(timeout: idle) == .timedOut, !shelf.isEmpty {
+            let hasNews = available.wait(seconds: shelf.isEmpty ? 3600 : Self.idleSeconds) { $0 > 0 }
+            if hasNews {
+                available.update { $0 -= 1 }
+            } else if !shelf.isEmpty {
                 shelf = Shelf()
                 Heap.trim()
             }

@@ -5,6 +5,7 @@ import JSON
 import Jobs
 import Store
 import Synchronization
+import Threads
 
 /// Datasets that clients upload: opened, filled with files, checked and published, or swept when they are
 /// left.
@@ -32,7 +33,7 @@ final class UploadService: DatasetIntake {
     /// Puts a dataset that was published into its row.
     private let register: @Sendable (DatasetInfo) throws(JobError) -> Void
     private let state = Mutex(State())
-    private let stopping = DispatchSemaphore(value: 0)
+    private let stopping = Monitor(false)
 
     /// How often what was left is looked for.
     private static let sweepSeconds = 600.0
@@ -274,7 +275,7 @@ final class UploadService: DatasetIntake {
     /// Deletes uploads for which nothing came for a long time, now and every ten minutes.
     func startSweeping() {
         Thread.detachNewThread { [self] in
-            repeat { sweep() } while stopping.wait(timeout: .now() + Self.sweepSeconds) == .timedOut
+            repeat { sweep() } while !stopping.wait(seconds: Self.sweepSeconds) { $0 }
         }
     }
 
@@ -294,6 +295,6 @@ final class UploadService: DatasetIntake {
     /// Takes nothing any more.
     func stop() {
         state.withLock { $0.isStopped = true }
-        stopping.signal()
+        stopping.update { $0 = true }
     }
 }

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Jobs
 import Synchronization
+import Threads
 
 /// Looks names up within a time; the resolver keeps no deadline and cannot be called off.
 ///
