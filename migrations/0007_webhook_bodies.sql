@@ -35,7 +35,7 @@ FROM webhook_delivery;
 DROP TABLE webhook_delivery;
 ALTER TABLE webhook_message RENAME TO webhook_delivery;
 -- What is to be sent next, and how much waits.
-CREATE INDEX webhook_delivery_due ON webhook_delivery(webhook_id, next_at, byte_count, state)
+CREATE INDEX webhook_delivery_due ON webhook_delivery(webhook_id, next_at, id, byte_count, state)
     WHERE state = 'pending';
 -- What is remembered, and how much of it.
 CREATE INDEX webhook_delivery_over ON webhook_delivery(webhook_id, id, byte_count, state)

@@ -17,8 +17,8 @@ from service import Service, mlp
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What is drawn may be a training of hours or a pause for ever, and a long poll would wait for its end.
 JOB_SECONDS = 5
-# Sequences of requests that are tried, each of up to twelve.
-SEQUENCES = "300"
+# Sequences of requests, each of up to twelve, are tried for so long: a search for more of them ends by itself much earlier.
+SEQUENCE_SECONDS = "60"
 # Each run ends by its number of examples; this is for one that does not.
 RUN_SECONDS = 480
 READER = {"type": "train", "dataset": "mail", "train": {"steps": 2},
@@ -106,7 +106,7 @@ def main():
             token = ["--header", f"Authorization: Bearer {service.token}"]
             runs = [
                 ("requests", examples, "examples,coverage,fuzzing", token),
-                ("sequences", SEQUENCES, "stateful", token),
+                ("sequences", examples, "stateful", [*token, "--max-time", SEQUENCE_SECONDS]),
                 # Every answer is 401, whatever the query and the body: what is valid otherwise is enough.
                 ("strangers", "5", "coverage,fuzzing", ["--mode", "positive"]),
             ]
