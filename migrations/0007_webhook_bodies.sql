@@ -1,5 +1,10 @@
--- What a message said stays for a while after it was sent, so that it can be sent once more. The body comes last, so that
--- looking at the other columns does not read through it.
+-- The secret before the last, which signs beside it for a while: receivers change theirs at leisure.
+ALTER TABLE webhook ADD COLUMN old_secret BLOB;
+ALTER TABLE webhook ADD COLUMN old_secret_until INTEGER
+    CHECK((old_secret IS NULL) = (old_secret_until IS NULL));
+
+-- What a message said stays for a while after it was sent, so that it can be sent once more. The body comes
+-- last, so that looking at the other columns does not read through it.
 CREATE TABLE webhook_message(
     webhook_id TEXT NOT NULL REFERENCES webhook(id) ON DELETE CASCADE,
     id TEXT NOT NULL CHECK(length(id) = 30),
@@ -30,6 +35,8 @@ FROM webhook_delivery;
 DROP TABLE webhook_delivery;
 ALTER TABLE webhook_message RENAME TO webhook_delivery;
 -- What is to be sent next, and how much waits.
-CREATE INDEX webhook_delivery_due ON webhook_delivery(webhook_id, next_at, byte_count) WHERE state = 'pending';
+CREATE INDEX webhook_delivery_due ON webhook_delivery(webhook_id, next_at, id, byte_count, state)
+    WHERE state = 'pending';
 -- What is remembered, and how much of it.
-CREATE INDEX webhook_delivery_over ON webhook_delivery(webhook_id, id, byte_count) WHERE state <> 'pending';
+CREATE INDEX webhook_delivery_over ON webhook_delivery(webhook_id, id, byte_count, state)
+    WHERE state <> 'pending';

@@ -45,6 +45,8 @@ public struct Webhook: Sendable, Equatable {
     public internal(set) var topics: [WebhookTopic]
     /// What signs each message.
     public internal(set) var secret: [UInt8]
+    /// What signs each message beside it until then, after a change; nil for nothing.
+    public var oldSecret: (bytes: [UInt8], until: Timestamp)?
     /// When it was made.
     public let createdAt: Timestamp
     /// Attempts that failed since the last one that did not.
@@ -55,6 +57,12 @@ public struct Webhook: Sendable, Equatable {
     public var retryAt = Timestamp(milliseconds: 0)
     /// Since when nothing is sent any more, and why; nil while it is in use.
     public var disabled: (at: Timestamp, reason: String)?
+
+    /// Everything that signs a message at a time, the newest first.
+    public func secrets(at now: Timestamp) -> [[UInt8]] {
+        guard let oldSecret, now < oldSecret.until else { return [secret] }
+        return [secret, oldSecret.bytes]
+    }
 
     /// A webhook that nothing was sent to.
     public init(id: WebhookID, url: String, topics: [WebhookTopic], secret: [UInt8], createdAt: Timestamp) {
@@ -67,6 +75,8 @@ public struct Webhook: Sendable, Equatable {
         (left.id, left.url, left.topics, left.secret, left.createdAt, left.failures)
             == (right.id, right.url, right.topics, right.secret, right.createdAt, right.failures)
             && (left.failingSince, left.retryAt) == (right.failingSince, right.retryAt)
+            && left.oldSecret?.bytes == right.oldSecret?.bytes
+            && left.oldSecret?.until == right.oldSecret?.until
             && left.disabled?.at == right.disabled?.at && left.disabled?.reason == right.disabled?.reason
     }
 }

@@ -4,7 +4,7 @@ public struct WebhookChanges: Sendable, Equatable {
     public var url: String?
     /// What it is told of.
     public var topics: [WebhookTopic]?
-    /// What signs each attempt from now on.
+    /// What signs each attempt from now on, for a day beside the one before.
     public var secret: [UInt8]?
     /// Whether it is told at all.
     public var isEnabled: Bool?
@@ -14,6 +14,9 @@ public struct WebhookChanges: Sendable, Equatable {
 }
 
 extension Webhook {
+    /// So long an old secret signs beside the new one.
+    public static let overlapMilliseconds: Int64 = 86_400_000
+
     /// Why a webhook is disabled that a client disabled; a test does not bring it back.
     public static let disabledByClient = "It was disabled by a request."
 
@@ -27,7 +30,10 @@ extension Webhook {
             forgetFailures()
         }
         topics = changes.topics ?? topics
-        secret = changes.secret ?? secret
+        if let secret = changes.secret, secret != self.secret {
+            oldSecret = (self.secret, now.adding(milliseconds: Self.overlapMilliseconds))
+            self.secret = secret
+        }
         switch changes.isEnabled {
         case true? where disabled != nil:
             disabled = nil

@@ -25,6 +25,9 @@ enum WebhookRows {
         webhook.failures = row["failures"]
         webhook.failingSince = (row["failing_since"] as Int64?).map(JobRows.time)
         webhook.retryAt = JobRows.time(row["retry_at"])
+        if let old = row["old_secret"] as Data?, let until = row["old_secret_until"] as Int64? {
+            webhook.oldSecret = (Array(old), JobRows.time(until))
+        }
         if let at = row["disabled_at"] as Int64?, let reason = row["disabled_reason"] as String? {
             webhook.disabled = (JobRows.time(at), reason)
         }
@@ -100,11 +103,14 @@ enum WebhookRows {
     static func update(_ db: Database, _ webhook: Webhook) throws {
         try db.execute(
             sql: """
-                UPDATE webhook SET url = ?, topics = ?, secret = ?, failures = ?, failing_since = ?,
-                    retry_at = ?, disabled_at = ?, disabled_reason = ? WHERE id = ?
+                UPDATE webhook SET url = ?, topics = ?, secret = ?, old_secret = ?, old_secret_until = ?,
+                    failures = ?, failing_since = ?, retry_at = ?, disabled_at = ?, disabled_reason = ?
+                WHERE id = ?
                 """,
             arguments: [
-                webhook.url, text(webhook.topics), blob(webhook.secret), webhook.failures,
+                webhook.url, text(webhook.topics), blob(webhook.secret),
+                webhook.oldSecret.map { blob($0.bytes) }, webhook.oldSecret?.until.milliseconds,
+                webhook.failures,
                 webhook.failingSince?.milliseconds, webhook.retryAt.milliseconds,
                 webhook.disabled?.at.milliseconds, webhook.disabled?.reason, webhook.id.rawValue,
             ])
@@ -125,13 +131,14 @@ enum WebhookRows {
     static func forget(_ db: Database, _ id: WebhookID) throws {
         try db.execute(
             sql: """
-                DELETE FROM webhook_delivery WHERE webhook_id = ?1 AND state <> 'pending' AND id <= (
+                DELETE FROM webhook_delivery INDEXED BY webhook_delivery_over
+                WHERE webhook_id = ?1 AND state <> 'pending' AND id <= (
                     SELECT id FROM webhook_delivery INDEXED BY webhook_delivery_over
                     WHERE webhook_id = ?1 AND state <> 'pending' ORDER BY id DESC LIMIT 1 OFFSET ?2)
                 """, arguments: [id.rawValue, SQLiteWebhookRepository.rememberedMax])
         try db.execute(
             sql: """
-                UPDATE webhook_delivery SET byte_count = 0, body = NULL
+                UPDATE webhook_delivery INDEXED BY webhook_delivery_over SET byte_count = 0, body = NULL
                 WHERE webhook_id = ?1 AND state <> 'pending' AND byte_count > 0 AND id <= (
                     SELECT id FROM (
                         SELECT id, sum(byte_count) OVER (ORDER BY id DESC) AS total

@@ -1,4 +1,4 @@
-"""Holds a server against what it says of itself, by schemathesis: `contract.py BINARY [EXAMPLES]`.
+"""Holds a server against what it says of itself, by schemathesis: `contract.py BINARY [EXAMPLES [RUN]]`.
 
 All checks in all phases, with the token and without one. A server of its own answers: it has a job, models, datasets and a webhook
 that has been told something, so that links between operations lead to things that there are. No failure is accepted, none
@@ -17,6 +17,8 @@ from service import Service, mlp
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What is drawn may be a training of hours or a pause for ever, and a long poll would wait for its end.
 JOB_SECONDS = 5
+# Sequences of requests, each of up to twelve, are tried for so long: a search for more of them ends by itself much earlier.
+SEQUENCE_SECONDS = "60"
 # Each run ends by its number of examples; this is for one that does not.
 RUN_SECONDS = 480
 READER = {"type": "train", "dataset": "mail", "train": {"steps": 2},
@@ -86,7 +88,7 @@ def care(service, address, is_over):
 
 
 def main():
-    binary, examples = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "30"
+    binary, examples, only = (sys.argv[1:] + ["30", None][len(sys.argv) - 2:])[:3]
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     host = f"127.0.0.1:{listener.server_port}"
@@ -102,11 +104,14 @@ def main():
         carer.start()
         try:
             token = ["--header", f"Authorization: Bearer {service.token}"]
-            results = [
-                run(service, "with the token", examples, location, "examples,coverage,fuzzing,stateful", *token),
+            runs = [
+                ("requests", examples, "examples,coverage,fuzzing", token),
+                ("sequences", examples, "stateful", [*token, "--max-time", SEQUENCE_SECONDS]),
                 # Every answer is 401, whatever the query and the body: what is valid otherwise is enough.
-                run(service, "without a token", "5", location, "coverage,fuzzing", "--mode", "positive"),
+                ("strangers", "5", "coverage,fuzzing", ["--mode", "positive"]),
             ]
+            results = [run(service, name, count, location, phases, *more)
+                       for name, count, phases, more in runs if only in (None, name)]
         finally:
             is_over.set()
             carer.join()

@@ -218,6 +218,13 @@ def test_a_crash_leaves_nothing_of_half_a_model(binary, kept):
         service.start()
         assert folders(service) == [kept_model]
         assert service.get(f"/v1/models/{kept_model}/download").body == data
+        with tempfile.TemporaryDirectory() as home:
+            copy = os.path.join(home, "copy")
+            for words in (["backup", copy, "--data", service.data], ["doctor", "--data", copy]):
+                done = subprocess.run([binary, *words], capture_output=True, text=True, check=False)
+                assert done.returncode == 0, (words, done.stdout + done.stderr)
+            with open(os.path.join(copy, "models", kept_model, "model.safetensors"), "rb") as file:
+                assert file.read() == data
         service.terminate()
         done = subprocess.run([binary, "doctor", "--data", service.data], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -75,7 +75,7 @@ import Testing
         return bytes
     }
 
-    @Test("a request has the body's length, and a signature that the secret makes")
+    @Test("a request has the body's length, and a signature that each secret makes")
     func signs() throws {
         let delivery = WebhookDelivery(
             id: IdentifierGenerator().next(at: Timestamp(milliseconds: 1)),
@@ -84,7 +84,7 @@ import Testing
         let body = try #require(delivery.body)
         let address = try #require(WebhookAddress("https://a.example/x"))
         let request = HTTPWebhookSender.request(
-            delivery, body, address, [1, 2, 3], Timestamp(milliseconds: 1_700_000_000_999))
+            delivery, body, address, [[1, 2, 3], [4]], Timestamp(milliseconds: 1_700_000_000_999))
         let text = String(decoding: request, as: UTF8.self)
         let parts = text.components(separatedBy: "\r\n\r\n")
         #expect(parts.count == 2 && parts[1] == body)
@@ -93,8 +93,12 @@ import Testing
         #expect(
             lines.contains("Content-Length: \(body.utf8.count)")
                 && lines.contains("webhook-id: \(delivery.id)"))
-        let hash = HMAC.sha256(key: [1, 2, 3], message: Array("\(delivery.id).1700000000.\(body)".utf8))
-        #expect(lines.contains("webhook-signature: v1,\(Data(hash).base64EncodedString())"))
+        let keys: [[UInt8]] = [[1, 2, 3], [4]]
+        let signatures = keys.map { key in
+            let hash = HMAC.sha256(key: key, message: Array("\(delivery.id).1700000000.\(body)".utf8))
+            return "v1,\(Data(hash).base64EncodedString())"
+        }
+        #expect(lines.contains("webhook-signature: \(signatures.joined(separator: " "))"))
     }
 
     @Test("an answer's status is read from its first line, interim answers left out")

@@ -41,7 +41,7 @@ struct HTTPWebhookSender: WebhookSender {
             let connection = try WebhookConnection(
                 address, allowsPrivate: allowsPrivate || Self.isLiteral(address.host), trusting: authority,
                 seconds: Self.seconds)
-            connection.write(Self.request(delivery, body, address, webhook.secret, now))
+            connection.write(Self.request(delivery, body, address, webhook.secrets(at: now), now))
             return .status(try Self.status(of: connection))
         } catch {
             return .failure(error.description)
@@ -55,16 +55,17 @@ struct HTTPWebhookSender: WebhookSender {
 
     /// The whole request.
     static func request(
-        _ delivery: WebhookDelivery, _ body: String, _ address: WebhookAddress, _ secret: [UInt8],
-        _ now: Timestamp
+        _ delivery: WebhookDelivery, _ body: String, _ address: WebhookAddress,
+        _ secrets: [[UInt8]], _ now: Timestamp
     ) -> [UInt8] {
         let seconds = now.milliseconds / 1000
+        let signatures = secrets.map { signature(of: body, id: delivery.id, at: seconds, by: $0) }
         let head = [
             "POST \(address.target) HTTP/1.1", "Host: \(address.authority)",
             "User-Agent: vintner/\(Version.current)", "Accept: */*", "Content-Type: application/json",
             "Content-Length: \(body.utf8.count)", "webhook-id: \(delivery.id)",
             "webhook-timestamp: \(seconds)",
-            "webhook-signature: \(signature(of: body, id: delivery.id, at: seconds, by: secret))",
+            "webhook-signature: \(signatures.joined(separator: " "))",
             "Connection: close", "", "",
         ].joined(separator: "\r\n")
         return Array((head + body).utf8)
