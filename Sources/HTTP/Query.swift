@@ -36,8 +36,18 @@ public struct Query: Sendable {
 
     /// The parameters whose names start with `prefix`, without it: `label.k=v` gives `k: v` for `label.`.
     public func texts(prefix: String) -> [String: String] {
-        let found = items.filter { $0.name.hasPrefix(prefix) }
-        return Dictionary(found.map { (String($0.name.dropFirst(prefix.count)), $0.value) }) { $1 }
+        let found = items.compactMap { item in item.name.rest(behind: prefix).map { ($0, item.value) } }
+        return Dictionary(found) { $1 }
+    }
+}
+
+extension String {
+    /// What follows a prefix; nil without it.
+    ///
+    /// By bytes: as characters, a dot and a mark that joins it would be something else than a dot.
+    fileprivate func rest(behind prefix: String) -> String? {
+        guard utf8.starts(with: prefix.utf8) else { return nil }
+        return String(decoding: utf8.dropFirst(prefix.utf8.count), as: UTF8.self)
     }
 }
 
@@ -155,7 +165,7 @@ public struct QueryReader {
     /// - Throws: All violations, the unknown parameters included.
     func finish() throws(InvalidInput) {
         for item in query.items where !known.contains(item.name) {
-            guard !prefixes.contains(where: { item.name.hasPrefix($0) }) else { continue }
+            guard !prefixes.contains(where: { item.name.rest(behind: $0) != nil }) else { continue }
             let isEchoed = item.name.unicodeScalars.count <= 64
             add(
                 isEchoed ? item.name : "", "unknown_parameter",

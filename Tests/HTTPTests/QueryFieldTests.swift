@@ -46,6 +46,14 @@ import Testing
             ])
     }
 
+    @Test("of a prefix go by bytes: a mark that joins its last character is a name")
+    func readsMarks() {
+        let (mark, accent) = ("\u{1F3FB}k", "\u{301}")
+        #expect(Query([(name: "label.\(mark)", value: "v")]).texts(prefix: "label.") == [mark: "v"])
+        #expect(Query([(name: "label.\(accent)", value: "v")]).texts(prefix: "label.") == [accent: "v"])
+        #expect(Self.answer([(name: "label.\(mark)", value: "v")])["errors"] == nil)
+    }
+
     @Test("have their defaults")
     func hasDefaults() {
         #expect(
