@@ -53,9 +53,14 @@ int main(void) {
 """
 
 
-def wrk(url, seconds, token=None, connections=32, script=None):
-    """Requests a second, the 99th percentile in ms, and answers that were no success."""
+def wrk(url, seconds, token=None, connections=32, script=None, pause=None):
+    """Requests a second, the 99th percentile in ms, and answers that were no success.
+
+    With a pause each connection waits so many milliseconds before each request.
+    """
     lua = tempfile.NamedTemporaryFile("w", suffix=".lua", delete=False)
+    if pause:
+        lua.write(f"function delay() return {pause} end\n")
     lua.write((script or "") + """
 done = function(summary, latency, requests)
     local bad = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
@@ -87,6 +92,20 @@ def training_rate(service, jobs, seconds=None, during=None):
 def cpu_seconds(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def answering_seconds(pid):
+    """Processor time of all threads but those of trainings."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            text = (task / "stat").read_text()
+        except FileNotFoundError:
+            continue
+        if "(worker-" not in text:
+            fields = text.rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid):
@@ -149,7 +168,8 @@ class Held:
 def busy(binary, seconds, more):
     """Under two trainings and with clients that wait."""
     found = {}
-    with Service(binary, "--workers", "2", "--writes-per-second", "0", *more) as service:
+    with Service(binary, "--workers", "2", "--writes-per-second", "0",
+                 "--max-queued", "1000000", *more) as service:
         jobs = [service.submit({**LONG, "seed": seed})["id"] for seed in (1, 2)]
         for job in jobs:
             service.wait(job, lambda one: (one["progress"]["step"] or 0) > 200)
@@ -170,10 +190,22 @@ wrk.body = [[{json.dumps(SHORT)}]]
                 service, jobs, during=lambda: wrk(f"{url}/v1/jobs", 5, token, script=post))
             found["held"] |= {"answers": held.answers, "events": held.events, "errors": held.errors}
             found["server_cores"] = round((cpu_seconds(service.process.pid) - used) / (seconds + 5), 2)
+        # As many as were aimed for, and no more: what does that cost those who train?
+        paced = {}
+        for name, pause, path, body in (("polls", 12, f"/v1/jobs/{jobs[0]}", None),
+                                        ("submissions", 60, "/v1/jobs", post)):
+            used, start = answering_seconds(service.process.pid), time.monotonic()
+            rate, found[f"paced_{name}"] = training_rate(
+                service, jobs, during=lambda: wrk(f"{url}{path}", seconds, token, 64, body, pause))
+            paced[name] = rate
+            found[f"paced_{name}"]["answering_cores"] = round(
+                (answering_seconds(service.process.pid) - used) / (time.monotonic() - start), 3)
         after, _ = training_rate(service, jobs, seconds)
         base = (alone + after) / 2
         found["training"] = {"steps_per_second": round(base, 1), "holding": round(waiting / base, 3),
-                             "polling": round(polled / base, 3), "submitting": round(submitted / base, 3)}
+                             "polling": round(polled / base, 3), "submitting": round(submitted / base, 3),
+                             "paced_polling": round(paced["polls"] / base, 3),
+                             "paced_submitting": round(paced["submissions"] / base, 3)}
         found["rss_mib"] = round(resident(service.process.pid))
     return found
 

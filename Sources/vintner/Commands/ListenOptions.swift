@@ -37,7 +37,7 @@ struct ListenOptions: ParsableArguments {
         help: "Connections that an address may have; 0: any number. By default 64, on loopback any number.")
     var connectionsPerAddress: Int?
     @Option(help: "How far the threads that answer give way to those that train, as nice counts: 0 to 19.")
-    var nice = 0
+    var nice = 5
 
     var isLoopback: Bool { ["127.0.0.1", "::1", "localhost"].contains(host) }
 
