@@ -27,6 +27,8 @@ final class JobFeed: Sendable {
     private static let pastPointsMax = 500
     /// How many points of each series later pulls take: more than a worker reports in a second.
     private static let pointsMax = 10_000
+    /// Longer steps are each client's own; 64 others take 4 MiB at most.
+    private static let sharedByteCountMax = 65_536
     private let id: JobID
     private let jobs: JobService
     private let steps: Steps
@@ -55,7 +57,9 @@ final class JobFeed: Sendable {
             step = known
         } else {
             step = try self.step(from: place)
-            steps.keep(step, of: place, at: generation)
+            if step.batch.byteCount <= Self.sharedByteCountMax {
+                steps.keep(step, of: place, at: generation)
+            }
         }
         self.place.withLock { $0 = step.next }
         return step.batch

@@ -180,13 +180,13 @@ struct JobRoutes: Sendable {
     private func show(_ request: Request) throws -> Reply {
         let id = try request.jobID()
         let look = try looks.look(at: id)
-        let version = request.query[Self.since].map(Int64.init) ?? look.job.version
-        guard let seconds = request.query[Self.wait], !look.job.state.isTerminal, look.job.version <= version
+        let version = request.query[Self.since].map(Int64.init) ?? look.version
+        guard let seconds = request.query[Self.wait], !look.isTerminal, look.version <= version
         else { return .now(look.response(to: request)) }
         return .later(
             jobs.wait(for: id, seconds: seconds) { isLast in
                 let look = try looks.look(at: id)
-                guard isLast || look.job.state.isTerminal || look.job.version > version else { return nil }
+                guard isLast || look.isTerminal || look.version > version else { return nil }
                 return look.response(to: request)
             })
     }
@@ -194,8 +194,8 @@ struct JobRoutes: Sendable {
     /// The same for what has just been looked at by somebody, unless it has to be waited for.
     private func glance(_ request: Request) -> Response? {
         guard let id = try? request.jobID(), let look = looks.known(id) else { return nil }
-        if request.query[Self.wait] != nil, !look.job.state.isTerminal {
-            guard let since = request.query[Self.since], look.job.version > Int64(since) else { return nil }
+        if request.query[Self.wait] != nil, !look.isTerminal {
+            guard let since = request.query[Self.since], look.version > Int64(since) else { return nil }
         }
         return look.response(to: request)
     }

@@ -45,6 +45,8 @@ public struct EventSource: Sendable {
 public struct EventBatch: Sendable {
     /// The events as they are sent; a batch for many streams is encoded once.
     let bytes: [UInt8]
+    /// How long they are.
+    public var byteCount: Int { bytes.count }
     /// Whether another pull would find more at once.
     public let hasMore: Bool
     /// Whether the stream is over.

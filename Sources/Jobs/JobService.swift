@@ -32,8 +32,6 @@ public struct JobService: Sendable {
     public let time: any TimeSource
     /// How many jobs may wait.
     public let queueLimits: QueueLimits
-    /// What many clients look at again and again.
-    private let looks = ReadCache<JobID, Job>(countMax: 64)
 
     /// Puts the parts together.
     public init(
@@ -93,13 +91,7 @@ public struct JobService: Sendable {
     // MARK: Looking
 
     /// One job with everything a client may see of it.
-    public func job(_ id: JobID) throws(JobError) -> Job {
-        let generation = self.generation
-        if let job = looks.value(of: id, at: generation) { return try complete(job) }
-        let job = try repositories.jobs.job(id)
-        looks.keep(job, of: id, at: generation)
-        return try complete(job)
-    }
+    public func job(_ id: JobID) throws(JobError) -> Job { try complete(repositories.jobs.job(id)) }
 
     /// Grows after each change of anything stored; what was read while it stands is still so.
     public var generation: UInt64 { repositories.jobs.generation }

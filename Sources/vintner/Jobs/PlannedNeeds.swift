@@ -8,9 +8,9 @@ import Training
 final class PlannedNeeds: Sendable {
     typealias Need = (byteCount: Int, plans: [PlanSummary])
 
-    private static let countMax = 64
-    /// Longer descriptions are of networks that hardly come twice.
-    private static let keyByteCountMax = 65_536
+    private static let countMax = 32
+    /// Longer descriptions, and plans of more calls, are of networks that are not worth their memory here.
+    private static let keyByteCountMax = 65_536, stepCountMax = 2_000
     /// What no plan depends on.
     private static let idle = ["name", "labels", "priority", "seed", "gate", "depends_on", "max_attempts"]
     // Nothing that is stored changes what a request needs: there is but one generation.
@@ -21,7 +21,9 @@ final class PlannedNeeds: Sendable {
         guard let key = Self.key(of: request) else { return try plan() }
         if let need = known.value(of: key, at: 0) { return need }
         let need = try plan()
-        known.keep(need, of: key, at: 0)
+        if need.plans.reduce(0, { $0 + $1.steps.count }) <= Self.stepCountMax {
+            known.keep(need, of: key, at: 0)
+        }
         return need
     }
 
