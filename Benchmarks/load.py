@@ -165,6 +165,23 @@ class Held:
         self.thread.join()
 
 
+class Bare:
+    """A handler of libmicrohttpd that answers the same bytes to everybody."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        source = pathlib.Path(self.folder.name, "bare.c")
+        source.write_text(BARE)
+        subprocess.run(["cc", "-O2", str(source), "-lmicrohttpd", "-o", f"{self.folder.name}/bare"], check=True)
+        self.process = subprocess.Popen([f"{self.folder.name}/bare"], stdout=subprocess.PIPE)
+        return f"http://127.0.0.1:{int(self.process.stdout.readline())}/"
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
+
 def busy(binary, seconds, more):
     """Under two trainings and with clients that wait."""
     found = {}
@@ -200,32 +217,29 @@ wrk.body = [[{json.dumps(SHORT)}]]
             paced[name] = rate
             found[f"paced_{name}"]["answering_cores"] = round(
                 (answering_seconds(service.process.pid) - used) / (time.monotonic() - start), 3)
+        # What the same requests cost where nothing is done for them: no service can cost less.
+        with Bare() as url:
+            paced["bare"], found["paced_bare"] = training_rate(
+                service, jobs, during=lambda: wrk(url, seconds, None, 64, None, 12))
         after, _ = training_rate(service, jobs, seconds)
         base = (alone + after) / 2
         found["training"] = {"steps_per_second": round(base, 1), "holding": round(waiting / base, 3),
                              "polling": round(polled / base, 3), "submitting": round(submitted / base, 3),
                              "paced_polling": round(paced["polls"] / base, 3),
-                             "paced_submitting": round(paced["submissions"] / base, 3)}
+                             "paced_submitting": round(paced["submissions"] / base, 3),
+                             "paced_bare": round(paced["bare"] / base, 3)}
         found["rss_mib"] = round(resident(service.process.pid))
     return found
 
 
 def idle(binary, seconds):
     """Polls of an idle server against a handler of libmicrohttpd that answers as many bytes, by turns."""
-    with tempfile.TemporaryDirectory() as folder, Service(binary) as service:
-        source = pathlib.Path(folder, "bare.c")
-        source.write_text(BARE)
-        subprocess.run(["cc", "-O2", str(source), "-lmicrohttpd", "-o", f"{folder}/bare"], check=True)
-        bare = subprocess.Popen([f"{folder}/bare"], stdout=subprocess.PIPE)
-        try:
-            port = int(bare.stdout.readline())
-            job = service.wait(service.submit(SHORT)["id"])["id"]
-            ours, theirs = [], []
-            for _ in range(3):
-                ours.append(wrk(f"http://127.0.0.1:{service.port}/v1/jobs/{job}", seconds, service.token))
-                theirs.append(wrk(f"http://127.0.0.1:{port}/", seconds))
-        finally:
-            bare.kill()
+    with Service(binary) as service, Bare() as bare:
+        job = service.wait(service.submit(SHORT)["id"])["id"]
+        ours, theirs = [], []
+        for _ in range(3):
+            ours.append(wrk(f"http://127.0.0.1:{service.port}/v1/jobs/{job}", seconds, service.token))
+            theirs.append(wrk(bare, seconds))
     best = {name: max(runs, key=lambda run: run["per_second"]) for name, runs in (("vintner", ours), ("bare", theirs))}
     return {**best, "ratio": round(best["bare"]["per_second"] / best["vintner"]["per_second"], 2)}
 
