@@ -207,7 +207,7 @@ wrk.body = [[{json.dumps(SHORT)}]]
                 service, jobs, during=lambda: wrk(f"{url}/v1/jobs", 5, token, script=post))
             found["held"] |= {"answers": held.answers, "events": held.events, "errors": held.errors}
             found["server_cores"] = round((cpu_seconds(service.process.pid) - used) / (seconds + 5), 2)
-        # As many as were aimed for, and no more: what does that cost those who train?
+        # As many as were aimed for, and no more, while nobody waits: what does that cost those who train?
         paced = {}
         for name, pause, path, body in (("polls", 12, f"/v1/jobs/{jobs[0]}", None),
                                         ("submissions", 60, "/v1/jobs", post)):
