@@ -102,7 +102,7 @@ public struct JobService: Sendable {
         guard page.items.contains(where: { $0.state == .queued || $0.state.isHeld }) else { return page }
         let hasQueued = page.items.contains { $0.state == .queued }
         let positions = try hasQueued ? queuePositions() : [:]
-        page.items = page.items.map { complete($0, positions) }
+        page.items = page.items.map { complete($0, position: positions[$0.id]) }
         return page
     }
 
@@ -196,22 +196,19 @@ public struct JobService: Sendable {
     }
 
     private func complete(_ job: Job) throws(JobError) -> Job {
-        var job = job
-        job.waitingFor = workers.explain(job)
-        if job.state == .queued {
-            job.queuePosition = try repositories.jobs.queuePosition(of: job, at: time.now())
-        }
-        return job
+        let isQueued = job.state == .queued
+        return complete(
+            job, position: try isQueued ? repositories.jobs.queuePosition(of: job, at: time.now()) : nil)
     }
 
     private func requireRoom() throws(JobError) {
         if let shortage = workers.configuration.shortage() { throw .storeFull(cause: shortage.description) }
     }
 
-    private func complete(_ job: Job, _ positions: [JobID: Int]) -> Job {
+    private func complete(_ job: Job, position: Int?) -> Job {
         var job = job
         job.waitingFor = workers.explain(job)
-        job.queuePosition = positions[job.id]
+        job.queuePosition = position
         return job
     }
 

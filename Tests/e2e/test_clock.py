@@ -165,7 +165,6 @@ def test_nothing_waits_by_the_wall_clock(binary, kept):
         with open(record, encoding="utf-8") as file:
             waits = [line for line in file if "{tv_sec" in line]
         assert any("FUTEX_WAIT" in line for line in waits), "no wait was recorded"
-        # The sweep of old uploads, each ten minutes, and idle threads of libdispatch may be late.
-        wrong = [line for line in waits if "CLOCK_REALTIME" in line and "default-qos>" not in line
-                 and int(re.search(r"tv_sec=(\d+)", line)[1]) < time.time() + 300]
+        # Idle threads of libdispatch may be late.
+        wrong = [line for line in waits if "CLOCK_REALTIME" in line and "default-qos>" not in line]
         assert not wrong, f"{len(wrong)} of {len(waits)} waits with an end: {wrong[:3]}"

@@ -38,10 +38,7 @@ final class ModelImporter: ModelIntake {
     var fileByteCountMax: Int { limits.fileByteCountMax }
 
     func receive(byteCount: Int?) throws(JobError) -> any ModelFileIntake {
-        let announced = byteCount ?? 0
-        guard announced <= limits.fileByteCountMax else {
-            throw .fileTooLarge(limit: limits.fileByteCountMax)
-        }
+        let announced = try limits.announced(byteCount)
         try checkRoom(for: announced)
         try state.withLock { (state) throws(JobError) in
             guard !state.isStopped else { throw .draining }

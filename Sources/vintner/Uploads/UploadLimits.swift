@@ -44,6 +44,13 @@ struct UploadLimits: Sendable {
     /// Without a limit of their own, files may fill the disk up to four of five parts.
     private static let fullShare = 0.8
 
+    /// How much of a file was announced, 0 where nobody said; refuses one that is too large.
+    func announced(_ byteCount: Int?) throws(JobError) -> Int {
+        let announced = byteCount ?? 0
+        guard announced <= fileByteCountMax else { throw .fileTooLarge(limit: fileByteCountMax) }
+        return announced
+    }
+
     /// Refuses bytes for which there is no room.
     ///
     /// - Parameters:

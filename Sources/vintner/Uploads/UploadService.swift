@@ -83,10 +83,7 @@ final class UploadService: DatasetIntake {
                 Violation(pointer: "/name", code: "too_long", detail: "expected a name of 1 to 255 bytes")
             ])
         }
-        let announced = byteCount ?? 0
-        guard announced <= limits.fileByteCountMax else {
-            throw .fileTooLarge(limit: limits.fileByteCountMax)
-        }
+        let announced = try limits.announced(byteCount)
         try checkRoom(for: announced)
         try state.withLock { (state) throws(JobError) in
             guard !state.isStopped else { throw .draining }
