@@ -282,3 +282,27 @@ def add_dataset(binary, data):
         write_dataset(folder)
         subprocess.run([os.path.abspath(binary), "datasets", "add", "bars", folder, "--data", data],
                        check=True, capture_output=True)
+
+
+def upload(service, name, form, files):
+    """Uploads a dataset; its id."""
+    id = service.post("/v1/datasets", {"name": name, "format": form}).json["id"]
+    for file, data in files.items():
+        reply = service.call("PUT", f"/v1/datasets/{id}/files/{file}", data,
+                             headers={"Content-Type": "application/octet-stream"})
+        if reply.status != 201:
+            raise Failed(f"{file}: {reply}")
+    reply = service.post(f"/v1/datasets/{id}/commit")
+    if reply.status != 200:
+        raise Failed(f"the commit of {name}: {reply}")
+    return id
+
+
+def dismiss(clients):
+    """Ends clients, and raises what one of them found wrong."""
+    for client in clients:
+        client.stop.set()
+    for client in clients:
+        client.join()
+        if client.fault:
+            raise client.fault

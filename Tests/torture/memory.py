@@ -18,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
-from load import Failed  # noqa: E402
+from load import Failed, upload  # noqa: E402
 from service import Service  # noqa: E402
 from table import write_into  # noqa: E402
 from test_uploads import npy  # noqa: E402
@@ -61,19 +61,6 @@ CONFIGURATIONS = {
     "resnet20 pruned, 64": {**train({"preset": "resnet20"}, 64), "type": "prune",
                             "prune": {"target_sparsity": 0.5, "finetune": {"epochs": 1}}},
 }
-
-
-def upload(service, name, form, files):
-    """Uploads a dataset of the test's own."""
-    service.post("/v1/datasets", {"name": name, "format": form})
-    for file, data in files.items():
-        reply = service.call("PUT", f"/v1/datasets/{name}/files/{file}", data,
-                             headers={"Content-Type": "application/octet-stream"})
-        if reply.status != 201:
-            raise Failed(f"{file}: {reply}")
-    reply = service.post(f"/v1/datasets/{name}/commit")
-    if reply.status != 200:
-        raise Failed(f"the commit of {name}: {reply}")
 
 
 def datasets(seed=3):

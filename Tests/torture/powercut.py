@@ -15,6 +15,7 @@ Exit code 0 only if nothing was lost. Standard library only; needs strace.
 import argparse
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -28,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
 from disk import STRACE, Disk, read  # noqa: E402
-from load import Client, Failed, Witness, write_dataset  # noqa: E402
+from load import Client, Failed, Witness, dismiss, upload, write_dataset  # noqa: E402
 from service import Service  # noqa: E402
 from table import write_into  # noqa: E402
 
@@ -53,17 +54,12 @@ class Record:
         service.wrapper = [*STRACE, "-o", self.path]
         draw = random.Random(seed)
         with service:
-            upload(service, witness)
+            upload_bars(service, witness)
             clients = [Client(service, witness, draw.getrandbits(64)) for _ in range(3)]
             for client in clients:
                 client.start()
             time.sleep(seconds)
-            for client in clients:
-                client.stop.set()
-            for client in clients:
-                client.join()
-                if client.fault:
-                    raise client.fault
+            dismiss(clients)
             kill_traced(service)
         self.events = list(read(self.path))
         with open(self.notes, encoding="utf-8") as file:
@@ -84,21 +80,12 @@ class Record:
         return [one for one in self.said if one["at"] <= when]
 
 
-def upload(service, witness):
+def upload_bars(service, witness):
     """Uploads the dataset that the load's jobs need; its commit is acknowledged like any other request."""
-    opened = service.post("/v1/datasets", {"name": "bars", "format": "idx"}).json
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(folder)
-        for name in sorted(os.listdir(folder)):
-            with open(os.path.join(folder, name), "rb") as file:
-                reply = service.call("PUT", f"/v1/datasets/{opened['id']}/files/{name}", file.read(),
-                                     headers={"Content-Type": "application/octet-stream"})
-            if reply.status != 201:
-                raise Failed(f"{name}: {reply}")
-    reply = service.post(f"/v1/datasets/{opened['id']}/commit")
-    if reply.status != 200:
-        raise Failed(f"the commit: {reply}")
-    witness.acknowledge(dataset=opened["id"])
+        files = {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}
+    witness.acknowledge(dataset=upload(service, "bars", "idx", files))
 
 
 def kill_traced(service):

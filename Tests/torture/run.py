@@ -30,7 +30,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
 from crowd import Crowd  # noqa: E402
 from ending import every, finish  # noqa: E402
-from load import Client, Failed, TEMPLATES, Witness, add_dataset, send_submission  # noqa: E402
+from load import Client, Failed, TEMPLATES, Witness, add_dataset, dismiss, send_submission  # noqa: E402
 from parcels import Parcels, Receiver  # noqa: E402
 from service import Service, ServiceError  # noqa: E402
 from table import BAD, add, markdown, write_into  # noqa: E402
@@ -119,16 +119,6 @@ class Torture:
             client.start()
         return clients
 
-    @staticmethod
-    def dismiss(clients):
-        """Waits for clients whose server is gone."""
-        for client in clients:
-            client.stop.set()
-        for client in clients:
-            client.join()
-            if client.fault:
-                raise client.fault
-
     def kill_once(self, name, binary, place=None):
         """Starts the server under load, kills it, and checks what is left; adds to the row `name`."""
         row, before = self.row(name), self.witness.acknowledged
@@ -156,7 +146,7 @@ class Torture:
                 raise Failed(f"{name}: {error}") from error
         if service.process.poll() is None:
             service.kill()
-        self.dismiss(clients)
+        dismiss(clients)
         if alarm:
             alarm.join()
         if service.process.returncode != -9:
@@ -177,7 +167,7 @@ class Torture:
         began = time.monotonic()
         code = service.terminate(END_SECONDS)
         self.ends.append(time.monotonic() - began)
-        self.dismiss(clients)
+        dismiss(clients)
         if code != 0:
             raise Failed(f"SIGTERM: it ended with {code}: {service.log.decode()}")
         if cut := crowd.cut_off():

@@ -20,7 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
-from load import Client, Failed, Witness, add_dataset  # noqa: E402
+from load import Client, Failed, Witness, add_dataset, dismiss  # noqa: E402
 from parcels import Parcels, Receiver  # noqa: E402
 from service import Service  # noqa: E402
 from table import write_into  # noqa: E402
@@ -72,10 +72,7 @@ def soak(binary, hours, kept, every=60, say=print):
                 for client in clients:
                     if client.fault or not client.is_alive():
                         raise client.fault or Failed("a client lost its server")
-            for client in clients:
-                client.stop.set()
-            for client in clients:
-                client.join()
+            dismiss(clients)
             if service.terminate() != 0:
                 raise Failed(f"SIGTERM: {service.log.decode()}")
     parcels.receiver.close()
