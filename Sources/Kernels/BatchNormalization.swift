@@ -31,7 +31,7 @@ public enum BatchNormalization {
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         try Primitive(
-            forwardDescriptor(shape, running: false, on: engine),
+            { turn throws(KernelError) in try forwardDescriptor(shape, running: false, on: engine, turn) },
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
                 (DNNL_ARG_MEAN, .write), (DNNL_ARG_VARIANCE, .write), (DNNL_ARG_DST, .write),
@@ -43,7 +43,7 @@ public enum BatchNormalization {
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         try Primitive(
-            forwardDescriptor(shape, running: true, on: engine),
+            { turn throws(KernelError) in try forwardDescriptor(shape, running: true, on: engine, turn) },
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
                 (DNNL_ARG_MEAN, .read), (DNNL_ARG_VARIANCE, .read), (DNNL_ARG_DST, .write),
@@ -57,7 +57,6 @@ public enum BatchNormalization {
     public static func backward(
         _ shape: BatchNormalizationShape, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
-        let hint = try forwardDescriptor(shape, running: false, on: engine)
         var operation = dnnl_batch_normalization_desc_t()
         var data = try layout(shape)
         var gradient = data
@@ -65,9 +64,12 @@ public enum BatchNormalization {
             dnnl_batch_normalization_backward_desc_init(
                 &operation, dnnl_backward, &gradient, &data, shape.epsilon, flags(running: false)),
             "describe the gradient of a batch normalisation")
-        return try unsafe Primitive(
-            PrimitiveDescriptor.find(
-                &operation, "find the gradient of a batch normalisation", hint: hint, on: engine),
+        return try Primitive(
+            { turn throws(KernelError) in
+                try unsafe PrimitiveDescriptor.find(
+                    &operation, "find the gradient of a batch normalisation",
+                    hint: forwardDescriptor(shape, running: false, on: engine, turn), on: engine, turn)
+            },
             [
                 (DNNL_ARG_SRC, .read), (DNNL_ARG_MEAN, .read), (DNNL_ARG_VARIANCE, .read),
                 (DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_SCALE, .read), (DNNL_ARG_SHIFT, .read),
@@ -105,7 +107,8 @@ public enum BatchNormalization {
     }
 
     private static func forwardDescriptor(
-        _ shape: BatchNormalizationShape, running: Bool, on engine: DNNEngine
+        _ shape: BatchNormalizationShape, running: Bool, on engine: DNNEngine,
+        _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_batch_normalization_desc_t()
         var data = try layout(shape)
@@ -113,7 +116,8 @@ public enum BatchNormalization {
             dnnl_batch_normalization_forward_desc_init(
                 &operation, running ? dnnl_forward_inference : dnnl_forward_training, &data, shape.epsilon,
                 flags(running: running)), "describe a batch normalisation")
-        return try unsafe PrimitiveDescriptor.find(&operation, "find a batch normalisation", on: engine)
+        return try unsafe PrimitiveDescriptor.find(
+            &operation, "find a batch normalisation", on: engine, turn)
     }
 
     private static func layout(_ shape: BatchNormalizationShape) throws(KernelError) -> dnnl_memory_desc_t {

@@ -112,9 +112,11 @@ public enum Convolution {
             return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
                 element, weights throws(KernelError) in
                 try Primitive(
-                    forwardDescriptor(
-                        shape, element, how, weights: weights, fusing: fusing, training: training,
-                        on: engine),
+                    { turn throws(KernelError) in
+                        try forwardDescriptor(
+                            shape, element, how, weights: weights, fusing: fusing, training: training,
+                            on: engine, turn)
+                    },
                     Primitive.forwardUses(fusing: fusing),
                     outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DST, shape, element), on: engine)
             }
@@ -157,7 +159,6 @@ public enum Convolution {
             }
             return try engine.pass(element, weights: weights, .backwardData) {
                 element, weights throws(KernelError) in
-                let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
                 var operation = dnnl_convolution_desc_t()
                 var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
                 let geometry = ConvolutionGeometry(shape)
@@ -167,10 +168,14 @@ public enum Convolution {
                         geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
                     "describe the data gradient of a convolution")
                 let isWrong = shape.isWrong(summing: shape.outChannels)
-                return try unsafe Primitive(
-                    PrimitiveDescriptor.find(
-                        &operation, "find the data gradient of a convolution", hint: hint, on: engine
-                    ) { name in !isWrong(name) },
+                return try Primitive(
+                    { turn throws(KernelError) in
+                        try unsafe PrimitiveDescriptor.find(
+                            &operation, "find the data gradient of a convolution",
+                            hint: forwardDescriptor(shape, element, how, training: true, on: engine, turn),
+                            on: engine, turn
+                        ) { name in !isWrong(name) }
+                    },
                     Primitive.backwardDataUses,
                     outer: how.outer(DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
             }
@@ -202,7 +207,6 @@ public enum Convolution {
             }
             return try engine.pass(element, weights: weights, .backwardWeights) {
                 element, weights throws(KernelError) in
-                let hint = try forwardDescriptor(shape, element, how, training: true, on: engine)
                 var operation = dnnl_convolution_desc_t()
                 var layouts = try Layouts(shape, element, how, weights: weights, weightElement: .float32)
                 let geometry = ConvolutionGeometry(shape)
@@ -212,9 +216,13 @@ public enum Convolution {
                         &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                         geometry.padding),
                     "describe the weight gradient of a convolution")
-                return try unsafe Primitive(
-                    PrimitiveDescriptor.find(
-                        &operation, "find the weight gradient of a convolution", hint: hint, on: engine),
+                return try Primitive(
+                    { turn throws(KernelError) in
+                        try unsafe PrimitiveDescriptor.find(
+                            &operation, "find the weight gradient of a convolution",
+                            hint: forwardDescriptor(shape, element, how, training: true, on: engine, turn),
+                            on: engine, turn)
+                    },
                     Primitive.backwardWeightsUses,
                     outer: how.outer(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, shape, element), on: engine)
             }
@@ -293,7 +301,8 @@ public enum Convolution {
 
     private static func forwardDescriptor(
         _ shape: ConvolutionShape, _ element: ElementType, _ how: ConvolutionAlgorithm,
-        weights: TensorLayout? = nil, fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
+        weights: TensorLayout? = nil, fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine,
+        _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_convolution_desc_t()
         var layouts = try Layouts(shape, element, how, weights: weights, weightElement: element)
@@ -311,7 +320,8 @@ public enum Convolution {
         let fewChannels = shape.inChannels < 4 && shape.groups == 1 && !isPointwise
         let isWrong = shape.isWrong(summing: shape.inChannels)
         return try unsafe PrimitiveDescriptor.find(
-            &operation, "find a convolution", attributes: PrimitiveAttributes(fusing: fusing), on: engine
+            &operation, "find a convolution", attributes: PrimitiveAttributes(fusing: fusing), on: engine,
+            turn
         ) { name in
             (!fewChannels || name.hasPrefix("jit")) && !isWrong(name)
         }

@@ -36,8 +36,11 @@ public enum InnerProduct {
         return try engine.pass(element, weights: weights, .forward(hasBias: shape.hasBias)) {
             element, weights throws(KernelError) in
             try Primitive(
-                forwardDescriptor(
-                    shape, element, weights: weights, fusing: fusing, training: training, on: engine),
+                { turn throws(KernelError) in
+                    try forwardDescriptor(
+                        shape, element, weights: weights, fusing: fusing, training: training, on: engine,
+                        turn)
+                },
                 Primitive.forwardUses(fusing: fusing), on: engine)
         }
     }
@@ -52,15 +55,18 @@ public enum InnerProduct {
         }
         return try engine.pass(element, weights: weights, .backwardData) {
             element, weights throws(KernelError) in
-            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
             var operation = dnnl_inner_product_desc_t()
             var (source, weight, _, destination) = try layouts(shape, element, element, weights)
             try unsafe KernelError.check(
                 dnnl_inner_product_backward_data_desc_init(&operation, &source, &weight, &destination),
                 "describe the data gradient of a linear layer")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(
-                    &operation, "find the data gradient of a linear layer", hint: hint, on: engine),
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find the data gradient of a linear layer",
+                        hint: forwardDescriptor(shape, element, training: true, on: engine, turn), on: engine,
+                        turn)
+                },
                 Primitive.backwardDataUses, on: engine)
         }
     }
@@ -82,23 +88,27 @@ public enum InnerProduct {
         }
         return try engine.pass(element, weights: weights, .backwardWeights) {
             element, weights throws(KernelError) in
-            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
             var operation = dnnl_inner_product_desc_t()
             var (source, weight, bias, destination) = try layouts(shape, element, .float32, weights)
             try unsafe KernelError.check(
                 dnnl_inner_product_backward_weights_desc_init(
                     &operation, &source, &weight, &bias, &destination),
                 "describe the weight gradient of a linear layer")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(
-                    &operation, "find the weight gradient of a linear layer", hint: hint, on: engine),
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find the weight gradient of a linear layer",
+                        hint: forwardDescriptor(shape, element, training: true, on: engine, turn), on: engine,
+                        turn)
+                },
                 Primitive.backwardWeightsUses, on: engine)
         }
     }
 
     private static func forwardDescriptor(
         _ shape: InnerProductShape, _ element: ElementType, weights: TensorLayout? = nil,
-        fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine
+        fusing: [PostOperation] = [], training: Bool, on engine: DNNEngine,
+        _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_inner_product_desc_t()
         var (source, weight, bias, destination) = try layouts(shape, element, element, weights)
@@ -107,7 +117,8 @@ public enum InnerProduct {
                 &operation, training ? dnnl_forward_training : dnnl_forward_inference, &source, &weight,
                 &bias, &destination), "describe a linear layer")
         return try unsafe PrimitiveDescriptor.find(
-            &operation, "find a linear layer", attributes: PrimitiveAttributes(fusing: fusing), on: engine)
+            &operation, "find a linear layer", attributes: PrimitiveAttributes(fusing: fusing), on: engine,
+            turn)
     }
 
     private typealias Descriptor = dnnl_memory_desc_t

@@ -61,7 +61,9 @@ public enum Pooling {
         try engine.pass(element, .init(activations: [0, 1]), takesLoops: true) {
             element, _ throws(KernelError) in
             try Primitive(
-                forwardDescriptor(shape, kind, element, training: training, on: engine),
+                { turn throws(KernelError) in
+                    try forwardDescriptor(shape, kind, element, training: training, on: engine, turn)
+                },
                 [(DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write), (DNNL_ARG_WORKSPACE, .write)], on: engine)
         }
     }
@@ -72,7 +74,6 @@ public enum Pooling {
         // The winners, if any, stand between.
         let roles = WidenedKernel.Roles(activations: [0, kind == .maximum ? 2 : 1])
         return try engine.pass(element, roles, takesLoops: true) { element, _ throws(KernelError) in
-            let hint = try forwardDescriptor(shape, kind, element, training: true, on: engine)
             var operation = dnnl_pooling_desc_t()
             var (source, destination) = try layouts(shape, element)
             let geometry = Geometry(shape)
@@ -80,9 +81,13 @@ public enum Pooling {
                 dnnl_pooling_backward_desc_init(
                     &operation, kind.algorithm, &source, &destination, geometry.strides, geometry.kernel,
                     geometry.padding, geometry.trailing), "describe the gradient of a pooling")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(
-                    &operation, "find the gradient of a pooling", hint: hint, on: engine),
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find the gradient of a pooling",
+                        hint: forwardDescriptor(shape, kind, element, training: true, on: engine, turn),
+                        on: engine, turn)
+                },
                 [(DNNL_ARG_DIFF_DST, .read), (DNNL_ARG_WORKSPACE, .read), (DNNL_ARG_DIFF_SRC, .write)],
                 on: engine)
         }
@@ -90,7 +95,7 @@ public enum Pooling {
 
     private static func forwardDescriptor(
         _ shape: PoolingShape, _ kind: PoolingKind, _ element: ElementType, training: Bool,
-        on engine: DNNEngine
+        on engine: DNNEngine, _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         var operation = dnnl_pooling_desc_t()
         var (source, destination) = try layouts(shape, element)
@@ -100,7 +105,7 @@ public enum Pooling {
                 &operation, training ? dnnl_forward_training : dnnl_forward_inference, kind.algorithm,
                 &source, &destination, geometry.strides, geometry.kernel, geometry.padding,
                 geometry.trailing), "describe a pooling")
-        return try unsafe PrimitiveDescriptor.find(&operation, "find a pooling", on: engine)
+        return try unsafe PrimitiveDescriptor.find(&operation, "find a pooling", on: engine, turn)
     }
 
     private struct Geometry {

@@ -48,9 +48,12 @@ public enum QuantizedProduct {
                 &operation, dnnl_forward_inference, dnnl_convolution_direct, &source, &weight, &bias,
                 &destination, geometry.strides, geometry.dilations, geometry.padding, geometry.padding),
             "describe a convolution of bytes")
-        return try unsafe Primitive(
-            PrimitiveDescriptor.find(
-                &operation, "find a convolution of bytes", attributes: epilogue.attributes, on: engine),
+        return try Primitive(
+            { turn throws(KernelError) in
+                try unsafe PrimitiveDescriptor.find(
+                    &operation, "find a convolution of bytes", attributes: epilogue.attributes, on: engine,
+                    turn)
+            },
             Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
     }
 
@@ -70,9 +73,11 @@ public enum QuantizedProduct {
             dnnl_inner_product_forward_desc_init(
                 &operation, dnnl_forward_inference, &source, &weight, &bias, &destination),
             "describe a product of bytes")
-        return try unsafe Primitive(
-            PrimitiveDescriptor.find(
-                &operation, "find a product of bytes", attributes: epilogue.attributes, on: engine),
+        return try Primitive(
+            { turn throws(KernelError) in
+                try unsafe PrimitiveDescriptor.find(
+                    &operation, "find a product of bytes", attributes: epilogue.attributes, on: engine, turn)
+            },
             Primitive.forwardUses(fusing: epilogue.fusing), on: engine)
     }
 

@@ -9,12 +9,13 @@ public enum Reorder {
         from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
     ) throws(KernelError) -> Primitive {
         try Primitive(
-            descriptor(from: source, to: destination, on: engine),
+            { turn throws(KernelError) in try descriptor(from: source, to: destination, on: engine, turn) },
             [(DNNL_ARG_FROM, .read), (DNNL_ARG_TO, .write)], on: engine)
     }
 
     private static func descriptor(
-        from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine
+        from source: TensorLayout, to destination: TensorLayout, on engine: DNNEngine,
+        _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         var (from, to) = (source.descriptor, destination.descriptor)
         return try unsafe PrimitiveAttributes().withHandle { attributes throws(KernelError) in

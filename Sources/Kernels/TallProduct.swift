@@ -39,9 +39,11 @@ enum TallProduct {
             try unsafe KernelError.check(
                 dnnl_matmul_desc_init(&operation, &gradient, &source, &bias, &destination),
                 "describe a weight gradient")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(&operation, "find a weight gradient", on: engine) { name in
-                    element != .float32 || name.hasPrefix("gemm")
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find a weight gradient", on: engine, turn
+                    ) { name in element != .float32 || name.hasPrefix("gemm") }
                 },
                 [(DNNL_ARG_WEIGHTS, .read), (DNNL_ARG_SRC, .read), (DNNL_ARG_DST, .write)], on: engine)
         }

@@ -76,7 +76,10 @@ public enum TransposedConvolution {
         let roles = WidenedKernel.Roles.forward(hasBias: shape.transposed.hasBias)
         return try engine.pass(element, weights: weights, roles) { element, weights throws(KernelError) in
             try Primitive(
-                forwardDescriptor(shape, element, weights: weights, training: training, on: engine),
+                { turn throws(KernelError) in
+                    try forwardDescriptor(
+                        shape, element, weights: weights, training: training, on: engine, turn)
+                },
                 Primitive.forwardUses(fusing: []), on: engine)
         }
     }
@@ -88,7 +91,6 @@ public enum TransposedConvolution {
     ) throws(KernelError) -> any LayerKernel {
         try engine.pass(element, weights: weights, .backwardData) {
             element, weights throws(KernelError) in
-            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
             var operation = dnnl_deconvolution_desc_t()
             var layouts = try Layouts(shape, element, weights: weights, weightElement: element)
             let geometry = Geometry(shape)
@@ -97,9 +99,13 @@ public enum TransposedConvolution {
                     &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight,
                     &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                     geometry.trailing), "describe the data gradient of a transposed convolution")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(
-                    &operation, "find the data gradient of a transposed convolution", hint: hint, on: engine),
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find the data gradient of a transposed convolution",
+                        hint: forwardDescriptor(shape, element, training: true, on: engine, turn), on: engine,
+                        turn)
+                },
                 Primitive.backwardDataUses, on: engine)
         }
     }
@@ -111,7 +117,6 @@ public enum TransposedConvolution {
     ) throws(KernelError) -> any LayerKernel {
         try engine.pass(element, weights: weights, .backwardWeights) {
             element, weights throws(KernelError) in
-            let hint = try forwardDescriptor(shape, element, training: true, on: engine)
             var operation = dnnl_deconvolution_desc_t()
             var layouts = try Layouts(shape, element, weights: weights, weightElement: .float32)
             let geometry = Geometry(shape)
@@ -120,17 +125,20 @@ public enum TransposedConvolution {
                     &operation, dnnl_deconvolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
                     &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                     geometry.trailing), "describe the weight gradient of a transposed convolution")
-            return try unsafe Primitive(
-                PrimitiveDescriptor.find(
-                    &operation, "find the weight gradient of a transposed convolution", hint: hint,
-                    on: engine),
+            return try Primitive(
+                { turn throws(KernelError) in
+                    try unsafe PrimitiveDescriptor.find(
+                        &operation, "find the weight gradient of a transposed convolution",
+                        hint: forwardDescriptor(shape, element, training: true, on: engine, turn), on: engine,
+                        turn)
+                },
                 Primitive.backwardWeightsUses, on: engine)
         }
     }
 
     private static func forwardDescriptor(
         _ shape: TransposedConvolutionShape, _ element: ElementType, weights: TensorLayout? = nil,
-        training: Bool, on engine: DNNEngine
+        training: Bool, on engine: DNNEngine, _ turn: borrowing PrimitiveCache.Turn
     ) throws(KernelError) -> PrimitiveDescriptor {
         guard element != .bfloat16 || !shape.meetsWrongKernel else {
             throw KernelError(
@@ -146,7 +154,8 @@ public enum TransposedConvolution {
                 dnnl_deconvolution_direct, &layouts.source, &layouts.weight, &layouts.bias,
                 &layouts.destination, geometry.strides, geometry.dilations, geometry.padding,
                 geometry.trailing), "describe a transposed convolution")
-        return try unsafe PrimitiveDescriptor.find(&operation, "find a transposed convolution", on: engine)
+        return try unsafe PrimitiveDescriptor.find(
+            &operation, "find a transposed convolution", on: engine, turn)
     }
 
     /// Logical extents of the weights.

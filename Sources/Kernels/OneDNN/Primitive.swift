@@ -36,7 +36,7 @@ internal import Tensor
     /// primitive's; none of them may be read and written. `find` runs inside `PrimitiveCache.making`: it must
     /// not hand out a descriptor from before.
     init(
-        _ find: @autoclosure () throws(KernelError) -> PrimitiveDescriptor, _ uses: [Use],
+        _ find: (borrowing PrimitiveCache.Turn) throws(KernelError) -> PrimitiveDescriptor, _ uses: [Use],
         outer: [Int32: TensorLayout] = [:],
         on engine: DNNEngine
     ) throws(KernelError) {

@@ -8,6 +8,15 @@ public enum PrimitiveCache {
     /// oneDNN keeps 1,024 by default: planning thousands of models left a server at 450 MB.
     public static let capacity = 64
 
+    /// A thread's turn: what only one thread at a time may do asks for it.
+    ///
+    /// oneDNN 2.6.3 keeps in a global variable, while it finds a convolution, how many channels lie side by
+    /// side in the weights (`last_ic_block_size`: 1 in float32, 2 in bfloat16, 4 in bytes). Where another
+    /// thread finds one of another type meanwhile, the kernel takes its taps' weights from wrong places.
+    struct Turn: ~Copyable {
+        fileprivate init() {}
+    }
+
     private static let turn = Mutex(())
 
     /// Sets the capacity; call it once, before the first plan.
@@ -24,11 +33,11 @@ public enum PrimitiveCache {
     /// compiled anew, by what lies where the attributes were: it computes something else, for everyone who
     /// gets it from the cache from then on, or brings the process down.
     static func making(
-        _ find: () throws(KernelError) -> PrimitiveDescriptor
+        _ find: (borrowing Turn) throws(KernelError) -> PrimitiveDescriptor
     ) throws(KernelError) -> (PrimitiveDescriptor, CompiledPrimitive) {
         var made: (PrimitiveDescriptor, CompiledPrimitive)?
         try turn.withLock { _ throws(KernelError) in
-            let descriptor = try find()
+            let descriptor = try find(Turn())
             made = (descriptor, try CompiledPrimitive(descriptor))
         }
         guard let made else { preconditionFailure("neither made nor refused") }

@@ -50,9 +50,11 @@ struct PrimitiveAttributes {
     /// `operation` points to an initialised `dnnl_*_desc_t`; `hint` is the forward descriptor that a backward
     /// operation belongs to. The first implementation whose name `preferred` accepts is taken, the very first
     /// when it accepts none. It must not depend on measurements: the choice has to be the same in every run.
+    /// `turn` shows that no other thread does so meanwhile.
     static func find(
         _ operation: UnsafeRawPointer, _ action: String, attributes: PrimitiveAttributes = .init(),
-        hint: PrimitiveDescriptor? = nil, on engine: DNNEngine, preferred: (String) -> Bool = { _ in true }
+        hint: PrimitiveDescriptor? = nil, on engine: DNNEngine, _ turn: borrowing PrimitiveCache.Turn,
+        preferred: (String) -> Bool = { _ in true }
     ) throws(KernelError) -> PrimitiveDescriptor {
         try unsafe attributes.withHandle { attributes throws(KernelError) in
             var iterator: dnnl_primitive_desc_iterator_t?
