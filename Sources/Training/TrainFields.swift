@@ -46,8 +46,10 @@ public enum TrainFields {
         "validation_fraction", default: 0, in: 0...0.9,
         "Part of the training split set aside for val_* when the dataset has no validation split; 0 uses the "
             + "test split.")
-    static let checkpointSeconds = Field.number(
-        "checkpoint_every_seconds", default: 30, in: 1...3600, "Longest time between checkpoints.")
+    static let checkpointSeconds = Field.automaticNumber(
+        "checkpoint_every_seconds", in: 1...3600,
+        "Longest time between checkpoints. \"auto\" is 30, and more where writing one takes so long that it "
+            + "would cost over 3.5 % of the time.")
     static let keep = Field.choice(
         "keep", of: TrainOptions.Keep.self, default: .last,
         "Whose weights become the model: the last, or those of the best evaluation by val_accuracy, or by "

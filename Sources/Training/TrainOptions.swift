@@ -1,5 +1,6 @@
 public import Data
 public import Graph
+public import JSON
 public import Plan
 public import Tensor
 
@@ -87,8 +88,8 @@ public struct TrainOptions: Sendable {
     /// Part of the training split that is set aside for validation; 0 uses the test split.
     public var validationFraction = 0.0
     public var augmentation = Augmentation.none
-    /// Longest time between checkpoints, in seconds.
-    public var checkpointSeconds = 30.0
+    /// Longest time between checkpoints, in seconds; the service's choice by default.
+    public var checkpointSeconds = Automatic<Double>.automatic
     public var keep = Keep.last
     public var earlyStopping: EarlyStopping?
     /// What alone is trained, beside frozen weights; nil trains everything.

@@ -49,7 +49,7 @@ import Testing
         #expect(violations.isEmpty && choosesBatchSize)
         #expect(options.epochs == 5 && options.batchSize == 64 && options.keep == .best)
         #expect(options.loss == .crossEntropy(labelSmoothing: 0.125))
-        #expect(options.validationFraction == 0.25 && options.checkpointSeconds == 7)
+        #expect(options.validationFraction == 0.25 && options.checkpointSeconds == .value(7))
         #expect(options.learningRate == 0.05)
         #expect(
             options.optimizer

@@ -13,11 +13,10 @@ final class JobRun: TrainingObserver {
     private let folder: DataFolder
     private let time: any TimeSource
     private var watch: LimitWatch
-    private let checkpointSeconds: Double
     private let batchSize: Int
     private var sampler: ResourceSampler
     private var points: [MetricPoint] = []
-    private var lastCheckpoint: UInt64
+    private var checkpoints: CheckpointClock
     private var lastProgress: UInt64 = 0
     private var rate: Double?
     let threads: Int
@@ -38,10 +37,9 @@ final class JobRun: TrainingObserver {
         (self.claim, self.control, self.sink, self.folder) = (claim, control, sink, folder)
         (self.sampler, self.time) = (sampler, time)
         watch = LimitWatch(request.limits, time)
-        checkpointSeconds = request.options.checkpointSeconds
         batchSize = request.options.batchSize
         (threads, precision) = (claim.job.threads, request.options.precision)
-        lastCheckpoint = time.monotonicNanoseconds()
+        checkpoints = CheckpointClock(request.options.checkpointSeconds, now: time.monotonicNanoseconds())
     }
 
     /// One of a job's trainings.
@@ -86,9 +84,7 @@ final class JobRun: TrainingObserver {
         return control.signal.stopReason
     }
 
-    var isCheckpointDue: Bool {
-        Double(time.monotonicNanoseconds() - lastCheckpoint) * 1e-9 >= checkpointSeconds
-    }
+    var isCheckpointDue: Bool { checkpoints.isDue(time.monotonicNanoseconds()) }
 
     var totals: JobResources { sampler.totals }
 
@@ -215,7 +211,6 @@ final class JobRun: TrainingObserver {
         let record = CheckpointRecord(
             step: step, kind: kind, path: path, sha256: receipt.sha256.hex,
             byteCount: Int64(receipt.byteCount), at: time.now())
-        lastCheckpoint = time.monotonicNanoseconds()
         FailPoint.beforeCheckpointRow.pass()
         guard let obsolete = adopt(record) else { return }
         FailPoint.afterCheckpointRow.pass()
@@ -230,7 +225,12 @@ final class JobRun: TrainingObserver {
     /// Writes a checkpoint once there is room for it; nil where the attempt has to end without it.
     private func write(_ trainer: Trainer, to path: String) throws(TrainingError) -> AtomicFile.Receipt? {
         while true {
-            do throws(TrainingError) { return try trainer.save(to: folder.absolute(path)) } catch {
+            let begin = time.monotonicNanoseconds()
+            do throws(TrainingError) {
+                let receipt = try trainer.save(to: folder.absolute(path))
+                checkpoints.wrote(from: begin, to: time.monotonicNanoseconds())
+                return receipt
+            } catch {
                 guard error.isDiskFull else { throw error }
                 if !sink.awaitRoom() { return nil }
             }
