@@ -8,11 +8,11 @@ import Threads
 /// one lets go its memory is freed.
 public final class DatasetCatalogue: Sendable {
     private let folder: String
-    private let systemFolder: String?
+    private let known: Mutex<KnownDatasets>
     /// Held while decoding, so that two jobs that start together decode once.
     private let decoded = Mutex<[String: Shared]>([:])
     private let registering = Mutex<Void>(())
-    private static let descriptionName = "dataset.json"
+    private static let descriptionName = KnownDatasets.descriptionName
 
     private struct Shared {
         weak var dataset: Dataset?
@@ -26,7 +26,7 @@ public final class DatasetCatalogue: Sendable {
     ///     not looked for.
     public init(folder: String, systemFolder: String? = nil) {
         self.folder = folder
-        self.systemFolder = systemFolder
+        known = Mutex(KnownDatasets(folder: folder, systemFolder: systemFolder))
     }
 
     /// All datasets, those of the system first, then by age.
@@ -236,35 +236,15 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
-    private struct Entry {
-        let info: DatasetInfo
-        let folder: String
+    private func entry(_ nameOrID: String) throws(DataError) -> KnownDatasets.Entry {
+        try known.withLock { (known) throws(DataError) in
+            if let found = try known.entry(nameOrID) { return found }
+            throw .unknownDataset(nameOrID, known: try known.all().map(\.info.name))
+        }
     }
 
-    private func entry(_ nameOrID: String) throws(DataError) -> Entry {
-        let entries = try entries()
-        if let found = entries.first(where: { $0.info.name == nameOrID || $0.info.id == nameOrID }) {
-            return found
-        }
-        throw .unknownDataset(nameOrID, known: entries.map(\.info.name))
-    }
-
-    private func entries() throws(DataError) -> [Entry] {
-        var entries: [Entry] = []
-        let system = systemFolder.map { folder in SystemDataset.all.map { ($0, "\(folder)/\($0.name)") } }
-        for (known, path) in system ?? [] {
-            guard Folder.status(of: path) != nil else { continue }
-            entries.append(Entry(info: try known.describe(in: path, rememberedIn: folder), folder: path))
-        }
-        guard Folder.status(of: folder) != nil else { return entries }
-        let names = try DataError.translating { () throws(FileError) in try Folder.names(in: folder) }
-        for name in names where !name.hasPrefix(".") {
-            let path = "\(folder)/\(name)"
-            if let stored = try DatasetInfo.read("\(path)/\(Self.descriptionName)") {
-                entries.append(Entry(info: stored.info, folder: path))
-            }
-        }
-        return entries
+    private func entries() throws(DataError) -> [KnownDatasets.Entry] {
+        try known.withLock { (known) throws(DataError) in try known.all() }
     }
 
     /// Whether a dataset may be called so: names become parts of paths and of commands, so they are plain.

@@ -18,15 +18,14 @@ struct SystemDataset {
             ])
     ]
 
-    /// Describes the files in `path`, reading them through only when they are new or have changed.
+    /// Describes the dataset, reading its files through only when they are new or have changed.
     ///
     /// - Parameters:
-    ///   - path: The folder with the IDX files.
+    ///   - files: The files as they lie there.
     ///   - memory: The folder in which the description is kept between starts.
     /// - Returns: The description; its age is that of the training images.
     /// - Throws: `DataError` when the files are unfit or the description cannot be kept.
-    func describe(in path: String, rememberedIn memory: String) throws(DataError) -> DatasetInfo {
-        let files = DatasetFiles.idx(try IDXFiles(in: path))
+    func describe(_ files: DatasetFiles, rememberedIn memory: String) throws(DataError) -> DatasetInfo {
         let stamp = files.stamp()
         let description = "\(memory)/.\(id).json"
         if let stored = try DatasetInfo.read(description), stored.stamp == stamp { return stored.info }

@@ -121,6 +121,47 @@ import Testing
         #expect(try Folder.names(in: home.path + "/datasets").isEmpty)
     }
 
+    @Test("what does not change is read once, and what another process changes is seen at once")
+    func changesByOthers() throws {
+        try source.putDataset(classes: 10)
+        let (folder, system) = (home.path + "/datasets", home.path + "/system")
+        let first = try catalogue.add("first", from: source.path, as: .idx(), id: "dst_1", now: 0)
+        try Folder.make(system)
+        try FileManager.default.copyItem(atPath: source.path, toPath: system + "/fashion-mnist")
+        var known = KnownDatasets(folder: folder, systemFolder: system)
+        func found(_ name: String) throws -> DatasetInfo? { try known.entry(name)?.info }
+        func count() throws -> Int { try known.all().count }
+        // The description of the system's dataset is written now.
+        #expect(try count() == 2)
+        // Times of files are coarse: what was written just now may change once more without a trace.
+        Thread.sleep(forTimeInterval: 2.1)
+        #expect(try found("first") == first)
+        let readCount = known.readCount
+        for _ in 0..<3 {
+            #expect(try found("first") == first && found("dst_1") == first)
+            #expect(try found("fashion-mnist")?.classCount == 10 && count() == 2)
+        }
+        #expect(known.readCount == readCount)
+
+        let second = try catalogue.add("second", from: source.path, as: .idx(), id: "dst_2", now: 0)
+        #expect(try found("second") == second && count() == 3)
+        try catalogue.remove("dst_1")
+        #expect(try found("first") == nil && found("dst_1") == nil)
+        let third = try catalogue.add("first", from: source.path, as: .idx(), id: "dst_3", now: 7)
+        #expect(try found("first") == third)
+        try second.write(to: folder + "/dst_3/dataset.json", stamp: "")
+        #expect(try found("first") == nil)
+        let before = try found("fashion-mnist")
+        let labels = "/t10k-labels-idx1-ubyte"
+        try source.put(IDXFolder.bytes([5], [0, 1, 2, 0, 2]), as: "t10k-labels-idx1-ubyte")
+        try FileManager.default.removeItem(atPath: system + "/fashion-mnist" + labels)
+        try FileManager.default.copyItem(
+            atPath: source.path + labels, toPath: system + "/fashion-mnist" + labels)
+        #expect(try found("fashion-mnist")?.sha256 != before?.sha256)
+        try Folder.removeTree(system + "/fashion-mnist")
+        #expect(try found("fashion-mnist") == nil)
+    }
+
     @Test("a system dataset is measured once and again when its files change")
     func systemDataset() throws {
         try source.putDataset(classes: 10)
