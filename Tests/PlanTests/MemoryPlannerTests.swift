@@ -27,6 +27,34 @@ import Testing
         }
     }
 
+    /// The algorithm as it is defined: each time all that is placed and lives then, by offset.
+    static func placeSimply(_ requests: [MemoryPlanner.Request], from base: Int) -> [Slot] {
+        let order = requests.indices.sorted { left, right in
+            let (a, b) = (requests[left].byteCount, requests[right].byteCount)
+            return a != b ? a > b : left < right
+        }
+        var slots: [Int: Slot] = [:]
+        for index in order {
+            let alive = slots.filter { requests[$0.key].lifetime.overlaps(requests[index].lifetime) }
+            let size = (requests[index].byteCount + Arena.alignment - 1) / Arena.alignment * Arena.alignment
+            var offset = base
+            for slot in alive.values.sorted(by: { $0.offset < $1.offset }) {
+                if slot.offset - offset >= size { break }
+                offset = max(offset, slot.end)
+            }
+            slots[index] = Slot(offset: offset, byteCount: size)
+        }
+        return requests.indices.compactMap { slots[$0] }
+    }
+
+    @Test("places each buffer where the definition does", arguments: 0..<200 as Range<UInt64>)
+    func equalsDefinition(seed: UInt64) throws {
+        let requests = Self.requests(seed: seed)
+        let placement = try MemoryPlanner.place(requests, from: 192)
+        #expect(placement.slots == Self.placeSimply(requests, from: 192))
+        #expect(placement.end == max(192, placement.slots.map(\.end).max() ?? 192))
+    }
+
     @Test("takes no more than the busiest moment when lifetimes nest")
     func reusesMemory() throws {
         let chain = (0..<50).map { MemoryPlanner.Request(byteCount: 640, lifetime: $0...($0 + 1)) }
