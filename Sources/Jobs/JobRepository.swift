@@ -59,8 +59,10 @@ public protocol JobRepository: JobSource {
     func recover(bootID: String, crashLimit: Int, at now: Timestamp) throws(JobError) -> RecoverySummary
     /// Takes back the jobs whose lease ended before the monotonic time `deadline`.
     func reclaimExpired(before deadline: UInt64, at now: Timestamp) throws(JobError) -> [JobID]
-    /// Brings back-offs that lie beyond `limit` forward to it; called when the wall clock jumped.
-    func clampRunAt(to limit: Timestamp) throws(JobError)
+    /// Ends the waits that a wall clock which was set back made longer; called at start and after a jump.
+    ///
+    /// Who waits to be tried again waits no longer than a back-off does from `now` on, all others not at all.
+    func shortenWaits(at now: Timestamp) throws(JobError)
 }
 
 /// A request to store a job.

@@ -8,12 +8,14 @@ extension WorkerPool {
         var drift = drift
         var stalls = configuration.hangs.map { StallWatch(seconds: $0.seconds, meter: $0.meter) }
         let interval = configuration.heartbeatMilliseconds * 1_000_000
+        // The clock may have been set back while nobody ran.
+        shortenWaits()
         while true {
             let ring = pulse.ring
             let began = time.monotonicNanoseconds()
             let (runs, isStopping) = state.withLock { (Array($0.running.values), $0.isStopping) }
             if isStopping, runs.isEmpty { return }
-            if drift.jumped(time) { clampBackOffs() }
+            if drift.jumped(time) { shortenWaits() }
             for run in runs { store(run) }
             // One reading for the whole beat: what moves the clock during it strikes the bell for another.
             if began >= nextHeartbeat {
@@ -71,9 +73,8 @@ extension WorkerPool {
         run.recorder.lose()
     }
 
-    private func clampBackOffs() {
-        let limit = time.now().adding(milliseconds: Settlement.backOffMillisecondsMax)
-        attempt { () throws(JobError) in try jobs.clampRunAt(to: limit) }
+    private func shortenWaits() {
+        attempt { () throws(JobError) in try jobs.shortenWaits(at: time.now()) }
         work.strike()
     }
 }

@@ -36,12 +36,22 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Brings back-offs forward that a jump of the wall clock pushed far away.
-    public func clampRunAt(to limit: Timestamp) throws(JobError) {
+    /// Ends the waits that a wall clock which was set back made longer.
+    public func shortenWaits(at now: Timestamp) throws(JobError) {
         try database.write { db in
+            // A back-off lies behind the time at which the job queued; never tried, it has none.
             try db.execute(
-                sql: "UPDATE job SET run_at = ?1 WHERE state IN ('queued', 'paused') AND run_at > ?1",
-                arguments: [limit.milliseconds])
+                sql: """
+                    UPDATE job SET run_at = :now WHERE state IN ('queued', 'paused') AND run_at > :now
+                        AND (started_at IS NULL OR run_at <= queued_at)
+                    """, arguments: ["now": now.milliseconds])
+            try db.execute(
+                sql: """
+                    UPDATE job SET run_at = :limit WHERE state IN ('queued', 'paused') AND run_at > :limit
+                    """,
+                arguments: [
+                    "limit": now.adding(milliseconds: Settlement.backOffMillisecondsMax).milliseconds
+                ])
         }
     }
 

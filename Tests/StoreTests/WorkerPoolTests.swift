@@ -304,6 +304,40 @@ import Testing
         shop.time.advance(milliseconds: Settlement.backOffMillisecondsMax)
         try shop.wait(for: id, toBe: .succeeded)
     }
+
+    @Test("lets no job that was never tried wait because the wall clock was set back")
+    func neverTriedJobsDoNotWait() throws {
+        let shop = try Workshop(workers: 1)
+        shop.executor.script("long", ScriptedExecutor.obedient)
+        shop.pool.start()
+        let running = try shop.submit("long")
+        try shop.wait(for: running, toBe: .running)
+        let (fresh, resumed) = (try shop.submit("fresh"), try shop.submit("long"))
+        _ = try shop.service.cancel(running)
+        try shop.wait(for: fresh, toBe: .succeeded)
+        try shop.wait(for: resumed, toBe: .running)
+        _ = try shop.service.pause(resumed)
+        try shop.wait(for: resumed, toBe: .paused)
+        let blocker = try shop.submit("long")
+        try shop.wait(for: blocker, toBe: .running)
+        _ = try shop.service.resume(resumed)
+        let waiting = try shop.submit("fresh")
+        shop.time.advance(milliseconds: 60_000, wallMilliseconds: -86_400_000)
+        _ = try shop.service.cancel(blocker)
+        // Neither has a reason to wait: one was never tried, the other did not fail.
+        try shop.wait(for: resumed, toBe: .running)
+        _ = try shop.service.cancel(resumed)
+        try shop.wait(for: waiting, toBe: .succeeded)
+    }
+
+    @Test("lets no job wait because the wall clock was set back while nobody ran")
+    func noWaitsFromAnotherRun() throws {
+        let shop = try Workshop(workers: 1)
+        let id = try shop.submit("fresh")
+        shop.time.advance(milliseconds: 0, wallMilliseconds: -86_400_000)
+        shop.pool.start()
+        try shop.wait(for: id, toBe: .succeeded)
+    }
 }
 
 /// A flag that a test raises for a script.

@@ -99,8 +99,12 @@ def test_a_clock_that_jumps_loses_no_lease_and_starts_no_storm(binary, kept):
             assert service.job(again)["attempt"] == 2, service.job(again)
             goes_on(service, steady)
 
+            wide = service.submit(mlp(name="wide", threads=2, train={"steps": 3}))["id"]
             clock.set(-DAY)
             goes_on(service, steady)
+            # Queued a day ahead and never tried, it waits for threads, not for that day.
+            service.wait(wide, lambda one: (one["waiting_for"] or {}).get("code") == "threads", seconds=10)
+            service.post(f"/v1/jobs/{wide}/cancel")
             job = waits_to_be_tried(service, again, 2)
             seconds = int(re.search(r"in (\d+) s", job["waiting_for"]["message"])[1])
             assert seconds <= BACK_OFF_SECONDS, job["waiting_for"]
