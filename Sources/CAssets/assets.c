@@ -99,6 +99,9 @@ static const unsigned char migration_0007[] = {
 static const unsigned char migration_0008[] = {
 #embed "../../migrations/0008_queue.sql"
 };
+static const unsigned char migration_0009[] = {
+#embed "../../migrations/0009_discarded.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -134,6 +137,7 @@ static const cassets_file files[] = {
     ROW("migrations/0006_retention.sql", migration_0006),
     ROW("migrations/0007_webhook_bodies.sql", migration_0007),
     ROW("migrations/0008_queue.sql", migration_0008),
+    ROW("migrations/0009_discarded.sql", migration_0009),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

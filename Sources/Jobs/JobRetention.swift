@@ -20,12 +20,10 @@ public struct RetentionPolicy: Sendable, Equatable {
     public var keepsEverything: Bool { self == RetentionPolicy() }
 }
 
-/// Forgetting jobs and points, a few rows at a time, so that nobody waits for long.
+/// Finding jobs to forget, and thinning curves a few rows at a time, so that nobody waits for long.
 public protocol RetentionRepository: Sendable {
     /// Jobs that are over and to be deleted, at most `limit`; none that a job which is not over needs.
     func expiredJobs(by policy: RetentionPolicy, at now: Timestamp, limit: Int) throws(JobError) -> [JobID]
-    /// Deletes some of the points, samples and events of a job that is over; whether there were any.
-    func deleteSomeRows(of id: JobID) throws(JobError) -> Bool
     /// Jobs that ended before, whose curves were not thinned yet, at most `limit`.
     func unthinnedJobs(before: Timestamp, limit: Int) throws(JobError) -> [JobID]
     /// Deletes points of a curve that lie between those to keep.
@@ -130,7 +128,6 @@ public final class JobRetention: Sendable {
     /// Whether the job is gone; a client may have got ahead, by deleting it or by trying it again.
     private func delete(_ id: JobID) throws(JobError) -> Bool {
         do throws(JobError) {
-            while try retention.deleteSomeRows(of: id) { if isStopping { return false } }
             removeFiles(try jobs.delete(id, includingModels: false))
             hub.notify(id)
             return true

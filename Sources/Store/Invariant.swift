@@ -5,14 +5,16 @@ import Jobs
 ///
 /// The names are those of the design. Four of the ten are not here: I1 (every acknowledged job exists) and
 /// I10 (a resumed run equals an unbroken one) need a witness outside, I6 (files are whole) and I9 (nothing
-/// temporary is left) the data folder; I8 is `SQLiteInspection.damage(isThorough:)`.
+/// temporary is left) the data folder; I8 is `SQLiteInspection.damage(isThorough:)` besides.
 public struct Invariant: Sendable {
-    /// `I2`, `I3`, `I4`, `I5`, `I7`; `JSON` for stored documents.
+    /// `I2`, `I3`, `I4`, `I5`, `I7`, `I8`; `JSON` for stored documents.
     public let name: String
     /// What holds.
     public let claim: String
     /// Selects who breaks it, and how: `subject`, `detail`.
     let sql: String
+    /// The oldest schema that has the tables.
+    var schema = 1
 
     /// A place where one does not hold.
     public struct Violation: Sendable, Equatable {
@@ -32,7 +34,7 @@ public struct Invariant: Sendable {
     }
 
     /// All that can be asked of the rows alone.
-    public static let all: [Invariant] = [keys, transitions, fences, dependencies, steps, documents]
+    public static let all: [Invariant] = [keys, transitions, fences, dependencies, steps, owners, documents]
 
     /// Uniqueness itself is the table's primary key.
     private static let keys = Invariant(
@@ -128,6 +130,19 @@ public struct Invariant: Sendable {
             SELECT job_id, 'has the curve ' || name || ' twice' FROM series
             GROUP BY job_id, name HAVING count(*) > 1
             """)
+
+    private static let owners = Invariant(
+        name: "I8", claim: "rows belong to something that exists, or are being cleared away",
+        sql: [
+            ("series", "job_id", "job"), ("event", "job_id", "job"), ("resource_point", "job_id", "job"),
+            ("webhook_delivery", "webhook_id", "webhook"),
+        ].map { table, column, owner in
+            """
+            SELECT DISTINCT \(column) AS subject, 'does not exist, and has a row of \(table)' AS detail
+            FROM \(table) WHERE \(column) NOT IN (SELECT id FROM \(owner))
+                AND \(column) NOT IN (SELECT id FROM discarded)
+            """
+        }.joined(separator: " UNION ALL "), schema: 9)
 
     private static let documents = Invariant(
         name: "JSON", claim: "what is stored as JSON can be read",

@@ -1,6 +1,7 @@
 import GRDB
 public import Jobs
 import Synchronization
+import Threads
 
 /// The one SQLite file of the service: a single writer that alone checkpoints, and a few readers.
 ///
@@ -12,6 +13,8 @@ public final class SQLiteDatabase: Sendable {
     public let identifiers: IdentifierGenerator
     /// What webhooks are told as jobs change.
     let outlet: WebhookOutlet
+    /// Struck when something was deleted of which much is left.
+    let discards = Bell()
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)

@@ -85,7 +85,9 @@ public final class SQLiteInspection: Sendable {
 
     /// The places where an invariant does not hold, at most `limit` of each.
     public func violations(limit: Int = 100) throws(StoreError) -> [Invariant.Violation] {
-        try read { db in try Invariant.all.flatMap { try $0.violations(db, limit: limit) } }
+        try read { db in
+            try Invariant.all.filter { $0.schema <= schema }.flatMap { try $0.violations(db, limit: limit) }
+        }
     }
 
     /// Each job's state.

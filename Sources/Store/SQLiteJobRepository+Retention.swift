@@ -2,8 +2,6 @@ import GRDB
 public import Jobs
 
 extension SQLiteJobRepository: RetentionRepository {
-    /// About so many rows go in one transaction: a few milliseconds.
-    static let retentionRowsMax = 2000
     private static let over = "state IN ('succeeded', 'failed', 'cancelled')"
 
     /// Jobs that are over and to be deleted.
@@ -36,37 +34,6 @@ extension SQLiteJobRepository: RetentionRepository {
                     """, arguments: arguments
             ).map { try JobRows.id($0) }
         }
-    }
-
-    /// Deletes some of the points, samples and events of a job that is over.
-    public func deleteSomeRows(of id: JobID) throws(JobError) -> Bool {
-        try database.write { db in
-            try Self.requireOver(db, id)
-            let series = try Int64.fetchAll(
-                db, sql: "SELECT id FROM series WHERE job_id = ?", arguments: [id.rawValue])
-            for one in series where try Self.deleteFirst(db, "point", "series_id", "step", one) {
-                return true
-            }
-            return try Self.deleteFirst(db, "resource_point", "job_id", "at", id.rawValue)
-                || Self.deleteFirst(db, "event", "job_id", "id", id.rawValue)
-        }
-    }
-
-    /// Whether there were any rows.
-    private static func deleteFirst(
-        _ db: Database, _ table: StaticString, _ owner: StaticString, _ key: StaticString,
-        _ value: some DatabaseValueConvertible
-    ) throws -> Bool {
-        let bound = try DatabaseValue.fetchOne(
-            db,
-            sql: """
-                SELECT max(\(key)) FROM (
-                    SELECT \(key) FROM \(table) WHERE \(owner) = ? ORDER BY \(key) LIMIT ?)
-                """, arguments: [value, retentionRowsMax])
-        guard let bound, !bound.isNull else { return false }
-        try db.execute(
-            sql: "DELETE FROM \(table) WHERE \(owner) = ? AND \(key) <= ?", arguments: [value, bound])
-        return true
     }
 
     /// Jobs that ended before, whose curves were not thinned yet.
@@ -119,7 +86,7 @@ extension SQLiteJobRepository: RetentionRepository {
         _ db: Database, _ kept: [Key], from start: Int, _ delete: (Key, Key) throws -> Void
     ) throws -> Int {
         var (index, count) = (start, 0)
-        while index + 1 < kept.count, count < retentionRowsMax {
+        while index + 1 < kept.count, count < Discards.rowsMax {
             try delete(kept[index], kept[index + 1])
             count += db.changesCount
             index += 1

@@ -62,7 +62,7 @@ extension SQLiteJobRepository {
                 throw JobError.stateConflict(id, state: job.state, action: "be retried")
             }
             let unfinished = try unfinishedDependencies(db, of: job)
-            if fromScratch { try forgetProgress(db, id) }
+            if fromScratch { try forgetProgress(db, id, now) }
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
                 ("crashes", 0),
@@ -88,7 +88,7 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Deletes a terminal job with all that hangs on it.
+    /// Deletes a terminal job; what hangs on it is gone for whoever looks, and from the disk by and by.
     public func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String] {
         try database.write { db in
             let job = try JobRows.required(db, id)
@@ -109,6 +109,7 @@ extension SQLiteJobRepository {
                     db, sql: "DELETE FROM model WHERE job_id = ? RETURNING path", arguments: [id.rawValue])
             }
             try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
+            try Discards.add(db, database, id.rawValue)
             return paths
         }
     }
@@ -131,10 +132,9 @@ extension SQLiteJobRepository {
     }
 
     /// The checkpoints' files stay until the next clean-up, which finds that no row names them.
-    private func forgetProgress(_ db: Database, _ id: JobID) throws {
-        for table in ["checkpoint", "series"] {
-            try db.execute(sql: "DELETE FROM \(table) WHERE job_id = ?", arguments: [id.rawValue])
-        }
+    private func forgetProgress(_ db: Database, _ id: JobID, _ now: Timestamp) throws {
+        try db.execute(sql: "DELETE FROM checkpoint WHERE job_id = ?", arguments: [id.rawValue])
+        try Discards.addCurves(of: id, db, database, at: now)
         try db.execute(
             sql: "UPDATE job SET progress = ? WHERE id = ?",
             arguments: [JSONText.text(JobProgress()), id.rawValue])

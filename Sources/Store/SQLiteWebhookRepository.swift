@@ -46,19 +46,20 @@ public struct SQLiteWebhookRepository: WebhookRepository {
         _ id: WebhookID, _ changes: WebhookChanges, at now: Timestamp
     ) throws(JobError) -> Webhook {
         try database.write { db in
-            var webhook = try WebhookRows.required(db, id)
+            let before = try WebhookRows.required(db, id)
+            var webhook = before
             webhook.apply(changes, at: now)
-            try WebhookRows.update(db, webhook)
-            if webhook.disabled != nil { try WebhookRows.giveUp(db, id) }
+            try WebhookRows.update(db, database, webhook, from: before)
             return webhook
         }
     }
 
-    /// Deletes a webhook with its messages.
+    /// Deletes a webhook; its messages go with it for whoever looks, and from the disk by and by.
     public func deleteWebhook(_ id: WebhookID) throws(JobError) {
         try database.write { db in
             try db.execute(sql: "DELETE FROM webhook WHERE id = ?", arguments: [id.rawValue])
             guard db.changesCount == 1 else { throw JobError.webhookNotFound(id) }
+            try Discards.add(db, database, id.rawValue)
         }
     }
 
@@ -73,11 +74,11 @@ public struct SQLiteWebhookRepository: WebhookRepository {
     /// One message.
     public func delivery(_ id: DeliveryID, of webhook: WebhookID) throws(JobError) -> WebhookDelivery {
         try database.read { db in
+            let owner = try WebhookRows.required(db, webhook)
             guard let found = try WebhookRows.delivery(db, id, of: webhook) else {
-                _ = try WebhookRows.required(db, webhook)
                 throw JobError.deliveryNotFound(id)
             }
-            return found
+            return found.shown(of: owner)
         }
     }
 
@@ -108,7 +109,7 @@ public struct SQLiteWebhookRepository: WebhookRepository {
         // `~` sorts after every identifier.
         let after = bound?.rawValue ?? "~"
         let found = try database.read { db in
-            _ = try WebhookRows.required(db, id)
+            let owner = try WebhookRows.required(db, id)
             return try Row.fetchAll(
                 db,
                 sql: """
@@ -116,7 +117,7 @@ public struct SQLiteWebhookRepository: WebhookRepository {
                         status, error, byte_count, NULL AS body
                     FROM webhook_delivery WHERE webhook_id = ? AND id < ? ORDER BY id DESC LIMIT ?
                     """, arguments: [id.rawValue, after, page.limit + 1]
-            ).map(WebhookRows.delivery)
+            ).map { try WebhookRows.delivery($0).shown(of: owner) }
         }
         let items = Array(found.prefix(page.limit))
         return Page(items: items, nextCursor: found.count > items.count ? items.last?.id.rawValue : nil)
@@ -147,13 +148,12 @@ public struct SQLiteWebhookRepository: WebhookRepository {
         _ attempt: WebhookAttempt, at now: Timestamp, jitter: Double
     ) throws(JobError) -> WebhookSettlement? {
         try database.write { db in
-            guard let delivery = try WebhookRows.delivery(db, attempt.deliveryID, of: attempt.webhookID)
+            guard let webhook = try WebhookRows.webhook(db, attempt.webhookID),
+                let delivery = try WebhookRows.delivery(db, attempt.deliveryID, of: attempt.webhookID)
             else { return nil }
-            let webhook = try WebhookRows.required(db, attempt.webhookID)
             let settlement = WebhookSettlement(of: attempt, delivery, to: webhook, at: now, jitter: jitter)
             try WebhookRows.update(db, settlement.delivery)
-            try WebhookRows.update(db, settlement.webhook)
-            if settlement.webhook.disabled != nil { try WebhookRows.giveUp(db, webhook.id) }
+            try WebhookRows.update(db, database, settlement.webhook, from: webhook)
             try WebhookRows.forget(db, webhook.id)
             return settlement
         }
@@ -166,7 +166,7 @@ public struct SQLiteWebhookRepository: WebhookRepository {
                 db,
                 sql: """
                     SELECT count(*) FROM webhook_delivery INDEXED BY webhook_delivery_due
-                    WHERE state = 'pending'
+                    WHERE state = 'pending' AND webhook_id IN (SELECT id FROM webhook)
                     """) ?? 0
         }
     }

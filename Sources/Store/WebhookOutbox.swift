@@ -21,12 +21,14 @@ enum WebhookOutbox {
                         id: database.identifiers.next(at: now), to: webhook.id, type: notice.topic.rawValue,
                         jobID: id, data: notice.data, at: now))
             }
-            try limit(db, webhook.id, now)
+            try limit(db, database, webhook.id, now)
         }
         db.afterNextTransaction { [bell = database.outlet.bell] _ in bell.strike() }
     }
 
-    private static func limit(_ db: Database, _ id: WebhookID, _ now: Timestamp) throws {
+    private static func limit(
+        _ db: Database, _ database: SQLiteDatabase, _ id: WebhookID, _ now: Timestamp
+    ) throws {
         let waiting = try Row.fetchOne(
             db.cachedStatement(
                 sql: """
@@ -44,6 +46,6 @@ enum WebhookOutbox {
                 "More than \(pendingMax) messages waited, or more than \(pendingByteCountMax) bytes of them.",
                 id.rawValue,
             ])
-        try WebhookRows.giveUp(db, id)
+        try WebhookRows.giveUp(db, database, id)
     }
 }

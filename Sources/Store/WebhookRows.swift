@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import Jobs
+import Threads
 
 /// Reading and writing the two tables.
 enum WebhookRows {
@@ -9,10 +10,14 @@ enum WebhookRows {
     static func text(_ topics: [WebhookTopic]) -> String { topics.map(\.rawValue).joined(separator: ",") }
 
     static func required(_ db: Database, _ id: WebhookID) throws -> Webhook {
-        let row = try Row.fetchOne(
-            db, sql: "SELECT * FROM webhook WHERE id = ?", arguments: [id.rawValue])
-        guard let row else { throw JobError.webhookNotFound(id) }
-        return try webhook(row)
+        guard let webhook = try webhook(db, id) else { throw JobError.webhookNotFound(id) }
+        return webhook
+    }
+
+    static func webhook(_ db: Database, _ id: WebhookID) throws -> Webhook? {
+        try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT * FROM webhook WHERE id = ?"), arguments: [id.rawValue]
+        ).map(webhook)
     }
 
     static func webhook(_ row: Row) throws -> Webhook {
@@ -99,8 +104,12 @@ enum WebhookRows {
             ])
     }
 
-    /// Stores what changes of a webhook.
-    static func update(_ db: Database, _ webhook: Webhook) throws {
+    /// Stores what changes of a webhook; what waits for one that is disabled is given up.
+    static func update(
+        _ db: Database, _ database: SQLiteDatabase, _ webhook: Webhook, from before: Webhook
+    ) throws {
+        // What has yet to be given up must not be sent after all.
+        if before.disabled != nil, webhook.disabled == nil { while try giveUpSome(db, webhook.id) {} }
         try db.execute(
             sql: """
                 UPDATE webhook SET url = ?, topics = ?, secret = ?, old_secret = ?, old_secret_until = ?,
@@ -114,17 +123,38 @@ enum WebhookRows {
                 webhook.failingSince?.milliseconds, webhook.retryAt.milliseconds,
                 webhook.disabled?.at.milliseconds, webhook.disabled?.reason, webhook.id.rawValue,
             ])
+        if webhook.disabled != nil { try giveUp(db, database, webhook.id) }
     }
 
-    /// Ends what waits for a webhook that is disabled.
-    static func giveUp(_ db: Database, _ id: WebhookID) throws {
-        try db.execute(
+    /// Ends what waits for a webhook that is disabled: at once if it is little, else by and by.
+    static func giveUp(_ db: Database, _ database: SQLiteDatabase, _ id: WebhookID) throws {
+        guard try giveUpSome(db, id) else { return }
+        db.afterNextTransaction { [bell = database.discards] _ in bell.strike() }
+    }
+
+    /// Ends some of what waits for webhooks that are disabled; whether there may be more.
+    static func giveUpSome(_ db: Database) throws -> Bool {
+        let disabled = try String.fetchAll(
+            db.cachedStatement(sql: "SELECT id FROM webhook WHERE disabled_at IS NOT NULL"))
+        for id in disabled where try giveUpSome(db, JobRows.id(id)) { return true }
+        return false
+    }
+
+    /// The newest first, so that what is forgotten is never brought back.
+    private static func giveUpSome(_ db: Database, _ id: WebhookID) throws -> Bool {
+        try db.cachedStatement(
             sql: """
-                UPDATE webhook_delivery SET state = 'failed', next_at = NULL,
-                    error = coalesce(error, 'the webhook was disabled')
-                WHERE webhook_id = ? AND state = 'pending' AND type <> ?
-                """, arguments: [id.rawValue, WebhookDelivery.testType])
-        try forget(db, id)
+                UPDATE webhook_delivery SET state = 'failed', next_at = NULL, error = coalesce(error, ?1)
+                WHERE webhook_id = ?2 AND id IN (
+                    SELECT id FROM webhook_delivery
+                    WHERE webhook_id = ?2 AND state = 'pending' AND type <> ?3 ORDER BY id DESC LIMIT ?4)
+                """
+        ).execute(arguments: [
+            WebhookDelivery.disabledError, id.rawValue, WebhookDelivery.testType, Discards.messagesMax,
+        ])
+        let count = db.changesCount
+        if count > 0 { try forget(db, id) }
+        return count == Discards.messagesMax
     }
 
     /// Forgets what is too much of what does not wait any more: whole messages, then what they said.
@@ -146,5 +176,18 @@ enum WebhookRows {
                         WHERE webhook_id = ?1 AND state <> 'pending')
                     WHERE total > ?2 ORDER BY id DESC LIMIT 1)
                 """, arguments: [id.rawValue, SQLiteWebhookRepository.rememberedByteCountMax])
+    }
+}
+
+extension WebhookDelivery {
+    /// Why a message was given up.
+    fileprivate static let disabledError = "the webhook was disabled"
+
+    /// The message as clients may see it: what waits for a webhook that is disabled is being given up.
+    func shown(of webhook: Webhook) -> WebhookDelivery {
+        guard webhook.disabled != nil, state == .pending, !isTest else { return self }
+        var shown = self
+        (shown.state, shown.nextAt, shown.error) = (.failed, nil, error ?? Self.disabledError)
+        return shown
     }
 }

@@ -55,6 +55,13 @@ extension Service {
             })
     }
 
+    /// What clears away the rows of what was deleted.
+    static func janitor(_ database: SQLiteDatabase, _ log: Logger) -> Janitor {
+        Janitor(SQLiteClearing(database)) { cause in
+            log.error("what was deleted could not be cleared away", metadata: ["cause": "\(cause)"])
+        }
+    }
+
     /// Deletes files that no record names any more.
     static func remove(_ paths: [String], from folder: DataFolder, _ log: Logger) {
         for path in paths {

@@ -23,6 +23,7 @@ final class Service: Sendable {
     let webhooks: WebhookService
     let imports: ModelImporter
     let retention: JobRetention
+    private let janitor: Janitor
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
     private let lock: FolderLock
@@ -96,10 +97,12 @@ final class Service: Sendable {
                 jobs: repository),
             workers: pool, hub: hub, time: time, queueLimits: configuration.queueLimits)
         retention = Self.retention(configuration, database, hub, log)
+        janitor = Self.janitor(database, log)
         pool.start()
         uploads.startSweeping()
         webhooks.start()
         retention.start()
+        janitor.start()
     }
 
     /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
@@ -152,6 +155,7 @@ final class Service: Sendable {
         uploads.stop()
         imports.stop()
         retention.stop(milliseconds: 3000)
+        janitor.stop(milliseconds: 3000)
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         webhooks.stop(milliseconds: 3000)

@@ -51,7 +51,7 @@ private struct Chain {
         let chain = try Chain()
         #expect(try chain.violations() == [])
         // And everything is asked of it.
-        #expect(Set(Invariant.all.map(\.name)) == ["I2", "I3", "I4", "I5", "I7", "JSON"])
+        #expect(Set(Invariant.all.map(\.name)) == ["I2", "I3", "I4", "I5", "I7", "I8", "JSON"])
     }
 
     @Test("keys name jobs that exist (I2)")
@@ -158,6 +158,16 @@ private struct Chain {
             after: "CREATE TABLE kept AS SELECT * FROM point", "DROP TABLE point",
             "CREATE TABLE point AS SELECT * FROM kept UNION ALL SELECT * FROM kept")
         #expect(found.map(\.detail) == ["has step 1 of train_loss twice"])
+    }
+
+    @Test("rows belong to something that exists, or are being cleared away (I8)")
+    func owners() throws {
+        let nobody = "job_00000000000000000000000001"
+        let chain = try Chain()
+        let found = try chain.violations(after: "UPDATE series SET job_id = '\(nobody)'")
+        #expect(found.map(\.subject) == [nobody])
+        #expect(found.map(\.detail) == ["does not exist, and has a row of series"])
+        #expect(try chain.violations(after: "INSERT INTO discarded(id) VALUES ('\(nobody)')") == [])
     }
 
     @Test("stored documents can be read")
