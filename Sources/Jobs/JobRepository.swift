@@ -125,9 +125,13 @@ public struct SubmissionReceipt: Sendable, Equatable {
     public let job: Job
     /// Whether an earlier request made it.
     public let isReplay: Bool
+    /// How many queued jobs go first, where the store has seen it.
+    public let queuePosition: Int?
 
     /// Pairs a job with how it came about.
-    public init(job: Job, isReplay: Bool) { (self.job, self.isReplay) = (job, isReplay) }
+    public init(job: Job, isReplay: Bool, queuePosition: Int? = nil) {
+        (self.job, self.isReplay, self.queuePosition) = (job, isReplay, queuePosition)
+    }
 }
 
 /// A job that changed, and what changed with it.

@@ -85,7 +85,10 @@ public struct JobService: Sendable {
         let receipt = try repositories.jobs.submit(submission, at: time.now())
         FailPoint.afterSubmitCommit.pass()
         if !receipt.isReplay { announce(receipt.job.id) }
-        return SubmissionReceipt(job: try complete(receipt.job), isReplay: receipt.isReplay)
+        guard let position = receipt.queuePosition else {
+            return SubmissionReceipt(job: try complete(receipt.job), isReplay: receipt.isReplay)
+        }
+        return SubmissionReceipt(job: complete(receipt.job, position: position), isReplay: false)
     }
 
     // MARK: Looking

@@ -15,6 +15,8 @@ public final class SQLiteDatabase: Sendable {
     let outlet: WebhookOutlet
     /// Struck when something was deleted of which much is left.
     let discards = Bell()
+    /// What is known of the queue.
+    let tally = Mutex(QueueTally())
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)
@@ -87,14 +89,36 @@ public final class SQLiteDatabase: Sendable {
     ///
     /// It may run on another thread, whose own work waits for it.
     func write<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
-        do { return try commits.write(body, in: transact) } catch { throw translate(error) }
+        try submit { db in
+            tally.withLock { $0.ready = nil }
+            return try body(db)
+        }
+    }
+
+    /// The same for what changes nothing of the queue but by a job that joins it.
+    func submit<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
+        do {
+            return try commits.write(
+                { db in
+                    do { return try body(db) } catch {
+                        tally.withLock { $0.ready = nil }
+                        throw error
+                    }
+                }, in: transact)
+        } catch { throw translate(error) }
     }
 
     private func transact(_ body: (Database) throws -> Void) throws {
         defer { writeCount.add(1, ordering: .releasing) }
-        let changes = try pool.write { db in
-            try body(db)
-            return db.totalChangesCount
+        let changes: Int
+        do {
+            changes = try pool.write { db in
+                try body(db)
+                return db.totalChangesCount
+            }
+        } catch {
+            tally.withLock { $0.forget() }
+            throw error
         }
         if clock.withLock({ $0.isDue(afterChanges: changes) }) { try shrinkLog() }
     }

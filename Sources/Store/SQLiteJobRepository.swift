@@ -3,6 +3,7 @@ import Files
 import GRDB
 public import JSON
 public import Jobs
+import Synchronization
 
 /// The jobs, kept in the `job` table and those that hang on it.
 public struct SQLiteJobRepository: JobRepository {
@@ -24,7 +25,7 @@ public struct SQLiteJobRepository: JobRepository {
 
     /// One transaction: the key and the job live or die together.
     public func submit(_ submission: JobSubmission, at now: Timestamp) throws(JobError) -> SubmissionReceipt {
-        let digest = SHA256.digest(of: submission.body.encodedBytes()).hex
+        let digest = submission.idempotency.map { _ in Self.digest(of: submission.body) }
         let spec = submission.resolved.spec.encoded()
         guard spec.utf8.count <= Self.specByteCountMax else {
             throw .invalid([
@@ -35,29 +36,15 @@ public struct SQLiteJobRepository: JobRepository {
                 )
             ])
         }
-        return try database.write { db in
-            if let key = submission.idempotency, let id = try earlierJob(db, key, digest, now) {
+        return try database.submit { db in
+            if let key = submission.idempotency, let digest, let id = try earlierJob(db, key, digest, now) {
                 return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: true)
             }
-            let queued =
-                try Int.fetchOne(
-                    db, sql: "SELECT count(*) FROM job INDEXED BY job_urgency WHERE state = 'queued'")
-            guard queued ?? 0 < submission.limits.total else {
-                throw JobError.queueFull(limit: submission.limits.total)
-            }
-            if let limit = submission.limits.limit(of: submission.submitter) {
-                let own = try Int.fetchOne(
-                    db,
-                    sql: """
-                        SELECT count(*) FROM job INDEXED BY job_submitter
-                        WHERE state = 'queued' AND submitter = ?
-                        """, arguments: [submission.submitter])
-                guard own ?? 0 < limit else { throw JobError.tokenQueueFull(limit: limit) }
-            }
+            try requireRoom(db, submission)
             let id: JobID = database.identifiers.next(at: now)
             let unfinished = try unfinishedDependencies(db, submission.resolved.dependencies)
             try insert(db, id, submission, spec: spec, unfinished: unfinished, now)
-            if let key = submission.idempotency {
+            if let key = submission.idempotency, let digest {
                 try db.execute(
                     sql: "DELETE FROM idempotency WHERE created_at < ?",
                     arguments: [now.milliseconds - Self.keyLifeMilliseconds])
@@ -70,9 +57,10 @@ public struct SQLiteJobRepository: JobRepository {
                     arguments: [key.principal, key.key, digest, id.rawValue, now.milliseconds])
             }
             try StateChange.append(db, database, id, .queued, nil, now)
-            let job = try JobRows.required(db, id)
+            let job = Self.queued(id, submission.resolved, unfinished: unfinished, now)
+            let place = try unfinished == 0 ? placeOfNew(db, job) : nil
             FailPoint.beforeSubmitCommit.pass()
-            return SubmissionReceipt(job: job, isReplay: false)
+            return SubmissionReceipt(job: job, isReplay: false, queuePosition: place)
         }
     }
 
@@ -80,7 +68,7 @@ public struct SQLiteJobRepository: JobRepository {
     public func replay(
         _ key: IdempotencyKey, body: JSONValue, at now: Timestamp
     ) throws(JobError) -> Job? {
-        let digest = SHA256.digest(of: body.encodedBytes()).hex
+        let digest = Self.digest(of: body)
         return try database.read { db in
             try earlierJob(db, key, digest, now).map { try JobRows.required(db, $0) }
         }
@@ -150,6 +138,29 @@ public struct SQLiteJobRepository: JobRepository {
 
     // MARK: Submitting
 
+    private static func digest(of body: JSONValue) -> String { SHA256.digest(of: body.encodedBytes()).hex }
+
+    private func requireRoom(_ db: Database, _ submission: JobSubmission) throws {
+        func isBelow(_ limit: Int, of submitter: String?, _ sql: String) throws -> Bool {
+            try database.tally.withLock { tally in
+                try tally.isBelow(limit, of: submitter) {
+                    let arguments = StatementArguments([submitter].compactMap(\.self))
+                    return try Int.fetchOne(db.cachedStatement(sql: sql), arguments: arguments) ?? 0
+                }
+            }
+        }
+        let all = submission.limits.total
+        let sql = "SELECT count(*) FROM job INDEXED BY job_urgency WHERE state = 'queued'"
+        guard try isBelow(all, of: nil, sql) else { throw JobError.queueFull(limit: all) }
+        guard let own = submission.limits.limit(of: submission.submitter) else { return }
+        let ownSQL = """
+            SELECT count(*) FROM job INDEXED BY job_submitter WHERE state = 'queued' AND submitter = ?
+            """
+        guard try isBelow(own, of: submission.submitter, ownSQL) else {
+            throw JobError.tokenQueueFull(limit: own)
+        }
+    }
+
     private func earlierJob(
         _ db: Database, _ key: IdempotencyKey, _ digest: String, _ now: Timestamp
     ) throws -> JobID? {
@@ -191,26 +202,42 @@ public struct SQLiteJobRepository: JobRepository {
         return unfinished
     }
 
+    /// The job as the rows just written say.
+    private static func queued(
+        _ id: JobID, _ job: ResolvedJob, unfinished: Int, _ now: Timestamp
+    ) -> Job {
+        var queued = Job(
+            id: id, type: job.type, name: job.name, labels: job.labels, priority: job.priority,
+            state: .queued, reason: nil,
+            times: JobTimes(createdAt: now, queuedAt: now, runAt: now, startedAt: nil, finishedAt: nil),
+            counts: JobCounts(
+                attempt: 0, maxAttempts: job.maxAttempts, failures: 0, crashes: 0,
+                unfinishedDependencies: unfinished, fence: 0, version: 1),
+            isSuspect: false, threads: job.threads, memoryBytes: job.memoryBytes, progress: JobProgress(),
+            resources: JobResources(), spec: job.spec, estimate: job.estimate, result: nil, error: nil,
+            dependencies: Set(job.dependencies).sorted())
+        queued.transitions = [JobTransition(state: .queued, at: now)]
+        return queued
+    }
+
     private func insert(
         _ db: Database, _ id: JobID, _ submission: JobSubmission, spec: String, unfinished: Int,
         _ now: Timestamp
     ) throws {
         let job = submission.resolved
-        try db.execute(
+        try db.cachedStatement(
             sql: """
                 INSERT INTO job(id, type, name, labels, spec, estimate, priority, created_at, queued_at,
                     run_at, max_attempts, threads, memory_bytes, unfinished_dependencies, progress, resources,
                     submitter)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                id.rawValue, job.type.rawValue, job.name, JSONText.text(job.labels), spec,
-                job.estimate.encoded(),
-                job.priority, now.milliseconds, now.milliseconds, now.milliseconds, job.maxAttempts,
-                job.threads,
-                job.memoryBytes, unfinished, JSONText.text(JobProgress()), JSONText.text(JobResources()),
-                submission.submitter,
-            ])
+                """
+        ).execute(arguments: [
+            id.rawValue, job.type.rawValue, job.name, JSONText.text(job.labels), spec, job.estimate.encoded(),
+            job.priority, now.milliseconds, now.milliseconds, now.milliseconds, job.maxAttempts, job.threads,
+            job.memoryBytes, unfinished, JSONText.text(JobProgress()), JSONText.text(JobResources()),
+            submission.submitter,
+        ])
         for dependency in Set(job.dependencies) {
             try db.execute(
                 sql: "INSERT INTO job_dependency(job_id, dependency_id) VALUES (?, ?)",

@@ -2,6 +2,7 @@ import FailPoints
 import GRDB
 import JSON
 import Jobs
+import Synchronization
 
 /// A job on its way to another state: the one place where a stored state changes.
 struct StateChange {
@@ -46,13 +47,14 @@ struct StateChange {
         _ db: Database, _ database: SQLiteDatabase, _ id: JobID, _ state: JobState, _ reason: JobReason?,
         _ at: Timestamp
     ) throws {
-        try db.execute(
+        if state == .queued { database.tally.withLock { $0.join() } }
+        try db.cachedStatement(
             sql: """
                 INSERT INTO job_transition(job_id, position, state, at, reason_code, reason_message)
                 SELECT ?1, coalesce(max(position) + 1, 0), ?2, max(?3, coalesce(max(at), ?3)), ?4, ?5
                 FROM job_transition WHERE job_id = ?1
-                """,
-            arguments: [id.rawValue, state.rawValue, at.milliseconds, reason?.code, reason?.message])
+                """
+        ).execute(arguments: [id.rawValue, state.rawValue, at.milliseconds, reason?.code, reason?.message])
         var data: JSONObject = ["state": .string(state.rawValue)]
         if let reason { data["reason"] = ["code": .string(reason.code), "message": .string(reason.message)] }
         let message =
@@ -73,16 +75,15 @@ enum EventRows {
     ) throws {
         // Made inside the writer's transaction: identifiers become visible in the order they are made.
         let id: EventID = identifiers.next(at: event.at)
-        try db.execute(
+        try db.cachedStatement(
             sql: """
                 INSERT INTO event(job_id, id, at, fence, level, type, message, data)
                 VALUES (?1, ?2, ?3, (SELECT fence FROM job WHERE id = ?1), ?4, ?5, ?6, ?7)
-                """,
-            arguments: [
-                job.rawValue, id.rawValue, event.at.milliseconds, event.level.rawValue,
-                String(event.type.prefix(64)),
-                event.message, event.data.encoded(),
-            ])
+                """
+        ).execute(arguments: [
+            job.rawValue, id.rawValue, event.at.milliseconds, event.level.rawValue,
+            String(event.type.prefix(64)), event.message, event.data.encoded(),
+        ])
         FailPoint.eventAppend.pass()
     }
 }
