@@ -3,7 +3,7 @@ enum Decoding {
     static func integer(_ value: JSONValue, in range: ClosedRange<Int>, _ at: String, _ log: ViolationLog)
         -> Int?
     {
-        let wanted = "expected an integer from \(range.lowerBound) to \(range.upperBound)"
+        var wanted: String { "expected an integer from \(range.lowerBound) to \(range.upperBound)" }
         guard value.doubleValue != nil else {
             log.add(at, "wrong_type", "\(wanted), found \(value.summary)")
             return nil
@@ -24,7 +24,7 @@ enum Decoding {
     static func number(_ value: JSONValue, in interval: NumberInterval, _ at: String, _ log: ViolationLog)
         -> Double?
     {
-        let wanted = "expected a number \(interval.description)"
+        var wanted: String { "expected a number \(interval.description)" }
         guard let number = value.doubleValue else {
             log.add(at, "wrong_type", "\(wanted), found \(value.summary)")
             return nil

@@ -84,9 +84,9 @@ struct JSONParser {
         while let byte = peek() {
             switch byte {
             case UInt8(ascii: "\""):
-                text += try utf8Text(from: start)
+                let rest = try utf8Text(from: start)
                 offset += 1
-                return text
+                return text.isEmpty ? rest : text + rest
             case UInt8(ascii: "\\"):
                 text += try utf8Text(from: start)
                 text.unicodeScalars.append(try parseEscape())

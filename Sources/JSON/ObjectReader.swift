@@ -43,16 +43,17 @@ public struct ObjectReader {
     /// - Parameter field: One of the schema's fields.
     /// - Returns: The member's value; the field's default when it is missing or after a violation.
     public mutating func read<Value>(_ field: Field<Value>) -> Value {
-        let place = pointer(to: field.name)
         guard let member = object[field.name] else {
             if field.isRequired {
-                if !isBroken { log.add(place, "missing_field", "\"\(field.name)\" is required") }
+                if !isBroken {
+                    log.add(pointer(to: field.name), "missing_field", "\"\(field.name)\" is required")
+                }
             } else {
                 resolved[field.name] = field.encode(field.fallback)
             }
             return field.fallback
         }
-        guard let value = field.decode(member, place, log) else { return field.fallback }
+        guard let value = field.decode(member, pointer(to: field.name), log) else { return field.fallback }
         resolved[field.name] = field.encode(value)
         return value
     }
@@ -96,14 +97,12 @@ public struct ObjectReader {
 
     /// Logs the members that the schema does not know.
     public mutating func finish() {
-        let known = schema.fields.map(\.name)
-        let knownSet = Set(known)
-        for (key, _) in object.members where !knownSet.contains(key) {
+        for (key, _) in object.members where !schema.names.contains(key) {
             if log.isFull { return }
             let isEchoed = key.unicodeScalars.count <= Self.echoedKeyLengthMax
             log.add(
                 isEchoed ? pointer(to: key) : pointer, "unknown_field",
-                Spelling.complaint(unknown: "field", key, among: known))
+                Spelling.complaint(unknown: "field", key, among: schema.fields.map(\.name)))
         }
     }
 }

@@ -6,10 +6,12 @@ public struct ObjectSchema: Sendable {
     public let documentation: String
     /// The members it may have.
     public let fields: [any AnyField]
+    let names: Set<String>
 
     /// Makes a schema; the fields' names must differ.
     public init(_ title: String, _ documentation: String, fields: [any AnyField]) {
-        precondition(Set(fields.map(\.name)).count == fields.count, "\(title) has a field twice")
+        names = Set(fields.map(\.name))
+        precondition(names.count == fields.count, "\(title) has a field twice")
         self.title = title
         self.documentation = documentation
         self.fields = fields

@@ -80,6 +80,9 @@ public final class ViolationLog {
 public enum JSONPointer {
     /// The pointer to a member of the value at `parent`; `~` and `/` are escaped.
     public static func member(_ name: String, of parent: String) -> String {
+        guard name.utf8.contains(where: { $0 == UInt8(ascii: "~") || $0 == UInt8(ascii: "/") }) else {
+            return "\(parent)/\(name)"
+        }
         var escaped = ""
         for character in name.unicodeScalars {
             switch character {
