@@ -3,11 +3,19 @@ import Glibc
 /// What the service does with folders and the names in them.
 public enum Folder {
     /// Makes `path` and its missing parents, durably; does nothing where it exists.
-    public static func make(_ path: String, mode: UInt32 = 0o700) throws(FileError) {
+    ///
+    /// - Parameters:
+    ///   - path: Where; a link to a folder is one where links are followed.
+    ///   - mode: Who may enter it.
+    ///   - followingLinks: Whether they are.
+    /// - Throws: `FileError`.
+    public static func make(
+        _ path: String, mode: UInt32 = 0o700, followingLinks: Bool = false
+    ) throws(FileError) {
         if unsafe mkdir(path, mode) == 0 { return try synchronize(split(path).folder) }
         let code = errno
         switch code {
-        case EEXIST where status(of: path)?.isFolder == true: return
+        case EEXIST where status(of: path, followingLinks: followingLinks)?.isFolder == true: return
         case ENOENT where split(path).folder != path:
             try make(split(path).folder, mode: mode)
             guard unsafe mkdir(path, mode) == 0 || errno == EEXIST else {

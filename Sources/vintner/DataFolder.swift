@@ -97,9 +97,10 @@ struct DataFolder: Sendable {
         return path
     }
 
-    /// Makes the folders that are missing.
+    /// Makes the folders that are missing; `path` may be a link, as systemd's `DynamicUser` makes it.
     func make() throws(FileError) {
-        for folder in [path, jobs, models, datasets, uploads] { try Folder.make(folder) }
+        try Folder.make(path, followingLinks: true)
+        for folder in [jobs, models, datasets, uploads] { try Folder.make(folder) }
     }
 
     /// Reads the token, or makes one on the first start (256 random bits, mode 0600).

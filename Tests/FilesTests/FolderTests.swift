@@ -50,6 +50,17 @@ import Testing
         #expect(throws: FileError.self) { try Folder.make(outside) }
     }
 
+    @Test("a link stands for a folder only where that is said")
+    func link() throws {
+        let (link, file) = (folder.file("link"), folder.file("to a file"))
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: folder.path)
+        try FileManager.default.createSymbolicLink(
+            atPath: file, withDestinationPath: folder.put([1], as: "outside"))
+        #expect(throws: FileError.self) { try Folder.make(link) }
+        try Folder.make(link, followingLinks: true)
+        #expect(throws: FileError.self) { try Folder.make(file, followingLinks: true) }
+    }
+
     @Test("a shared file is one file with two names, and is not shared over another")
     func share() throws {
         let path = try folder.put([1, 2], as: "f")

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import tempfile
 
+from service import Service
+
 UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "packaging", "systemd")
 # Tenths of systemd's own measure, which goes to 10; what is left open is in docs/security.md.
 EXPOSURE_MAX = 11
@@ -31,3 +33,24 @@ def test_systemd_units_hold_and_leave_little_open(binary, kept):
         done = analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX}",
                        os.path.join(folder, "vintner.service"))
         assert done.returncode == 0, done.stdout[-400:]
+
+
+def test_the_data_folder_may_be_a_link_as_systemd_makes_it(binary, kept):
+    with tempfile.TemporaryDirectory() as home:
+        os.mkdir(os.path.join(home, "private"))
+        link = os.path.join(home, "vintner")
+        os.symlink("private", link)
+        with Service(binary, data=link) as service:
+            assert service.get("/v1/jobs").status == 200
+            service.kill()
+            service.start()
+            assert service.terminate() == 0
+        for words in (["doctor", "--data", link], ["backup", os.path.join(home, "copy"), "--data", link]):
+            done = subprocess.run([binary, *words], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (words, done.stdout + done.stderr)
+        # Within it nothing is: what clients name stays there.
+        os.rename(os.path.join(link, "models"), os.path.join(home, "elsewhere"))
+        os.symlink(os.path.join(home, "elsewhere"), os.path.join(link, "models"))
+        done = subprocess.run([binary, "serve", "--data", link, "--port", "0"], capture_output=True, text=True, check=False,
+                              timeout=20)
+        assert done.returncode == 1 and "models: File exists" in done.stderr, done.stderr
