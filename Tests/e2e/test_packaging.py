@@ -24,6 +24,8 @@ def test_systemd_units_hold_and_leave_little_open(binary, kept):
         for name in os.listdir(UNITS):
             with open(os.path.join(UNITS, name), encoding="utf-8") as file:
                 text = file.read()
+            # Without a certificate to read again the signal would end the service.
+            assert ("\nExecReload=" in text) == ("--tls-cert" in text.split("ExecStart=")[-1].split("\n")[0]), name
             # Where it will be installed it is not yet.
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text.replace("/usr/local/bin/vintner", binary))
