@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps bench-deps build test torture soak checkpoints unit e2e contract lint format demo serve fuzz bench load separable results clean
+.PHONY: help deps test-deps bench-deps build test torture soak checkpoints unit e2e contract lint format demo serve fuzz sanitize bench load separable results clean
 
 FUZZ_SECONDS ?= 60
 
@@ -64,6 +64,9 @@ format: ## format the Swift sources in place
 
 fuzz: deps ## feed every parser with anything for FUZZ_SECONDS each, under AddressSanitizer
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+sanitize: test-deps ## the unit tests under AddressSanitizer and ThreadSanitizer; docs/reliability.md (more than an hour)
+	@scripts/sanitize.sh
 
 bench: build bench-deps ## step time and memory side by side with PyTorch
 	@Benchmarks/run.py --vintner $(BINARY) --require 0.8 --document docs/performance.md

@@ -29,7 +29,8 @@ final class PrefetchRing: @unchecked Sendable {
     private let isCancelled = Atomic<Bool>(false)
     private let waited = Atomic<Int64>(0)
     private let sleepers = Atomic<Int>(0)
-    private let bell = Monitor(())
+    // Of something: ThreadSanitizer takes an access to an empty state for one to the object's first word.
+    private let bell = Monitor(0)
 
     init(slotCount: Int, capacity: Int, layout: BatchLayout) throws(DataError) {
         precondition((2...64).contains(slotCount), "a prefetcher of \(slotCount) slots")

@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <stddef.h>
 
-#if defined(__x86_64__)
+// The loader chooses among clones before ThreadSanitizer has begun, and crashes in what it calls for that.
+#if defined(__x86_64__) && !__has_feature(thread_sanitizer)
 #define CK_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CK_CLONES
