@@ -146,28 +146,46 @@ public final class DatasetCatalogue: Sendable {
         Folder.status(of: "\(folder)/\(id)/\(Self.descriptionName)") != nil
     }
 
-    /// Deletes a dataset that was added here; one that is gone already is no error.
+    /// Takes away a dataset that was added here, at once as others see it; one that is gone is no error.
     ///
-    /// Jobs that hold it keep what they have decoded.
-    public func remove(_ id: String) throws(DataError) {
+    /// Its grave stays until `removeGrave`: whoever finds one knows that the dataset was to be deleted. Jobs
+    /// that hold it keep what they have decoded.
+    public func bury(_ id: String) throws(DataError) {
         guard Self.isName(id) else { throw .badName(id) }
         guard Folder.status(of: "\(folder)/\(id)") != nil else { return }
-        // At once as others see it; what interrupts the deleting leaves what the next start removes.
-        let grave = "\(folder)/\(Self.stagingPrefix)\(id)"
         try registering.withLock { (_) throws(DataError) in
             try DataError.translating { () throws(FileError) in
-                try Folder.move("\(folder)/\(id)", to: grave)
-                try Folder.removeTree(grave)
+                try Folder.move("\(folder)/\(id)", to: "\(folder)/\(Self.gravePrefix)\(id)")
             }
         }
+    }
+
+    /// Deletes the files of a dataset that was buried.
+    public func removeGrave(of id: String) throws(DataError) {
+        try DataError.translating { () throws(FileError) in
+            try Folder.removeTree("\(folder)/\(Self.gravePrefix)\(id)")
+        }
+    }
+
+    /// The ids of the datasets that are buried.
+    public func buried() throws(DataError) -> [String] {
+        guard Folder.status(of: folder) != nil else { return [] }
+        return try DataError.translating { () throws(FileError) in
+            try Folder.names(in: folder).compactMap(Self.buriedID)
+        }
+    }
+
+    /// The id of the dataset whose grave has this name in the catalogue's folder.
+    public static func buriedID(_ name: String) -> String? {
+        name.hasPrefix(gravePrefix) ? String(name.dropFirst(gravePrefix.count)) : nil
     }
 
     /// Whether an id is that of a dataset which a package of the system brings.
     public static func isOfSystem(_ id: String) -> Bool { SystemDataset.all.contains { $0.id == id } }
 
-    /// Whether a name in the catalogue's folder is that of an import that did not end.
+    /// Whether a name in the catalogue's folder is that of an import or a deletion that did not end.
     public static func isLeftover(_ name: String) -> Bool {
-        name.hasPrefix(stagingPrefix) || AtomicFile.isLeftover(name)
+        name.hasPrefix(stagingPrefix) || name.hasPrefix(gravePrefix) || AtomicFile.isLeftover(name)
     }
 
     /// Deletes what interrupted imports left behind; for the start of the server.
@@ -182,6 +200,7 @@ public final class DatasetCatalogue: Sendable {
     }
 
     private static let stagingPrefix = ".import-"
+    private static let gravePrefix = ".deleted-"
 
     private static func stage(
         _ source: SourceFiles, as format: DatasetFormat, in staging: String,

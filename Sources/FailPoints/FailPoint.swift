@@ -37,6 +37,8 @@ public enum FailPoint: String, CaseIterable, Sendable {
     case afterCancelCommit = "after_cancel_commit"
     /// A job's rows are deleted and its files are not.
     case afterDeleteCommit = "after_delete_commit"
+    /// A dataset's folder is set aside to be deleted, and its row is still there.
+    case afterBurial = "after_burial"
     /// Between two points of a training's curve; the only place that stands still for ever instead.
     case hangInStep = "hang_in_step"
     /// A start has taken jobs back and not yet deleted what interrupted ones left.

@@ -41,7 +41,7 @@ PLACES = {
     "before_submit_commit": 6, "after_submit_commit": 6, "after_claim": 4, "event_append": 40, "after_file_write": 8,
     "before_file_rename": 8, "after_file_rename": 8, "before_checkpoint_row": 5, "after_checkpoint_row": 5,
     "after_model_files": 2, "before_finish_commit": 3, "after_finish_commit": 3, "after_cancel_commit": 2,
-    "after_delete_commit": 1, "after_recovery": 1,
+    "after_delete_commit": 1, "after_burial": 1, "after_recovery": 1,
 }
 # While the server is told to end, and how long it may take.
 POLLS, END_SECONDS = 200, 30

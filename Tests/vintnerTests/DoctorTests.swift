@@ -56,6 +56,10 @@ import Testing
             name: "an import that was not finished", code: .leftover, severity: .warning,
             place: { _ in "datasets/.import-dst_x" }
         ) { try $0.write("x", to: "datasets/.import-dst_x/train.txt") },
+        Fault(
+            name: "a dataset whose deletion was interrupted", code: .leftover, severity: .warning,
+            place: { "datasets/.deleted-\($0.dataset)" }
+        ) { try DatasetCatalogue(folder: $0.folder.datasets).bury($0.dataset.rawValue) },
         Fault(name: "a token that others read", code: .permissions, severity: .error, place: { _ in "token" })
         { try Folder.setPermissions(of: $0.folder.token, to: 0o644) },
         Fault(

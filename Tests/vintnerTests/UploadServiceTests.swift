@@ -249,6 +249,22 @@ private final class Dock {
         #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
     }
 
+    @Test("whose deletion was interrupted are gone after the next start")
+    func interruptedDeletion() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        _ = try put(service, id, "train.txt", Self.text)
+        _ = try commit(service, id)
+        try dock.catalogue.bury(id.rawValue)
+        #expect(try dock.catalogue.list().isEmpty && dock.repository.dataset("play").isReady)
+        for _ in 1...2 {
+            try dock.service().recover()
+            #expect(try Folder.names(in: dock.folder.datasets).isEmpty)
+            #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
+        }
+    }
+
     @Test("are no part of a backup, and the doctor finds what is wrong with them")
     func care() throws {
         let patient = try Patient()

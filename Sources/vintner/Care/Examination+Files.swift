@@ -120,8 +120,14 @@ extension Examination {
     mutating func examineDatasets(_ known: [DatasetID: String]) throws(FileError) {
         let catalogue = DatasetCatalogue(folder: folder.datasets)
         let present = try names(in: "datasets")
+        var buried: Set<DatasetID> = []
         for name in present {
-            if DatasetCatalogue.isLeftover(name) {
+            if let id = DatasetCatalogue.buriedID(name).flatMap(DatasetID.init) {
+                buried.insert(id)
+                find(
+                    .warning, .leftover, "datasets/\(name)", "Its deletion was interrupted.",
+                    "--repair ends it, as the next start does.", .finishDeletion(id))
+            } else if DatasetCatalogue.isLeftover(name) {
                 foundLeftover("datasets/\(name)")
             } else if name.hasPrefix("."), name.hasSuffix(".json") {
                 continue  // What is remembered of a dataset of the system.
@@ -131,7 +137,7 @@ extension Examination {
             }
         }
         for (id, name) in known.sorted(by: { $0.key < $1.key })
-        where !DatasetCatalogue.isOfSystem(id.rawValue) {
+        where !DatasetCatalogue.isOfSystem(id.rawValue) && !buried.contains(id) {
             let place = "datasets/\(id)"
             guard present.contains(id.rawValue) else {
                 find(

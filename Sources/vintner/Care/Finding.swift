@@ -35,6 +35,7 @@ struct Finding {
         case forgetCheckpoint(JobID, kind: CheckpointRecord.Kind, step: Int)
         case forgetModel(ModelID)
         case forgetDataset(DatasetID)
+        case finishDeletion(DatasetID)
     }
 
     /// What became of it.

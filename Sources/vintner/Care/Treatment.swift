@@ -57,6 +57,10 @@ struct Treatment {
         case .forgetDataset(let id):
             _ = try SQLiteDatasetRepository(database).deleteDataset(id)
             return "the dataset is forgotten; it is known again once its files are back."
+        case .finishDeletion(let id):
+            try SQLiteDatasetRepository(database).forgetDataset(id)
+            try Folder.removeTree(folder.absolute(place))
+            return "the dataset is deleted."
         }
     }
 

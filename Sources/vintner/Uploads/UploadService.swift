@@ -1,4 +1,5 @@
 import Data
+import FailPoints
 import Files
 import Foundation
 import JSON
@@ -237,17 +238,31 @@ final class UploadService: DatasetIntake {
             throw .inUse("\(record.name) belongs to a package of the system, and")
         }
         guard try !repository.isNeeded(record) else { throw .inUse("\(record.name)") }
-        // The folder first: without it no look at the folders brings the row back.
-        do { try catalogue.remove(record.id.rawValue) } catch {
+        // The folder first: without it no look at the folders brings the row back. Its grave goes last: where
+        // the process ends in between, it tells the next start that the row is to go.
+        do { try catalogue.bury(record.id.rawValue) } catch {
             throw .storeUnavailable(cause: "\(error)")
         }
+        FailPoint.afterBurial.pass()
         _ = try repository.deleteDataset(record.id)
+        do { try catalogue.removeGrave(of: record.id.rawValue) } catch {
+            report("a dataset's files could not be deleted", "\(error)")
+        }
+    }
+
+    /// Ends the deletions that an earlier process began.
+    private func finishDeletions() throws {
+        for id in try catalogue.buried() {
+            if let id = DatasetID(id) { try repository.forgetDataset(id) }
+            try catalogue.removeGrave(of: id)
+        }
     }
 
     // MARK: Sweeping
 
-    /// Deletes what an earlier process left: files without a row, and rows without their file.
+    /// Deletes what an earlier process left: files without a row, rows without their file, what was buried.
     func recover() throws {
+        try finishDeletions()
         try Folder.make(folder.uploads)
         let open = Set(try repository.openUploads().map(\.dataset.id))
         for name in try Folder.names(in: folder.uploads) {
