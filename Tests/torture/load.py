@@ -118,7 +118,7 @@ class Client(threading.Thread):
         """One thing; what has been sent and not answered stays in the witness's mind."""
         action = self.draw.choices(
             [self.submit, self.submit_chain, self.cancel, self.pause, self.resume, self.delete, self.look, self.update,
-             self.handle_parcels], [60, 30, 3, 10, 40, 6, 30, 10, 8])[0]
+             self.handle_parcels], [60, 30, 3, 10, 40, 6, 30, 10, 12])[0]
         action()
         # A client thinks, too.
         self.stop.wait(self.draw.uniform(0, 0.02))
@@ -135,7 +135,7 @@ class Client(threading.Thread):
 
     def handle_parcels(self):
         if self.parcels:
-            self.draw.choice([self.parcels.upload, self.parcels.hook])(self)
+            self.draw.choice([self.parcels.upload, self.parcels.import_model, self.parcels.hook])(self)
 
     # Submitting
 

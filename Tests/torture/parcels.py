@@ -1,16 +1,21 @@
-"""Datasets that clients of a torture upload, and webhooks that they make; and what must be there of both afterwards."""
+"""Datasets and models that clients of a torture send, and webhooks that they make; and what must be there of them."""
 
+import functools
 import hashlib
 import http.server
 import json
+import random
+import struct
 import threading
 
+from test_import import written
 from test_uploads import arrays
 from test_webhooks import checked
 
 # What may be kept at once; beyond it clients delete.
-DATASETS_MAX, WEBHOOKS_MAX = 10, 6
-NAMES = "up-", "http://localhost:"
+DATASETS_MAX, MODELS_MAX, WEBHOOKS_MAX = 6, 6, 6
+# What the names of datasets and models begin with.
+UPLOADED, IMPORTED = "up-", "in-"
 BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -49,12 +54,22 @@ class Receiver:
         self.server.server_close()
 
 
+@functools.cache
+def weights(seed):
+    """One of four models' files, of 17 KB to 1 MB."""
+    width, draw = 64 << seed, random.Random(seed)
+    model = {"input": [width], "layers": [{"type": "linear", "name": "fc", "out_features": width}]}
+    numbers = [struct.pack(f"<{count}f", *(draw.gauss(0, 1) for _ in range(count))) for count in (width * width, width)]
+    return written({"vintner.model": json.dumps(model)},
+                   {"fc.weight": ("F32", [width, width], numbers[0]), "fc.bias": ("F32", [width], numbers[1])})
+
+
 class Parcels:
-    """What the clients know of their uploads and webhooks, by name."""
+    """What the clients know of their uploads, imports and webhooks, by name."""
 
     def __init__(self, receiver):
         self.lock, self.receiver = threading.Lock(), receiver
-        self.datasets, self.webhooks, self.contents = {}, {}, {}
+        self.datasets, self.models, self.webhooks, self.contents = {}, {}, {}, {}
 
     def take(self, known, condition):
         """One that nobody else handles meanwhile."""
@@ -72,7 +87,7 @@ class Parcels:
         if sum(not one["gone"] for one in self.datasets.values()) >= DATASETS_MAX:
             return self.delete(client, self.datasets, "/v1/datasets")
         seed = client.draw.randrange(4)
-        name = f"{NAMES[0]}{seed}-{client.draw.getrandbits(64):016x}"
+        name = f"{UPLOADED}{seed}-{client.draw.getrandbits(64):016x}"
         known = {"name": name, "seed": seed, "id": None, "files": {}, "sha256": None, "gone": False, "busy": True}
         with self.lock:
             self.datasets[name] = known
@@ -94,6 +109,23 @@ class Parcels:
                 known["sha256"] = reply.json["sha256"]
                 client.witness.acknowledge(dataset=known["id"], state="ready")
         known["busy"] = False
+        return None
+
+    def import_model(self, client):
+        """Sends a model, or deletes one where there are many."""
+        if sum(not one["gone"] for one in self.models.values()) >= MODELS_MAX:
+            return self.delete(client, self.models, "/v1/models")
+        data = weights(client.draw.randrange(4))
+        name = f"{IMPORTED}{client.draw.getrandbits(64):016x}"
+        known = {"name": name, "id": None, "sha256": hashlib.sha256(data).hexdigest(), "gone": False, "busy": True}
+        with self.lock:
+            self.models[name] = known
+        client.witness.note(imports=name)
+        reply = client.ask("POST", f"/v1/models?name={name}", data, (201,), BINARY)
+        if reply:
+            known["id"] = reply.json["id"]
+            client.witness.acknowledge(model=known["id"], name=name)
+        known.update(gone=not reply, busy=False)
         return None
 
     def hook(self, client):
@@ -129,11 +161,11 @@ class Parcels:
 
     def compare(self, service):
         """What was acknowledged and is lost, as sentences; takes over what came of unanswered requests."""
-        return self.compare_datasets(service) + self.compare_webhooks(service)
+        return self.compare_datasets(service) + self.compare_models(service) + self.compare_webhooks(service)
 
     def compare_datasets(self, service):
         wrong = []
-        found = {one["name"]: one for one in every(service, "/v1/datasets") if one["name"].startswith(NAMES[0])}
+        found = {one["name"]: one for one in every(service, "/v1/datasets") if one["name"].startswith(UPLOADED)}
         for name, known in self.datasets.items():
             one = found.pop(name, None)
             known["busy"] = False
@@ -156,17 +188,33 @@ class Parcels:
                     wrong.append(f"{known} is now {one}")
         return wrong + [f"nobody uploaded {one}" for one in found.values()]
 
+    def compare_models(self, service):
+        found = {one["name"]: one for one in every(service, "/v1/models") if one["name"].startswith(IMPORTED)}
+        wrong = []
+        for name, one in found.items():
+            body = service.get(f"/v1/models/{one['id']}/download?format=sparse").body
+            sums = {one["sha256"], hashlib.sha256(body).hexdigest()}
+            if name in self.models and sums != {self.models[name]["sha256"]}:
+                wrong.append(f"the model {self.models[name]} is now {one}")
+        return wrong + self.match("model", self.models, found)
+
     def compare_webhooks(self, service):
-        wrong, found = [], {one["url"].rsplit("/", 1)[1]: one for one in service.get("/v1/webhooks").json["data"]}
-        for name, known in self.webhooks.items():
-            one = found.pop(name, None)
-            known["busy"] = False
-            if one is None and known["id"] and not known["gone"]:
-                wrong.append(f"the webhook {known} is lost")
-            if one and known["gone"] is True and known["id"]:
-                wrong.append(f"the webhook {known} was deleted and is back")
-            known.update(gone=not one, id=one["id"] if one else known["id"])
-        return wrong + [f"nobody made {one}" for one in found.values()]
+        found = {one["url"].rsplit("/", 1)[1]: one for one in service.get("/v1/webhooks").json["data"]}
+        return self.match("webhook", self.webhooks, found)
+
+    @staticmethod
+    def match(kind, known, found):
+        """What is lost, back or nobody's of what is there whole or not at all."""
+        wrong = []
+        for name, one in known.items():
+            there = found.pop(name, None)
+            one["busy"] = False
+            if there is None and one["id"] and not one["gone"]:
+                wrong.append(f"the {kind} {one} is lost")
+            if there and one["gone"] is True and one["id"]:
+                wrong.append(f"the {kind} {one} was deleted and is back")
+            one.update(gone=not there, id=there["id"] if there else one["id"])
+        return wrong + [f"nobody made the {kind} {one}" for one in found.values()]
 
     def untold(self, name, jobs):
         """Jobs whose end a webhook was never told of, though it was there before them."""

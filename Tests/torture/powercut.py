@@ -3,16 +3,18 @@
 
     Tests/torture/powercut.py --binary .build/release/vintner --cuts 50 --seconds 6
 
-The server runs under strace with clients that submit, steer and delete jobs and upload a dataset. Then the record is
-replayed up to a moment; what was not synced by then is dropped, or kept in part, at random (disk.py). On what is left
-the doctor must find nothing but what a start tidies, SQLite's checks must hold, each acknowledged request must have
-had its effect, and every fifth time the server must start. Half of the moments are drawn at random, half are those of
-the answers. With nothing dropped the replay must come to the server's very files. In the end the same cuts are made
-with one kind of sync left out of the record at a time: losses must be found then, or this test would prove nothing.
+The server runs under strace with clients that submit, steer and delete jobs, upload a dataset and import models.
+Then the record is replayed up to a moment; what was not synced by then is dropped, or kept in part, at random
+(disk.py). On what is left the doctor must find nothing but what a start tidies, SQLite's checks must hold, each
+acknowledged request must have had its effect, and every fifth time the server must start. Half of the moments are
+drawn at random, half are those of the answers. With nothing dropped the replay must come to the server's very
+files. In the end the same cuts are made with one kind of sync left out of the record at a time: losses must be
+found then, or this test would prove nothing.
 Exit code 0 only if nothing was lost. Standard library only; needs strace.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -30,6 +32,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
 from disk import STRACE, Disk, read  # noqa: E402
 from load import Client, Failed, Witness, dismiss, upload, write_dataset  # noqa: E402
+from parcels import BINARY, weights  # noqa: E402
 from service import Service  # noqa: E402
 from table import write_into  # noqa: E402
 
@@ -58,7 +61,7 @@ class Record:
             clients = [Client(service, witness, draw.getrandbits(64)) for _ in range(3)]
             for client in clients:
                 client.start()
-            time.sleep(seconds)
+            import_models(service, witness, time.monotonic() + seconds)
             dismiss(clients)
             kill_traced(service)
         self.events = list(read(self.path))
@@ -88,6 +91,18 @@ def upload_bars(service, witness):
     witness.acknowledge(dataset=upload(service, "bars", "idx", files))
 
 
+def import_models(service, witness, end):
+    """Sends models, one after the other, until a time of the monotonic clock."""
+    for number in itertools.count():
+        if time.monotonic() >= end:
+            return
+        reply = service.call("POST", "/v1/models", weights(number % 4), headers=BINARY)
+        if reply.status != 201:
+            raise Failed(f"the import of a model: {reply}")
+        witness.acknowledge(model=reply.json["id"])
+        time.sleep(0.2)
+
+
 def kill_traced(service):
     """Kills the server behind strace, which then writes the rest of its record."""
     tracer = service.process.pid
@@ -112,7 +127,7 @@ def compare(data, promised):
     try:
         jobs = dict(database.execute("SELECT id, state FROM job"))
         names = [row[0] for row in database.execute("SELECT name FROM job")]
-        datasets = {row[0] for row in database.execute("SELECT id FROM dataset")}
+        parcels = {row[0] for table in ("dataset", "model") for row in database.execute(f"SELECT id FROM {table}")}
         checks = [row[0] for row in database.execute("PRAGMA integrity_check")]
     finally:
         database.close()
@@ -123,8 +138,8 @@ def compare(data, promised):
     for one in promised:
         if "asks" in one:
             asked.setdefault(one["job"], []).append(one["asks"])
-        elif "dataset" in one:
-            wrong += [] if one["dataset"] in datasets else [f"lost: {one}"]
+        elif parcel := one.get("dataset") or one.get("model"):
+            wrong += [] if parcel in parcels else [f"lost: {one}"]
         elif one.get("acknowledged") and (one["job"] not in done or one.get("action") != "update"):
             done[one["job"]] = one
     for job, last in done.items():
