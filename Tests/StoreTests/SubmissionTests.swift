@@ -153,4 +153,60 @@ import Testing
         #expect(throws: JobError.self) { try store.submit(long) }
         #expect(try store.jobs.counts() == [:])
     }
+
+    @Test("tells the place in the queue that is counted", arguments: 0..<4 as Range<UInt64>)
+    func places(seed: UInt64) throws {
+        let store = try TemporaryStore()
+        var random = Seeded(state: seed)
+        var (now, waiting) = (Timestamp.start, [JobID]())
+        for _ in 0..<120 {
+            now = now + Int64.random(in: 0...3, using: &random)
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0:
+                if let claim = try store.claim(at: now) { waiting.removeAll { $0 == claim.job.id } }
+            case 1:
+                guard let id = waiting.randomElement(using: &random) else { continue }
+                let reason = JobReason(code: "c", message: "m")
+                _ = try store.jobs.cancel(id, reason: reason, at: now)
+                waiting.removeAll { $0 == id }
+            default:
+                var needs: [JobID] = []
+                if Int.random(in: 0..<8, using: &random) == 0, let last = waiting.last,
+                    try store.jobs.job(last).state == .queued
+                {
+                    needs = [last]
+                }
+                let job = ResolvedJob.sample(
+                    priority: Int.random(in: 0..<6, using: &random) == 0 ? 50 : 0, dependencies: needs)
+                let submission = JobSubmission(resolved: job, idempotency: nil, body: job.spec)
+                let receipt = try store.jobs.submit(submission, at: now)
+                let counted = try store.jobs.queuePosition(of: receipt.job, at: now)
+                #expect(receipt.queuePosition == (needs.isEmpty ? counted : nil))
+                waiting.append(receipt.job.id)
+            }
+        }
+    }
+
+    @Test("is refused at the limit exactly, though the queue is not counted each time")
+    func countsAtTheLimit() throws {
+        let store = try TemporaryStore()
+        var limits = QueueLimits(total: 5, perToken: 3)
+        limits.exempt = ["operator"]
+        func submit(_ submitter: String) throws -> JobID {
+            let job = ResolvedJob.sample()
+            return try store.jobs.submit(
+                JobSubmission(
+                    resolved: job, idempotency: nil, body: job.spec, submitter: submitter, limits: limits),
+                at: .start
+            ).job.id
+        }
+        let reason = JobReason(code: "c", message: "m")
+        for _ in 0..<4 {
+            let own = try (0..<3).map { _ in try submit("alice") }
+            #expect(throws: JobError.tokenQueueFull(limit: 3)) { try submit("alice") }
+            let others = try (0..<2).map { _ in try submit("operator") }
+            #expect(throws: JobError.queueFull(limit: 5)) { try submit("operator") }
+            for id in own + others { _ = try store.jobs.cancel(id, reason: reason, at: .start) }
+        }
+    }
 }
