@@ -145,7 +145,7 @@ import Testing
 
         let second = try catalogue.add("second", from: source.path, as: .idx(), id: "dst_2", now: 0)
         #expect(try found("second") == second && count() == 3)
-        try catalogue.remove("dst_1")
+        try catalogue.bury("dst_1")
         #expect(try found("first") == nil && found("dst_1") == nil)
         let third = try catalogue.add("first", from: source.path, as: .idx(), id: "dst_3", now: 7)
         #expect(try found("first") == third)
