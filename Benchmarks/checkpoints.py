@@ -5,7 +5,7 @@
         [--document docs/reliability.md]
 
 The difference of the times of both, divided by how many checkpoints there were, is what one costs. The next comes half a
-minute later, or as much later as keeps them at 3.5 % of the time (CheckpointClock).
+minute later, or as much later as keeps them at 3.5 % of the time (CheckpointPacing).
 """
 import argparse
 import pathlib

@@ -16,7 +16,7 @@ final class JobRun: TrainingObserver {
     private let batchSize: Int
     private var sampler: ResourceSampler
     private var points: [MetricPoint] = []
-    private var checkpoints: CheckpointClock
+    private var checkpoints: CheckpointPacing
     private var lastProgress: UInt64 = 0
     private var rate: Double?
     let threads: Int
@@ -39,7 +39,7 @@ final class JobRun: TrainingObserver {
         watch = LimitWatch(request.limits, time)
         batchSize = request.options.batchSize
         (threads, precision) = (claim.job.threads, request.options.precision)
-        checkpoints = CheckpointClock(request.options.checkpointSeconds, now: time.monotonicNanoseconds())
+        checkpoints = CheckpointPacing(request.options.checkpointSeconds, now: time.monotonicNanoseconds())
     }
 
     /// One of a job's trainings.

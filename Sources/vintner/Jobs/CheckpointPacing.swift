@@ -5,7 +5,7 @@ import JSON
 /// Left to itself, the interval follows what writing one takes, so that it costs a bounded part of the time
 /// however large the model and slow the disk (the goal of CheckFreq, Mohan et al., FAST 2021, which
 /// chooses the steps in between by profiling).
-struct CheckpointClock {
+struct CheckpointPacing {
     /// Seconds between checkpoints where writing them takes next to nothing, and at the most.
     static let seconds = 30.0...3600.0
     /// Part of the time that checkpoints may take.
