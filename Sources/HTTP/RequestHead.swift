@@ -9,6 +9,8 @@ struct RequestHead: Sendable {
     var headers: Headers
     /// Header fields with bytes that have no place in a header.
     var hasMalformedField: Bool
+    /// Whether it had nothing else that the library keeps to itself.
+    var isVerbatim = true
     /// The client's address as text.
     var peer: String
     /// Where it came in.
@@ -53,8 +55,8 @@ enum Admission: Sendable {
 /// Refuses what libmicrohttpd 0.9.75 lets pass although RFC 9110 and 9112 forbid it.
 ///
 /// The library accepts both framings at once, two lengths, a space before the colon and any method;
-/// each of these lets two parsers disagree about where a request ends. Folded lines and bare line
-/// feeds cannot be seen from here: never run behind a proxy that passes folded lines on.
+/// each of these lets two parsers disagree about where a request ends. So do folded lines, bare line
+/// feeds and NULs, of which `RequestHead.isVerbatim` tells.
 enum Validator {
     private static let headerCountMax = 100
     private static let unique = [
@@ -70,6 +72,11 @@ enum Validator {
         guard head.version == "HTTP/1.1" || head.version == "HTTP/1.0" && (method == .get || method == .head)
         else {
             throw malformed("unsupported_version", "Only HTTP/1.1 is spoken here.")
+        }
+        guard head.isVerbatim else {
+            throw malformed(
+                "invalid_header",
+                "The header has folded lines, bare line feeds, null bytes or lines without a name.")
         }
         try checkFields(head)
         let hosts = head.headers.all("Host")

@@ -150,9 +150,10 @@ private let onRequest: MHD_AccessHandlerCallback = {
     let core = entrance.core
     let handle = unsafe ConnectionHandle(pointer: connection)
     guard let opaque = unsafe state.pointee else {
-        let head = unsafe readHead(
+        var head = unsafe readHead(
             handle, entrance.listener, String(cString: method), String(cString: url),
             String(cString: version))
+        head.isVerbatim = unsafe cmhd_is_verbatim(connection, method, url, version) != 0
         switch core.begin(head, handle) {
         case .refuse(let response, let requestID): return send(response, requestID, handle, entrance)
         case .exchange(let exchange):
@@ -167,8 +168,8 @@ private let onRequest: MHD_AccessHandlerCallback = {
         return exchange.receive(bytes) ? .YES : .NO
     }
     switch exchange.step() {
-    case .answer(let response):
-        core.note(response, of: exchange)
+    case .answer(let given):
+        let response = core.conclude(given, of: exchange)
         return send(response, exchange.requestID, handle, entrance)
     case .suspended: return .YES
     case .abort: return .NO
