@@ -8,13 +8,17 @@ struct SessionRoutes: Sendable {
     private static let login = Field.optionalString(
         "login", lengthMax: 128, "The one-time secret of the address that the server printed.")
     private static let schema = ObjectSchema("session", "Signing in.", fields: [login])
+    /// Strangers may send it: no more than a secret takes.
+    private static let byteCountMax = 4096
 
     var operations: [Operation] {
         let cookie = (name: "Set-Cookie", documentation: "The session; for browsers.")
         return [
             Operation(
                 "openSession", "Signs a browser in, by the token or by a one-time secret.", .session,
-                Route(.post, "/v1/session", access: .open, query: [], handler: open),
+                Route(
+                    .post, "/v1/session", access: .open, query: [],
+                    body: .json(byteCountMax: Self.byteCountMax), handler: open),
                 body: RequestBody(Self.schema),
                 answers: [.json("Who is signed in.", .session, status: .created, headers: [cookie])],
                 refusals: [.unauthorized]),

@@ -2,7 +2,7 @@
 public struct AuditEntry: Sendable, Equatable {
     /// The request's method.
     public let method: Method
-    /// Its path, decoded; clients chose it.
+    /// Its path, decoded, or as it came where the request was malformed; clients chose it.
     public let path: String
     /// Whose token or session it was; nil where the request was refused before that was known.
     public let principal: String?
@@ -22,5 +22,14 @@ extension ServerConfiguration {
             AuditEntry(
                 method: head.method, path: "/" + head.path.joined(separator: "/"), principal: principal?.name,
                 peer: head.peer, status: response.status.code, requestID: requestID))
+    }
+
+    /// Tells of a request that was to change something and could not be read.
+    func audit(malformed head: RequestHead, _ response: Response, requestID: String) {
+        guard let method = Method(rawValue: head.method), !method.isSafe else { return }
+        audit(
+            AuditEntry(
+                method: method, path: head.path, principal: nil, peer: head.peer,
+                status: response.status.code, requestID: requestID))
     }
 }

@@ -41,8 +41,12 @@ final class FailureLimiter: Sendable {
     private static let peerCountMax = 1024
     private let countMax: Int
     private let windows = Mutex<[String: Window]>([:])
+    /// Told of a peer, once a window.
+    private let warn: @Sendable (String) -> Void
 
-    init(perMinute countMax: Int) { self.countMax = countMax }
+    init(perMinute countMax: Int, warn: @escaping @Sendable (String) -> Void = { _ in }) {
+        (self.countMax, self.warn) = (countMax, warn)
+    }
 
     /// Notes a failure.
     ///
@@ -51,7 +55,7 @@ final class FailureLimiter: Sendable {
     ///   - now: The time.
     /// - Returns: Seconds until the next guess is looked at kindly; `nil` while there are few.
     func fail(_ peer: String, at now: ContinuousClock.Instant) -> Int? {
-        windows.withLock { windows in
+        let (seconds, isFirst) = windows.withLock { windows -> (Int?, Bool) in
             var window = windows[peer] ?? Window(start: now, count: 0)
             if now - window.start >= .seconds(Self.windowSeconds) { window = Window(start: now, count: 0) }
             window.count += 1
@@ -61,8 +65,11 @@ final class FailureLimiter: Sendable {
             {
                 windows[oldest.key] = nil
             }
-            guard window.count > countMax else { return nil }
-            return max(1, Self.windowSeconds - Int((now - window.start).components.seconds))
+            guard window.count > countMax else { return (nil, false) }
+            let rest = Self.windowSeconds - Int((now - window.start).components.seconds)
+            return (max(1, rest), window.count == countMax + 1)
         }
+        if isFirst { warn("\(peer) has presented wrong credentials more than \(countMax) times in a minute") }
+        return seconds
     }
 }

@@ -146,6 +146,9 @@ final class Exchange: Sendable {
         state.withLock { $0.hasWaited } ? nil : (ContinuousClock.now - began) / .seconds(1)
     }
 
+    /// Whether a handler may answer it.
+    var isAdmitted: Bool { if case .admitted = admission { true } else { false } }
+
     /// Who calls, where that is known.
     var principal: Principal? { admission.principal }
 

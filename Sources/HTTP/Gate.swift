@@ -62,6 +62,22 @@ struct Gate: Sendable {
             headers: ["Retry-After": "\(max(1, Int(seconds.rounded(.up))))"])
     }
 
+    /// The answer to a request that had passed: who presents wrong secrets to a handler is slowed down too.
+    func slowGuessing(_ head: ValidHead, _ response: Response) -> Response {
+        guard response.status == .unauthorized, let refusal = failed(head) else { return response }
+        return refusal.response
+    }
+
+    /// Counts wrong credentials; what is told from the time on when there were too many.
+    private func failed(_ head: ValidHead) -> Problem? {
+        limiter.fail(head.peer, at: ContinuousClock.now).map { seconds in
+            Problem(
+                .tooManyRequests, "too_many_failures",
+                "Too many wrong credentials; wait before the next try.",
+                headers: ["Retry-After": "\(seconds)", "Connection": "close"])
+        }
+    }
+
     private func identify(_ head: ValidHead, isPublic: Bool) throws(Problem) -> Credential? {
         if let authorization = head.headers["Authorization"] {
             let parts = authorization.split(separator: " ", maxSplits: 1)
@@ -72,12 +88,7 @@ struct Gate: Sendable {
             }
             // A route without secrets answers whatever is sent along.
             if isPublic { return nil }
-            if let seconds = limiter.fail(head.peer, at: ContinuousClock.now) {
-                throw Problem(
-                    .tooManyRequests, "too_many_failures",
-                    "Too many wrong credentials; wait before the next try.",
-                    headers: ["Retry-After": "\(seconds)", "Connection": "close"])
-            }
+            if let refusal = failed(head) { throw refusal }
             throw unauthorized("invalid_token", "The credentials are not valid.")
         }
         if let session = head.headers.cookie(authenticator.sessionCookie),

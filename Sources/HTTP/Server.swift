@@ -37,7 +37,9 @@ public final class Server: Sendable {
         let bell = Bell()
         let gate = Gate(
             authenticator: authenticator,
-            limiter: FailureLimiter(perMinute: configuration.failuresPerMinute),
+            limiter: FailureLimiter(perMinute: configuration.failuresPerMinute) { [configuration] text in
+                configuration.log(.warning, text)
+            },
             writes: WriteLimiter(perSecond: configuration.writesPerSecond, burst: configuration.writeBurst))
         let soon = configuration.watchdogSeconds
         let started = givingWay(niceness: configuration.niceness) { [self] in
@@ -88,6 +90,8 @@ public final class Server: Sendable {
     }
     /// Whether new work is refused.
     public var isDraining: Bool { running.withLock { $0?.core.isDraining } ?? false }
+    /// Whether the thread that looks after connections has done so lately.
+    public var isTended: Bool { running.withLock { $0?.watchdog.hasLooked(within: .seconds(10)) ?? false } }
     /// Open connections.
     public var connectionCount: Int { running.withLock { $0?.core.connections.count } ?? 0 }
     /// Clients in long polls and event streams.

@@ -102,15 +102,23 @@ final class ServerCore: Sendable {
         _ requestID: String
     ) -> Beginning {
         configuration.meter.answered(Method(rawValue: head.method), response.status, seconds: nil)
-        if let valid { configuration.audit(valid, principal, response, requestID: requestID) }
+        if let valid {
+            configuration.audit(valid, principal, response, requestID: requestID)
+        } else {
+            configuration.audit(malformed: head, response, requestID: requestID)
+        }
         return .refuse(response, requestID: requestID)
     }
 
     /// Counts an answer that is about to be sent, and tells of it.
-    func note(_ response: Response, of exchange: Exchange) {
+    ///
+    /// - Returns: What is sent.
+    func conclude(_ given: Response, of exchange: Exchange) -> Response {
+        let response = exchange.isAdmitted ? gate.slowGuessing(exchange.head, given) : given
         configuration.meter.answered(
             exchange.head.method, response.status, seconds: exchange.secondsToAnswer)
         configuration.audit(exchange.head, exchange.principal, response, requestID: exchange.requestID)
+        return response
     }
 
     /// What a request of a method that nobody here knows is told: as little as any other, to a stranger.

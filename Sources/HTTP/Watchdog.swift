@@ -39,6 +39,9 @@ final class Watchdog: Sendable {
         _ = hasEnded.wait { $0 ? () : nil }
     }
 
+    /// Whether it still goes round.
+    func hasLooked(within time: Duration) -> Bool { state.withLock { $0.nextLook + time > .now } }
+
     private func secondsUntilNextLook() -> Double {
         let deadline = core.waiters.polls.map(\.deadline).min()
         let next = state.withLock { $0.nextLook }

@@ -57,6 +57,21 @@ import Testing
         #expect(try server.ask("GET", "/v1/things/a").status == 200)
     }
 
+    @Test("slows a guesser down where a handler looks at the secret, and says so once")
+    func limitsFailuresOfHandlers() throws {
+        let server = try TestServer { $0.failuresPerMinute = 3 }
+        for _ in 0..<3 { #expect(try server.ask("POST", "/v1/door", token: nil).status == 401) }
+        for _ in 0..<3 {
+            let limited = try server.ask("POST", "/v1/door", token: nil)
+            #expect(limited.status == 429 && limited.code == "too_many_failures")
+            #expect((1...60).contains(Int(limited["Retry-After"] ?? "") ?? 0))
+        }
+        #expect(try server.ask("GET", "/v1/things/a", token: "no").status == 429)
+        #expect(try server.ask("GET", "/v1/things/a", token: nil).status == 401)
+        #expect(try server.ask("GET", "/v1/things/a").status == 200)
+        #expect(server.log.count(of: "wrong credentials") == 1)
+    }
+
     @Test("lets no other site change anything, whatever the method and the credentials")
     func checksOrigin() throws {
         for anonymous in [nil, Principal(name: "anyone")] {

@@ -12,12 +12,13 @@ final class TestServer {
     let news = News()
     let stuck = Stuck()
     let blobs = Blobs()
-    let log = Mutex<[String]>([])
+    let log = LogLines()
 
     init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
         var configuration = ServerConfiguration()
         configuration.port = 0
         configuration.allowedHosts = ["box.local", "[FE80::1]", "proxy.example:8443"]
+        configuration.log = { [log] _, line in log.add(line) }
         adjust(&configuration)
         authenticator = TokenAuthenticator(
             tokens: [
@@ -57,6 +58,9 @@ final class TestServer {
             },
             Route(.post, "/v1/things", access: submit) { .json(try $0.json(), status: .created) },
             Route(.delete, "/v1/things/{id}", access: .requires(.admin)) { _ in Response(.noContent) },
+            Route(.post, "/v1/door", access: .open) { _ -> Response in
+                throw Problem(.unauthorized, "invalid_login", "No.")
+            },
             Route(.get, "/v1/broken", access: read) { _ -> Response in throw Broken() },
             Route(.get, "/v1/stuck", access: read) { _ in
                 stuck.enter()
@@ -67,6 +71,18 @@ final class TestServer {
                 .events(news.source(after: Int($0.headers["Last-Event-ID"] ?? "")))
             },
         ]
+    }
+}
+
+/// What a server wants its operator to read.
+final class LogLines: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    func add(_ line: String) { lines.withLock { $0.append(line) } }
+
+    /// How many have these words.
+    func count(of words: String) -> Int {
+        lines.withLock { lines in lines.count { $0.contains(words) } }
     }
 }
 
