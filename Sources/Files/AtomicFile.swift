@@ -88,6 +88,10 @@ public enum AtomicFile {
             self.path = path
             temporaryPath = try AtomicFile.temporaryPath(for: path)
             descriptor = try Descriptor(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
+            do { try Ownership.inherit(descriptor) } catch {
+                _ = unsafe unlink(temporaryPath)
+                throw error
+            }
         }
 
         deinit { if !isFinished { _ = unsafe unlink(temporaryPath) } }

@@ -7,12 +7,16 @@ public enum Folder {
     /// - Parameters:
     ///   - path: Where; a link to a folder is one where links are followed.
     ///   - mode: Who may enter it.
-    ///   - followingLinks: Whether they are.
+    ///   - followingLinks: Whether they are. It belongs to its maker then; else, where root makes it, to the
+    ///     owner of its parent.
     /// - Throws: `FileError`.
     public static func make(
         _ path: String, mode: UInt32 = 0o700, followingLinks: Bool = false
     ) throws(FileError) {
-        if unsafe mkdir(path, mode) == 0 { return try synchronize(split(path).folder) }
+        if unsafe mkdir(path, mode) == 0 {
+            if !followingLinks { try Ownership.inheritFolder(path) }
+            return try synchronize(split(path).folder)
+        }
         let code = errno
         switch code {
         case EEXIST where status(of: path, followingLinks: followingLinks)?.isFolder == true: return
@@ -21,6 +25,7 @@ public enum Folder {
             guard unsafe mkdir(path, mode) == 0 || errno == EEXIST else {
                 throw .system(action: "make the folder", path: path, errno: errno)
             }
+            if !followingLinks { try Ownership.inheritFolder(path) }
             try synchronize(split(path).folder)
         default: throw .system(action: "make the folder", path: path, errno: code)
         }

@@ -15,6 +15,7 @@ public final class FolderLock: Sendable {
     public init(folder: String, name: String = "LOCK") throws(FileError) {
         path = "\(folder)/\(name)"
         descriptor = try Descriptor(path, O_RDWR | O_CREAT | O_NOFOLLOW)
+        try Ownership.inherit(descriptor)
         var result: Int32
         repeat { result = flock(descriptor.number, LOCK_EX | LOCK_NB) } while result != 0 && errno == EINTR
         guard result == 0 else {

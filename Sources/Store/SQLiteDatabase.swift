@@ -143,6 +143,9 @@ public final class SQLiteDatabase: Sendable {
         do { return try pool.read(body) } catch { throw translate(error) }
     }
 
+    /// Whether it can be read; neither disk nor lock is waited for.
+    public var answers: Bool { (try? read { db in try Int.fetchOne(db, sql: "SELECT 1") }) == 1 }
+
     private func translate(_ error: any Error) -> JobError {
         if let error = error as? JobError { return error }
         guard let error = error as? DatabaseError else { return .storeUnavailable(cause: "\(error)") }

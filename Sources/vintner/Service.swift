@@ -105,6 +105,9 @@ final class Service: Sendable {
         janitor.start()
     }
 
+    /// Whether the database can be read.
+    var answers: Bool { database.answers }
+
     /// Brings the table of datasets up to date with the folders, also with what a command added meanwhile.
     ///
     /// Takes half a second the first time, and the reading of some small files when nothing changed.

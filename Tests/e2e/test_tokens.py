@@ -53,6 +53,21 @@ def test_tokens_are_limited_and_taken_back(binary, kept):
         assert all(one["request_id"].startswith("req_") and one["peer"] for one in lines if one["message"] == "request")
         assert eye not in service.log.decode() and ci not in service.log.decode()
 
+        # So is who may: also where nothing else is written.
+        assert service.call("PUT", "/v1/system/log-level", {"level": "error"}).status == 200
+        spy = command(binary, service, "add", "spy", "--scope", "admin")
+        assert ask(spy, "PUT", "/v1/system/log-level", {"level": "loud"}) == 422
+        command(binary, service, "revoke", "spy")
+        assert ask(spy) == 401
+        lines = [json.loads(line) for line in service.log.decode().splitlines() if line.startswith("{")]
+        said = [one["message"] for one in lines]
+        for words in ("token eye is valid, for: read", "token eye is gone", "token spy is valid, for: admin",
+                      "token spy is gone"):
+            assert words in said, (words, said)
+        puts = [(one["principal"], one["status"]) for one in lines if one.get("method") == "PUT"]
+        assert puts == [("owner", "200"), ("spy", "422")], puts
+        assert spy not in service.log.decode()
+
         service.kill()
         service.start()
         assert ask(ci) == 200 and ask(eye) == 401

@@ -90,7 +90,8 @@ struct ListenOptions: ParsableArguments {
         var configuration = ServerConfiguration()
         configuration.isOnTCP = !isWithoutTCP
         configuration.niceness = nice
-        (configuration.host, configuration.port) = (host, port)
+        // Sockets know addresses alone.
+        (configuration.host, configuration.port) = (host == "localhost" ? "127.0.0.1" : host, port)
         configuration.unixSocket = unixSocket
         configuration.inherited = Self.inherited
         configuration.mayBeExposed = insecureHTTP || tlsCert != nil

@@ -61,10 +61,11 @@ struct ServeCommand: ParsableCommand {
 
     func run() throws {
         Signals.block()
-        Self.raiseFileLimit()
+        Self.setLimits()
         umask(0o077)
         let level = LogSwitch(LogLevel(rawValue: logLevel) ?? .info)
         let log = JSONLog.logger(level)
+        let manager = ServiceManager()
         let configuration: ServerConfiguration
         do { configuration = try serverConfiguration(log, level) } catch {
             Terminal.complain("vintner: \(error)")
@@ -87,7 +88,8 @@ struct ServeCommand: ParsableCommand {
             Terminal.complain("vintner: \(error)")
             throw Ending.failed.error
         }
-        let named = TokenFile(folder) { log.error("\($0)") }
+        let named = TokenFile(
+            folder, complain: { log.error("\($0)") }, tell: { Self.audit.info("\($0)") })
         let authenticator = TokenAuthenticator(
             tokens: [(token.token, Principal(name: NamedToken.owner))], named: { named.valid },
             anonymous: noAuth ? Principal(name: Self.anonymous) : nil)
@@ -103,7 +105,10 @@ struct ServeCommand: ParsableCommand {
         Heap.settle()
         // Beside the first requests: reading a system dataset through takes half a second.
         Thread.detachNewThread { Self.registerDatasets(service, log) }
+        manager?.ready()
+        manager?.watch { server.isTended && service.answers }
         waitForTheEnd(log, level)
+        manager?.stopping()
         stop(server, service, log)
     }
 
@@ -142,7 +147,11 @@ struct ServeCommand: ParsableCommand {
 
     /// A signal that asks the process to end; SIGHUP does where there is no certificate to read again.
     private func waitForTheEnd(_ log: Logger, _ level: LogSwitch) {
-        while Signals.wait({ level.toggle() }) == SIGHUP, listening.tlsCert != nil {
+        let toggle = {
+            level.toggle()
+            Self.audit.notice("the level of the log was changed", metadata: ["to": "\(level.level.rawValue)"])
+        }
+        while Signals.wait(toggle) == SIGHUP, listening.tlsCert != nil {
             do {
                 let identity = try listening.identity()
                 identity?.show()
@@ -159,8 +168,9 @@ struct ServeCommand: ParsableCommand {
         if noAuth { configuration.mayBeExposed = false }
         configuration.auditsReads = { level.level == .debug }
         configuration.audit = { entry in
+            let (log, level) = entry.method.isSafe ? (log, Logger.Level.debug) : (Self.audit, .info)
             log.log(
-                level: entry.method.isSafe ? .debug : .info, "request",
+                level: level, "request",
                 metadata: [
                     "method": "\(entry.method.rawValue)", "path": "\(entry.path)",
                     "status": "\(entry.status)",
@@ -216,7 +226,16 @@ struct ServeCommand: ParsableCommand {
         log.notice("stopped")
     }
 
-    private static func raiseFileLimit() {
+    /// What was to change something, and who may: written whatever the level of the log.
+    private static let audit = JSONLog.logger(LogSwitch(.info))
+
+    /// Many files; no core dumps, which would have the tokens in them.
+    private static func setLimits() {
+        var core = rlimit()
+        if unsafe getrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &core) == 0 {
+            core.rlim_cur = 0
+            unsafe _ = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &core)
+        }
         var limit = rlimit()
         guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
         limit.rlim_cur = min(limit.rlim_max, 8192)

@@ -42,12 +42,16 @@ final class TokenFile: Sendable {
     private let time: any TimeSource
     /// Told of a file that cannot be read; nobody gets in by it then.
     private let complain: @Sendable (String) -> Void
+    /// Told of tokens that came and went since it was last read.
+    private let tell: @Sendable (String) -> Void
 
     init(
         _ folder: DataFolder, time: any TimeSource = SystemTime(),
-        complain: @escaping @Sendable (String) -> Void = { _ in }
+        complain: @escaping @Sendable (String) -> Void = { _ in },
+        tell: @escaping @Sendable (String) -> Void = { _ in }
     ) {
-        (self.folder, path, self.time, self.complain) = (folder.path, folder.tokens, time, complain)
+        (self.folder, path, self.time) = (folder.path, folder.tokens, time)
+        (self.tell, self.complain) = (tell, complain)
     }
 
     /// The tokens as the file has them now; none where it is damaged.
@@ -55,12 +59,22 @@ final class TokenFile: Sendable {
         known.withLock { known in
             let status = Folder.status(of: path)
             guard status != known.status else { return known.tokens }
+            let earlier = known
             do { known.tokens = try read() } catch {
                 complain("named tokens are refused: \(error)")
                 known.tokens = []
             }
+            tellDifference(earlier.tokens, known.tokens)
             known.status = status
             return known.tokens
+        }
+    }
+
+    private func tellDifference(_ old: [NamedToken], _ new: [NamedToken]) {
+        let (oldSums, newSums) = (Set(old.map(\.sha256)), Set(new.map(\.sha256)))
+        for token in old where !newSums.contains(token.sha256) { tell("token \(token.name) is gone") }
+        for token in new where !oldSums.contains(token.sha256) {
+            tell("token \(token.name) is valid, for: \(token.scopeNames.joined(separator: ", "))")
         }
     }
 
