@@ -8,11 +8,11 @@ extension SQLiteDatasetRepository {
     ///
     /// - Throws: `nameTaken`; `tooManyUploads` where as many are open as may be.
     public func open(_ dataset: DatasetRecord, openMax: Int) throws(JobError) {
-        let count = try database.read { db in
-            try Int.fetchOne(db, sql: "SELECT count(*) FROM dataset WHERE is_ready = 0") ?? 0
+        try database.write { db in
+            let count = try Int.fetchOne(db, sql: "SELECT count(*) FROM dataset WHERE is_ready = 0") ?? 0
+            guard count < openMax else { throw JobError.tooManyUploads(limit: openMax) }
+            try Self.add(dataset, db)
         }
-        guard count < openMax else { throw .tooManyUploads(limit: openMax) }
-        try add(dataset)
     }
 
     /// The files of a dataset that is being uploaded, by name.

@@ -11,21 +11,22 @@ public struct SQLiteDatasetRepository: DatasetRepository {
 
     /// Stores a dataset under a name that is still free.
     public func add(_ dataset: DatasetRecord) throws(JobError) {
-        try database.write { db in
-            let taken = try Bool.fetchOne(
-                db, sql: "SELECT 1 FROM dataset WHERE name = ?", arguments: [dataset.name])
-            guard taken == nil else { throw JobError.nameTaken(dataset.name) }
-            try db.execute(
-                sql: """
-                    INSERT INTO dataset(id, name, format, is_ready, path, sha256, created_at, details)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    dataset.id.rawValue, dataset.name, dataset.format, dataset.isReady, dataset.path,
-                    dataset.sha256,
-                    dataset.createdAt.milliseconds, dataset.details.encoded(),
-                ])
-        }
+        try database.write { db in try Self.add(dataset, db) }
+    }
+
+    static func add(_ dataset: DatasetRecord, _ db: Database) throws {
+        let taken = try Bool.fetchOne(
+            db, sql: "SELECT 1 FROM dataset WHERE name = ?", arguments: [dataset.name])
+        guard taken == nil else { throw JobError.nameTaken(dataset.name) }
+        try db.execute(
+            sql: """
+                INSERT INTO dataset(id, name, format, is_ready, path, sha256, created_at, details)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                dataset.id.rawValue, dataset.name, dataset.format, dataset.isReady, dataset.path,
+                dataset.sha256, dataset.createdAt.milliseconds, dataset.details.encoded(),
+            ])
     }
 
     /// Replaces readiness, hash and details of a stored dataset.
