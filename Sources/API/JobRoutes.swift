@@ -223,10 +223,11 @@ struct JobRoutes: Sendable {
         let origin = reader.read(Self.origin)
         reader.finish()
         try log.throwIfAny()
-        let job = try Problem.translating { () throws(JobError) in
+        let retried = try Problem.translating { () throws(JobError) in
             try jobs.retry(id, fromScratch: origin == .scratch)
         }
-        return .json(JobResource(job: job).json)
+        environment.removeFiles(retried.obsolete)
+        return .json(JobResource(job: retried.job).json)
     }
 
     private static let name = Field.optionalString("name", lengthMax: 200, "The job's name.")

@@ -102,6 +102,9 @@ static const unsigned char migration_0008[] = {
 static const unsigned char migration_0009[] = {
 #embed "../../migrations/0009_discarded.sql"
 };
+static const unsigned char migration_0010[] = {
+#embed "../../migrations/0010_paused.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -138,6 +141,7 @@ static const cassets_file files[] = {
     ROW("migrations/0007_webhook_bodies.sql", migration_0007),
     ROW("migrations/0008_queue.sql", migration_0008),
     ROW("migrations/0009_discarded.sql", migration_0009),
+    ROW("migrations/0010_paused.sql", migration_0010),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

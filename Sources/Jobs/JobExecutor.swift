@@ -6,6 +6,20 @@ public protocol JobExecutor: Sendable {
     ///
     /// The calling worker thread belongs to the job until this returns.
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome
+    /// Clears up behind an attempt, once it is known what became of its outcome in the store.
+    ///
+    /// Called once for each `run`, on the same thread. The job may run again by then.
+    func settle(_ job: ClaimedJob, _ outcome: JobOutcome, _ end: AttemptEnd)
+}
+
+/// What became of an attempt's outcome in the store.
+public enum AttemptEnd: Sendable, Equatable {
+    /// It was stored, and the job entered this state with it.
+    case stored(JobState)
+    /// Nothing of it was or will be stored: the attempt had lost its lease.
+    case void
+    /// The store failed on the way, so that nobody knows.
+    case unknown
 }
 
 /// A job together with the right to write about it.

@@ -40,13 +40,17 @@ public protocol JobRepository: JobSource {
     func cancel(_ id: JobID, reason: JobReason, at now: Timestamp) throws(JobError) -> JobChange
     /// Pauses a job that waits, or asks one that runs to pause. Doing it again changes nothing.
     func pause(_ id: JobID, at now: Timestamp) throws(JobError) -> Job
-    /// Puts a paused job back into the queue.
-    func resume(_ id: JobID, at now: Timestamp) throws(JobError) -> Job
-    /// Gives a failed or cancelled job another attempt, from its last checkpoint or from scratch.
-    func retry(_ id: JobID, fromScratch: Bool, at now: Timestamp) throws(JobError) -> Job
+    /// Puts a paused job back into the queue, if that has room for it.
+    func resume(_ id: JobID, limits: QueueLimits, at now: Timestamp) throws(JobError) -> Job
+    /// Gives a failed or cancelled job another attempt, from its last checkpoint or from scratch, if another
+    /// job may wait; answers the paths that the caller must delete.
+    func retry(_ id: JobID, fromScratch: Bool, limits: QueueLimits, at now: Timestamp) throws(JobError) -> (
+        job: Job, obsolete: [String]
+    )
     /// Changes what a client may change.
     func update(_ id: JobID, _ changes: JobChanges, at now: Timestamp) throws(JobError) -> Job
-    /// Deletes a terminal job with all that hangs on it, and answers the paths that the caller must delete.
+    /// Deletes a terminal job with all that hangs on it, and answers the paths that the caller must delete,
+    /// its folder among them.
     func delete(_ id: JobID, includingModels: Bool) throws(JobError) -> [String]
     /// The checkpoints of a job, newest first.
     func checkpoints(of id: JobID) throws(JobError) -> [CheckpointRecord]
@@ -54,6 +58,9 @@ public protocol JobRepository: JobSource {
     func profile(of id: JobID) throws(JobError) -> JSONValue?
     /// Every path that a row names: what a clean-up must leave alone.
     func namedPaths() throws(JobError) -> Set<String>
+    /// The jobs that may go on from a checkpoint, also those that failed or were cancelled: what they keep
+    /// for themselves beside their checkpoints is to be left alone too.
+    func resumableJobs() throws(JobError) -> Set<JobID>
 
     /// Takes back every job that another process run held; called once at start.
     func recover(bootID: String, crashLimit: Int, at now: Timestamp) throws(JobError) -> RecoverySummary
@@ -63,6 +70,11 @@ public protocol JobRepository: JobSource {
     ///
     /// Who waits to be tried again waits no longer than a back-off does from `now` on, all others not at all.
     func shortenWaits(at now: Timestamp) throws(JobError)
+}
+
+extension JobID {
+    /// Where the job's files lie, relative to the data folder.
+    public var folder: String { "jobs/\(self)" }
 }
 
 /// A request to store a job.
@@ -88,7 +100,7 @@ public struct JobSubmission: Sendable {
     }
 }
 
-/// How many jobs may wait.
+/// How many jobs may wait, paused ones included.
 public struct QueueLimits: Sendable, Equatable {
     /// All together.
     public var total: Int

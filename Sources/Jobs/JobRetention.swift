@@ -115,8 +115,7 @@ public final class JobRetention: Sendable {
             while !isStopping {
                 let found = try retention.unthinnedJobs(before: limit, limit: Self.batchCount)
                 for id in found where !isStopping {
-                    try thin(id)
-                    thinned += 1
+                    thinned += try thin(id) ? 1 : 0
                 }
                 if found.count < Self.batchCount { break }
             }
@@ -139,13 +138,14 @@ public final class JobRetention: Sendable {
         }
     }
 
-    private func thin(_ id: JobID) throws(JobError) {
+    /// Whether all of the job's curves are thinned; a client may have got ahead here, too.
+    private func thin(_ id: JobID) throws(JobError) -> Bool {
         let query = CurveQuery(pointsMax: RetentionPolicy.pointsMax)
         do throws(JobError) {
             for curve in try metrics.metrics(of: id, query) {
                 var next = 0
                 while next < curve.steps.count {
-                    if isStopping { return }
+                    if isStopping { return false }
                     next = try retention.thin(id, series: curve.name, keeping: curve.steps, from: next)
                 }
             }
@@ -153,13 +153,16 @@ public final class JobRetention: Sendable {
             let times = Set(samples.flatMap(\.times)).sorted()
             var next = 0
             while next < times.count {
-                if isStopping { return }
+                if isStopping { return false }
                 next = try retention.thinSamples(of: id, keeping: times, from: next)
             }
             try retention.markThinned(id)
+            return true
         } catch {
-            if case .jobNotFound = error { return }
-            throw error
+            switch error {
+            case .jobNotFound, .stateConflict: return false
+            default: throw error
+            }
         }
     }
 }

@@ -160,20 +160,22 @@ public struct JobService: Sendable {
         return try complete(job)
     }
 
-    /// Puts a paused job back into the queue; it goes on from its checkpoint.
+    /// Puts a paused job back into the queue, if that has room for it; it goes on from its checkpoint.
     public func resume(_ id: JobID) throws(JobError) -> Job {
-        let job = try repositories.jobs.resume(id, at: time.now())
+        let job = try repositories.jobs.resume(id, limits: queueLimits, at: time.now())
         announce(id)
         return try complete(job)
     }
 
-    /// Gives a failed or cancelled job another attempt.
-    public func retry(_ id: JobID, fromScratch: Bool) throws(JobError) -> Job {
+    /// Gives a failed or cancelled job another attempt; the caller must delete the files at the answered
+    /// paths.
+    public func retry(_ id: JobID, fromScratch: Bool) throws(JobError) -> (job: Job, obsolete: [String]) {
         if workers.isDraining { throw .draining }
         try requireRoom()
-        let job = try repositories.jobs.retry(id, fromScratch: fromScratch, at: time.now())
+        let (job, obsolete) = try repositories.jobs.retry(
+            id, fromScratch: fromScratch, limits: queueLimits, at: time.now())
         announce(id)
-        return try complete(job)
+        return (try complete(job), obsolete)
     }
 
     /// Changes name, labels or priority.

@@ -156,42 +156,57 @@ public final class WorkerPool: Sendable {
         pulse.strike()
         let began = time.monotonicNanoseconds()
         let outcome = executor.run(claim, control: run.control, sink: run.recorder)
-        finish(run, outcome)
+        let end = finish(run, outcome)
+        executor.settle(claim, outcome, end)
         count(run, outcome, nanoseconds: time.monotonicNanoseconds() - began)
-        state.withLock { _ = $0.running.removeValue(forKey: id) }
+        state.withLock { state in
+            // Since its end was stored another worker may have claimed the job anew.
+            if state.running[id]?.lease == run.lease { state.running.removeValue(forKey: id) }
+        }
         work.strike()
     }
 
     /// Stores the end of an attempt, however long the store takes to accept it.
     ///
     /// What the store will never accept ends the attempt as failed.
-    private func finish(_ run: Run, _ outcome: JobOutcome) {
+    private func finish(_ run: Run, _ outcome: JobOutcome) -> AttemptEnd {
+        // What a call that failed has stored cannot be told from what another worker did.
+        var hasFailed = false
         while true {
             let ring = work.ring
             let wasRefused = run.recorder.isRefused
             do {
                 try run.recorder.flush()
                 let end = run.recorder.isRefused ? .failed(Self.refusal) : outcome
-                let change = try jobs.finish(run.lease, end, at: time.now())
+                let change = try self.end(run, with: end, hasFailed: &hasFailed)
                 FailPoint.afterFinishCommit.pass()
                 run.recorder.lose()
                 hub.notify(run.job.id)
                 change?.dependants.forEach { hub.notify($0) }
-                return
+                return change.map { .stored($0.job.state) } ?? (hasFailed ? .unknown : .void)
             } catch is LeaseLost {
-                return
+                return hasFailed ? .unknown : .void
             } catch {
                 complain("the end of \(run.job.id) could not be stored", error)
                 if case JobError.storeRefused = error {
                     // Should even the failure be refused, the job is taken back when its lease ends.
-                    if wasRefused { return }
+                    if wasRefused { return .unknown }
                     run.recorder.refuse()
                     continue
                 }
                 // Nothing is lost by waiting: should the process end, the job resumes from its checkpoint.
-                if state.withLock({ $0.isStopping }) { return }
+                if state.withLock({ $0.isStopping }) { return .unknown }
                 time.wait(for: work, after: ring, until: time.monotonicNanoseconds() + 1_000_000_000)
             }
+        }
+    }
+
+    private func end(
+        _ run: Run, with outcome: JobOutcome, hasFailed: inout Bool
+    ) throws(JobError) -> JobChange? {
+        do throws(JobError) { return try jobs.finish(run.lease, outcome, at: time.now()) } catch {
+            hasFailed = true
+            throw error
         }
     }
 

@@ -1,4 +1,4 @@
-/// What is known of the queue without counting, so that submitting costs the same behind many jobs.
+/// What is known of those that wait without counting, so that submitting costs the same behind many jobs.
 ///
 /// Belongs to the writer's transactions: one at a time looks and changes.
 struct QueueTally {
@@ -25,7 +25,7 @@ struct QueueTally {
     /// Known while nothing but submissions was written.
     var ready: Ready?
 
-    /// Notes that a job joined the queue.
+    /// Notes that a job joined those that wait, or may have.
     mutating func join() { joined += 1 }
 
     /// Whether fewer than `limit` jobs wait, of one submitter or (nil) in all; `count` counts them.

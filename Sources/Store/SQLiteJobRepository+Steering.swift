@@ -38,13 +38,14 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Puts a paused job back into the queue.
-    public func resume(_ id: JobID, at now: Timestamp) throws(JobError) -> Job {
+    /// Puts a paused job back into the queue, if that has room for it.
+    public func resume(_ id: JobID, limits: QueueLimits, at now: Timestamp) throws(JobError) -> Job {
         try database.write { db in
             let job = try JobRows.required(db, id)
             guard job.state == .paused else {
                 throw JobError.stateConflict(id, state: job.state, action: "be resumed")
             }
+            try requireQueueRoom(db, for: try submitter(db, of: id), limits)
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds),
             ]
@@ -54,15 +55,20 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Gives a failed or cancelled job another attempt.
-    public func retry(_ id: JobID, fromScratch: Bool, at now: Timestamp) throws(JobError) -> Job {
+    /// Gives a failed or cancelled job another attempt, if another job may wait.
+    ///
+    /// - Returns: The job, and the paths of checkpoints that it does not need any more.
+    public func retry(
+        _ id: JobID, fromScratch: Bool, limits: QueueLimits, at now: Timestamp
+    ) throws(JobError) -> (job: Job, obsolete: [String]) {
         try database.write { db in
             let job = try JobRows.required(db, id)
             guard job.state == .failed || job.state == .cancelled else {
                 throw JobError.stateConflict(id, state: job.state, action: "be retried")
             }
             let unfinished = try unfinishedDependencies(db, of: job)
-            if fromScratch { try forgetProgress(db, id, now) }
+            try requireRoom(db, for: try submitter(db, of: id), limits)
+            let obsolete = fromScratch ? try forgetProgress(db, id, now) : []
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
                 ("crashes", 0),
@@ -70,7 +76,7 @@ extension SQLiteJobRepository {
             ]
             let reason = JobReason(code: "retried_by_client", message: "A client asked for another attempt.")
             try change(db, job, to: .queued, reason, now, columns)
-            return try JobRows.required(db, id)
+            return (try JobRows.required(db, id), obsolete)
         }
     }
 
@@ -110,7 +116,7 @@ extension SQLiteJobRepository {
             }
             try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
             try Discards.add(db, database, id.rawValue)
-            return paths
+            return paths + [id.folder]
         }
     }
 
@@ -131,12 +137,14 @@ extension SQLiteJobRepository {
         return states.count { $0 != nil && $0 != .succeeded }
     }
 
-    /// The checkpoints' files stay until the next clean-up, which finds that no row names them.
-    private func forgetProgress(_ db: Database, _ id: JobID, _ now: Timestamp) throws {
-        try db.execute(sql: "DELETE FROM checkpoint WHERE job_id = ?", arguments: [id.rawValue])
+    /// Returns the paths of the checkpoints.
+    private func forgetProgress(_ db: Database, _ id: JobID, _ now: Timestamp) throws -> [String] {
+        let paths = try String.fetchAll(
+            db, sql: "DELETE FROM checkpoint WHERE job_id = ? RETURNING path", arguments: [id.rawValue])
         try Discards.addCurves(of: id, db, database, at: now)
         try db.execute(
             sql: "UPDATE job SET progress = ? WHERE id = ?",
             arguments: [JSONText.text(JobProgress()), id.rawValue])
+        return paths
     }
 }

@@ -40,7 +40,7 @@ public struct SQLiteJobRepository: JobRepository {
             if let key = submission.idempotency, let digest, let id = try earlierJob(db, key, digest, now) {
                 return SubmissionReceipt(job: try JobRows.required(db, id), isReplay: true)
             }
-            try requireRoom(db, submission)
+            try requireRoom(db, for: submission.submitter, submission.limits)
             let id: JobID = database.identifiers.next(at: now)
             let unfinished = try unfinishedDependencies(db, submission.resolved.dependencies)
             try insert(db, id, submission, spec: spec, unfinished: unfinished, now)
@@ -126,6 +126,19 @@ public struct SQLiteJobRepository: JobRepository {
         return try JSONText.value(text)
     }
 
+    /// The jobs that have a checkpoint and did not succeed.
+    public func resumableJobs() throws(JobError) -> Set<JobID> {
+        try database.read { db in
+            let ids = try String.fetchAll(
+                db,
+                sql: """
+                    SELECT DISTINCT job_id FROM checkpoint JOIN job ON job.id = job_id
+                    WHERE state <> 'succeeded'
+                    """)
+            return Set(try ids.map { try JobRows.id($0) })
+        }
+    }
+
     /// The files of checkpoints, models and datasets.
     public func namedPaths() throws(JobError) -> Set<String> {
         try database.read { db in
@@ -139,27 +152,6 @@ public struct SQLiteJobRepository: JobRepository {
     // MARK: Submitting
 
     private static func digest(of body: JSONValue) -> String { SHA256.digest(of: body.encodedBytes()).hex }
-
-    private func requireRoom(_ db: Database, _ submission: JobSubmission) throws {
-        func isBelow(_ limit: Int, of submitter: String?, _ sql: String) throws -> Bool {
-            try database.tally.withLock { tally in
-                try tally.isBelow(limit, of: submitter) {
-                    let arguments = StatementArguments([submitter].compactMap(\.self))
-                    return try Int.fetchOne(db.cachedStatement(sql: sql), arguments: arguments) ?? 0
-                }
-            }
-        }
-        let all = submission.limits.total
-        let sql = "SELECT count(*) FROM job INDEXED BY job_urgency WHERE state = 'queued'"
-        guard try isBelow(all, of: nil, sql) else { throw JobError.queueFull(limit: all) }
-        guard let own = submission.limits.limit(of: submission.submitter) else { return }
-        let ownSQL = """
-            SELECT count(*) FROM job INDEXED BY job_submitter WHERE state = 'queued' AND submitter = ?
-            """
-        guard try isBelow(own, of: submission.submitter, ownSQL) else {
-            throw JobError.tokenQueueFull(limit: own)
-        }
-    }
 
     private func earlierJob(
         _ db: Database, _ key: IdempotencyKey, _ digest: String, _ now: Timestamp

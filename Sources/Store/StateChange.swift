@@ -47,7 +47,8 @@ struct StateChange {
         _ db: Database, _ database: SQLiteDatabase, _ id: JobID, _ state: JobState, _ reason: JobReason?,
         _ at: Timestamp
     ) throws {
-        if state == .queued { database.tally.withLock { $0.join() } }
+        // Who is paused waits, too, and may have run before.
+        if state == .queued || state == .paused { database.tally.withLock { $0.join() } }
         try db.cachedStatement(
             sql: """
                 INSERT INTO job_transition(job_id, position, state, at, reason_code, reason_message)

@@ -32,7 +32,7 @@ struct DataFolder: Sendable {
     func absolute(_ relative: String) -> String { "\(path)/\(relative)" }
 
     /// A job's folder, relative.
-    static func folder(of job: JobID) -> String { "jobs/\(job)" }
+    static func folder(of job: JobID) -> String { job.folder }
 
     /// Where a job keeps what its teachers say, relative.
     static func teacherCache(of job: JobID) -> String { "\(folder(of: job))/\(teacherCacheName)" }
@@ -49,7 +49,7 @@ struct DataFolder: Sendable {
 
     private static let denseName = "dense.safetensors"
 
-    /// What a job keeps for itself until it is over, relative.
+    /// What a job keeps for itself until it has succeeded or is deleted, relative.
     static func notes(of job: JobID) -> [String] {
         [teacherCache(of: job), ledger(of: job), dense(of: job)]
     }
@@ -57,7 +57,7 @@ struct DataFolder: Sendable {
     /// What a job goes on with after the server has been started again; teachers are asked again.
     private static let keptNames: Set<String> = [ledgerName, denseName]
 
-    /// Whether a file in a job's folder is one that it keeps for itself until it is over.
+    /// Whether a file in a job's folder is one that it keeps for itself.
     static func isNote(_ name: String) -> Bool { [teacherCacheName, ledgerName, denseName].contains(name) }
 
     /// Where the files of an open upload lie, relative.
@@ -130,26 +130,31 @@ struct DataFolder: Sendable {
 
     /// Deletes what no record names: temporary files, checkpoints and models of interrupted runs.
     ///
-    /// `named` are the relative paths that records name.
-    func clean(keeping named: Set<String>) throws(FileError) {
+    /// `named` are the relative paths that records name, `jobs` those that may go on from a checkpoint: what
+    /// they keep for themselves stays with it.
+    func clean(keeping named: Set<String>, notesOf jobs: Set<JobID>) throws(FileError) {
         try AtomicFile.removeLeftovers(in: path)
+        // A path of a dataset is its folder.
+        let folders = Set(named.map { $0.split(separator: "/").prefix(2).joined(separator: "/") })
         for parent in ["jobs", "models"] where Folder.status(of: absolute(parent)) != nil {
             for name in try Folder.names(in: absolute(parent)) {
                 let folder = "\(parent)/\(name)"
                 try AtomicFile.removeLeftovers(in: absolute(folder))
-                let kept = named.contains { $0 == folder || $0.hasPrefix(folder + "/") }
-                guard kept else {
+                guard folders.contains(folder) else {
                     try Folder.removeTree(absolute(folder))
                     continue
                 }
-                if parent == "jobs" { try cleanJob(folder, keeping: named) }
+                let keepsNotes = JobID(name).map(jobs.contains) ?? false
+                if parent == "jobs" { try cleanJob(folder, keeping: named, keepsNotes) }
             }
         }
     }
 
-    private func cleanJob(_ folder: String, keeping named: Set<String>) throws(FileError) {
-        for file in try Folder.names(in: absolute(folder))
-        where !Self.keptNames.contains(file) && !named.contains("\(folder)/\(file)") {
+    private func cleanJob(
+        _ folder: String, keeping named: Set<String>, _ keepsNotes: Bool
+    ) throws(FileError) {
+        for file in try Folder.names(in: absolute(folder)) where !named.contains("\(folder)/\(file)") {
+            if keepsNotes, Self.keptNames.contains(file) { continue }
             try Folder.removeFile(absolute("\(folder)/\(file)"))
         }
     }

@@ -57,7 +57,7 @@ final class Service: Sendable {
                 ])
         }
         FailPoint.afterRecovery.pass()
-        try folder.clean(keeping: repository.namedPaths())
+        try folder.clean(keeping: repository.namedPaths(), notesOf: repository.resumableJobs())
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
         let datasets = SQLiteDatasetRepository(database)
@@ -73,8 +73,8 @@ final class Service: Sendable {
         imports = Self.imports(configuration, database, models, log)
         let runner = JobRunner(
             catalogue: catalogue, models: models, jobs: repository, folder: folder,
-            cores: configuration.budget.threads,
-            identifiers: database.identifiers, time: time, limits: limits)
+            cores: configuration.budget.threads, identifiers: database.identifiers, time: time,
+            limits: limits, report: { log.warning("\($0)", metadata: ["cause": "\($1)"]) })
         var workers = WorkerPool.Configuration(
             workers: configuration.workers, budget: configuration.budget, bootID: bootID)
         workers.shortage = { [room = configuration.room] in room.shortage }

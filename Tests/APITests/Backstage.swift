@@ -204,6 +204,8 @@ final class Executor: JobExecutor {
         script.withLock { $0 }(job, control, sink)
     }
 
+    func settle(_ job: ClaimedJob, _ outcome: JobOutcome, _ end: AttemptEnd) {}
+
     func set(_ new: @escaping Script) { script.withLock { $0 = new } }
 }
 

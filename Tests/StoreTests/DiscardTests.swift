@@ -95,7 +95,7 @@ import Testing
     func curves() throws {
         let store = try TemporaryStore()
         let id = try failed(store, points: 3000)
-        _ = try store.jobs.retry(id, fromScratch: true, at: .start)
+        _ = try store.jobs.retry(id, fromScratch: true, limits: QueueLimits(), at: .start)
         #expect(try store.jobs.job(id).summary.isEmpty)
         #expect(try store.metrics.metrics(of: id, CurveQuery()).isEmpty)
         let claim = try #require(try store.claim())

@@ -14,15 +14,16 @@ import Testing
     }
 
     private func retention(
-        _ store: TemporaryStore, _ trace: Trace, at now: Timestamp, _ edit: (inout RetentionPolicy) -> Void
+        _ store: TemporaryStore, _ trace: Trace, at now: Timestamp,
+        over repository: (any RetentionRepository)? = nil, _ edit: (inout RetentionPolicy) -> Void
     ) -> JobRetention {
         var policy = RetentionPolicy()
         edit(&policy)
         let time = ManualTime()
         time.advance(milliseconds: now.milliseconds - Timestamp.start.milliseconds)
         return JobRetention(
-            policy, retention: store.jobs, jobs: store.jobs, metrics: store.metrics, hub: ChangeHub(),
-            time: time, removeFiles: { paths in trace.removed.withLock { $0 += paths } },
+            policy, retention: repository ?? store.jobs, jobs: store.jobs, metrics: store.metrics,
+            hub: ChangeHub(), time: time, removeFiles: { paths in trace.removed.withLock { $0 += paths } },
             log: { message, detail, _ in trace.lines.withLock { $0.append("\(message): \(detail)") } })
     }
 
@@ -101,7 +102,7 @@ import Testing
         _ = try store.jobs.finish(claim.lease, .failed(failure), at: .start)
         let trace = Trace()
         try retention(store, trace, at: .start + 2 * Self.day) { $0.jobDays = 1 }.round()
-        #expect(trace.removed.withLock { $0 } == ["jobs/a/1"])
+        #expect(trace.removed.withLock { $0 } == ["jobs/a/1", "jobs/\(claim.job.id)"])
     }
 
     @Test("old curves keep their ends and their spikes in a thousand points, and their summaries")
@@ -128,6 +129,59 @@ import Testing
         #expect(trace.lines.withLock { $0.count } == 1)
     }
 
+    @Test("a job that is tried again while its curves are thinned is passed over, and others are not")
+    func passesOver() throws {
+        let store = try TemporaryStore()
+        let ids = try (0..<3).map { _ in
+            try store.submit()
+            let claim = try #require(try store.claim())
+            var report = RunReport()
+            report.points = (0..<2000).map {
+                MetricPoint(series: "train_loss", step: $0, value: 1, at: .start)
+            }
+            _ = try store.jobs.record(report, for: claim.lease, at: .start)
+            let failure = JobFailure(code: "nan", message: "not a number")
+            _ = try store.jobs.finish(claim.lease, .failed(failure), at: .start)
+            return claim.job.id
+        }
+        let trace = Trace()
+        let much = Timestamp.start + 10 * Self.day
+        let meddler = Meddler(jobs: store.jobs, id: ids[1])
+        try retention(store, trace, at: much, over: meddler) { $0.pointDays = 1 }.round()
+        #expect(trace.lines.withLock { $0 } == ["old curves were thinned: 2"])
+        #expect(try store.jobs.job(ids[1]).state == .queued)
+        let counts = try ids.map { id in
+            try store.metrics.metrics(of: id, CurveQuery(pointsMax: 10_000)).first?.steps.count ?? 0
+        }
+        #expect(counts[0] <= 1000 && counts[1] == 2000 && counts[2] <= 1000, "\(counts)")
+    }
+
+    /// A client that asks for another attempt of a job just before its curves are thinned.
+    private struct Meddler: RetentionRepository {
+        let jobs: SQLiteJobRepository
+        let id: JobID
+
+        func expiredJobs(
+            by policy: RetentionPolicy, at now: Timestamp, limit: Int
+        ) throws(JobError) -> [JobID] {
+            try jobs.expiredJobs(by: policy, at: now, limit: limit)
+        }
+        func unthinnedJobs(before: Timestamp, limit: Int) throws(JobError) -> [JobID] {
+            try jobs.unthinnedJobs(before: before, limit: limit)
+        }
+        func thin(_ id: JobID, series: String, keeping steps: [Int], from start: Int) throws(JobError) -> Int
+        {
+            if id == self.id {
+                _ = try jobs.retry(id, fromScratch: false, limits: QueueLimits(), at: .start)
+            }
+            return try jobs.thin(id, series: series, keeping: steps, from: start)
+        }
+        func thinSamples(of id: JobID, keeping times: [Timestamp], from start: Int) throws(JobError) -> Int {
+            try jobs.thinSamples(of: id, keeping: times, from: start)
+        }
+        func markThinned(_ id: JobID) throws(JobError) { try jobs.markThinned(id) }
+    }
+
     @Test("a job that is tried again is thinned again when it is over")
     func thinsAgain() throws {
         let store = try TemporaryStore()
@@ -138,7 +192,7 @@ import Testing
         let much = Timestamp.start + 10 * Self.day
         try retention(store, Trace(), at: much) { $0.pointDays = 1 }.round()
         #expect(try store.jobs.unthinnedJobs(before: much, limit: 10).isEmpty)
-        _ = try store.jobs.retry(claim.job.id, fromScratch: false, at: .start)
+        _ = try store.jobs.retry(claim.job.id, fromScratch: false, limits: QueueLimits(), at: .start)
         #expect(throws: JobError.stateConflict(claim.job.id, state: .queued, action: "be cleared away")) {
             try store.jobs.thinSamples(of: claim.job.id, keeping: [], from: 0)
         }

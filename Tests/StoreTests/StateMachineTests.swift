@@ -86,25 +86,30 @@ import Testing
         #expect(try store.jobs.pause(id, at: now).state == model.state)
     }
 
+    private let limits = QueueLimits()
+
     private func resume(_ store: TemporaryStore, _ id: JobID, _ model: inout Expected, _ now: Timestamp)
         throws
     {
         guard model.state == .paused else {
-            #expect(throws: JobError.self) { try store.jobs.resume(id, at: now) }
+            #expect(throws: JobError.self) { try store.jobs.resume(id, limits: limits, at: now) }
             return
         }
         model.enter(.queued)
-        #expect(try store.jobs.resume(id, at: now).state == .queued)
+        #expect(try store.jobs.resume(id, limits: limits, at: now).state == .queued)
     }
 
     private func retry(_ store: TemporaryStore, _ id: JobID, _ model: inout Expected, _ now: Timestamp) throws
     {
         guard model.state == .failed || model.state == .cancelled else {
-            #expect(throws: JobError.self) { try store.jobs.retry(id, fromScratch: false, at: now) }
+            #expect(throws: JobError.self) {
+                try store.jobs.retry(id, fromScratch: false, limits: limits, at: now)
+            }
             return
         }
         model.enter(.queued)
-        #expect(try store.jobs.retry(id, fromScratch: false, at: now).state == .queued)
+        let retried = try store.jobs.retry(id, fromScratch: false, limits: limits, at: now)
+        #expect(retried.job.state == .queued && retried.obsolete == [])
     }
 
     private func claim(_ store: TemporaryStore, _ model: inout [JobID: Expected], _ now: Timestamp) throws {
@@ -170,7 +175,7 @@ import Testing
             let result = JobResult(models: [.sample(store, job: job.id)], report: .null)
             _ = try store.jobs.finish(lease, .succeeded(result), at: .start)
             let paths = try store.jobs.delete(job.id, includingModels: includingModels)
-            #expect(paths == (includingModels ? ["c/1", "models/a"] : ["c/1"]))
+            #expect(paths == (includingModels ? ["c/1", "models/a"] : ["c/1"]) + ["jobs/\(job.id)"])
             #expect(throws: JobError.jobNotFound(job.id)) { try store.jobs.job(job.id) }
             #expect(
                 try store.models.models(PageRequest()).items.map(\.jobID) == (includingModels ? [] : [nil]))

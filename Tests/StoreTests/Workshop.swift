@@ -51,8 +51,21 @@ final class ScriptedExecutor: JobExecutor {
     private let load = Mutex(
         (now: Budget(threads: 0, memoryBytes: 0), most: Budget(threads: 0, memoryBytes: 0)))
     private let concurrency = Mutex((now: [String](), seen: [[String]]()))
+    private let ends = Mutex<[AttemptEnd]>([])
+    private let epilogue = Mutex<@Sendable (ClaimedJob) -> Void> { _ in }
 
     func script(_ name: String, _ script: @escaping Script) { scripts.withLock { $0[name] = script } }
+
+    /// What became of each attempt, in the order in which they were settled.
+    var settled: [AttemptEnd] { ends.withLock { $0 } }
+
+    /// Sets what is done behind each attempt once its end is stored.
+    func onSettling(_ body: @escaping @Sendable (ClaimedJob) -> Void) { epilogue.withLock { $0 = body } }
+
+    func settle(_ job: ClaimedJob, _ outcome: JobOutcome, _ end: AttemptEnd) {
+        ends.withLock { $0.append(end) }
+        epilogue.withLock { $0 }(job)
+    }
 
     /// The most that ran at once.
     var most: Budget { load.withLock { $0.most } }

@@ -128,7 +128,7 @@ import Testing
             "jobs/job_a/last-5.1.safetensors", "jobs/job_b/best-1.1.safetensors", "models/mdl_b/x",
         ]
         for path in kept + orphans { try AtomicFile.write([1], to: folder.absolute(path)) }
-        try folder.clean(keeping: Set(kept))
+        try folder.clean(keeping: Set(kept), notesOf: [])
         for path in kept { #expect(Folder.status(of: folder.absolute(path)) != nil) }
         for path in orphans { #expect(Folder.status(of: folder.absolute(path)) == nil) }
         #expect(Folder.status(of: folder.absolute("jobs/job_b")) == nil)

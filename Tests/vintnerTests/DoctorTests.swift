@@ -41,7 +41,7 @@ import Testing
             place: { "\(DataFolder.folder(of: $0.under))/last-5.1.safetensors" }
         ) { try $0.write("x", to: "\(DataFolder.folder(of: $0.under))/last-5.1.safetensors") },
         Fault(
-            name: "a note of a job that ended", code: .orphan, severity: .warning,
+            name: "a note of a job that succeeded", code: .orphan, severity: .warning,
             place: { DataFolder.ledger(of: $0.done) }
         ) { try $0.write("{}", to: DataFolder.ledger(of: $0.done)) },
         Fault(

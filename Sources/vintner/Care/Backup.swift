@@ -111,7 +111,7 @@ struct Backup {
             let before = Set(problems)
             problems = []
             for file in try copy.namedFiles() { stage(file) }
-            for (id, state) in try copy.states() where !state.isTerminal { stageNotes(of: id) }
+            for (id, state) in try copy.states() where state != .succeeded { stageNotes(of: id) }
             // What is missing twice is not being deleted just now: it was lost before.
             if problems.isEmpty || Set(problems) == before { return }
         }
@@ -127,7 +127,7 @@ struct Backup {
         releasedCount = try jobs.release(at: time.now()).count
         // Their files are on their way still; whoever sends them begins anew.
         try SQLiteDatasetRepository(database).forgetUploads()
-        try staging.clean(keeping: jobs.namedPaths())
+        try staging.clean(keeping: jobs.namedPaths(), notesOf: jobs.resumableJobs())
         try database.close()
         // The log is empty now; readers that closed last have left its files.
         for name in DataFolder.databaseFiles.dropFirst() { try Folder.removeFile(staging.absolute(name)) }
@@ -200,7 +200,7 @@ struct Backup {
         }
     }
 
-    /// What a job that has not ended keeps for itself, best as it was before the database was copied.
+    /// What a job that may go on keeps for itself, best as it was before the database was copied.
     private mutating func stageNotes(of job: JobID) {
         for path in DataFolder.notes(of: job) where Folder.status(of: staging.absolute(path)) == nil {
             guard Folder.status(of: source.absolute(path)) != nil else { continue }

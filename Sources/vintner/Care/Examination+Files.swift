@@ -70,7 +70,7 @@ extension Examination {
         }
     }
 
-    /// Folders of jobs: checkpoints that no row names, and what jobs that ended kept for themselves.
+    /// Folders of jobs: checkpoints that no row names, and what jobs that succeeded kept for themselves.
     mutating func examineJobFolders(_ states: [JobID: JobState], _ named: [NamedFile]) throws(FileError) {
         let paths = Set(named.map(\.path))
         for name in try names(in: "jobs") {
@@ -88,7 +88,8 @@ extension Examination {
                 if AtomicFile.isLeftover(file) {
                     foundLeftover("\(place)/\(file)")
                 } else if DataFolder.isNote(file) {
-                    if state.isTerminal { foundOrphan("\(place)/\(file)", .warning, "Its job has ended.") }
+                    guard state == .succeeded else { continue }
+                    foundOrphan("\(place)/\(file)", .warning, "Its job has succeeded.")
                 } else if file.hasSuffix(".safetensors") {
                     foundOrphan("\(place)/\(file)", .warning, "No row names this checkpoint.")
                 } else {

@@ -29,9 +29,9 @@ struct ListenOptions: ParsableArguments {
     var writesPerSecond = 50
     @Option(help: "Wrong credentials that an address may send in a minute; what follows is 429.")
     var credentialFailures = 10
-    @Option(help: "Jobs that may wait, of all tokens together.")
+    @Option(help: "Jobs that may wait, paused ones included, of all tokens together.")
     var maxQueued = 10_000
-    @Option(help: "Jobs of one named token that may wait; 0: any number. The owner's token is free of it.")
+    @Option(help: "The same of one named token; 0: any number. The owner's token is free of it.")
     var maxQueuedPerToken = 100
     @Option(
         help: "Connections that an address may have; 0: any number. By default 64, on loopback any number.")

@@ -65,15 +65,6 @@ extension JobRunner {
         return Distillation(distill.options, teachers: teachers, cachePath: path)
     }
 
-    /// Deletes what a job kept for itself; nobody asks again.
-    func removeNotes(of job: JobID, _ sink: any JobSink) {
-        for path in DataFolder.notes(of: job) {
-            do throws(FileError) { try Folder.removeFile(folder.absolute(path)) } catch {
-                sink.event(.warning, "cleanup", "A file of the job could not be deleted.", .null)
-            }
-        }
-    }
-
     /// The measure blocks of a distill job's report; nil when the run has to stop before.
     func measure(
         _ distill: DistillRequest, studentPath: String, on dataset: Dataset, _ run: JobRun

@@ -24,6 +24,7 @@ extension JobRunner {
         do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
             throw JobFailure(error, "The job's folder could not be made.")
         }
+        try forgetNotes(of: claim)
         if let means = DNNEngine.emulation(of: element) {
             sink.event(
                 .warning, "precision_emulated",
@@ -133,11 +134,25 @@ extension JobRunner {
                     "The checkpoint of step \(step) cannot be used; an older one is tried.", .null)
                 continue
             }
+            guard canCompare(trainer, of: claim.job.id) else {
+                sink.event(
+                    .warning, "dense_lost",
+                    "The model as it was before the pruning (\(DataFolder.dense(of: claim.job.id))) is missing "
+                        + "or damaged: the checkpoint of step \(step), which lies behind it, cannot be used.",
+                    ["step": JSONValue(step)])
+                continue
+            }
             try rewind(sink, to: step, part)
             sink.event(
                 .info, "resumed", "\(part.prefix)Resumed from the checkpoint of step \(step).",
                 ["step": JSONValue(step)])
             return trainer
+        }
+        if part.index == 0, own.isEmpty, !claim.checkpoints.isEmpty {
+            sink.event(
+                .warning, "trainings_lost",
+                "It is not written down any more how the job's first trainings ended: they begin anew.",
+                .null)
         }
         try rewind(sink, to: 0, part)
         return try translate { () throws(TrainingError) in try Trainer(task) }

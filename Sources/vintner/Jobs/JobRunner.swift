@@ -21,17 +21,20 @@ final class JobRunner: JobExecutor {
     let time: any TimeSource
     let identifiers: IdentifierGenerator
     private let limits: MachineLimits
+    /// Takes what an operator should read.
+    let report: @Sendable (_ message: String, _ cause: FileError) -> Void
     /// FLOP/s of a large product, by number of threads: the best that any job measured.
     private let peaks = Mutex<[[Int]: Double]>([:])
 
     init(
         catalogue: DatasetCatalogue, models: any ModelRepository, jobs: any JobSource, folder: DataFolder,
         cores: Int,
-        identifiers: IdentifierGenerator, time: any TimeSource, limits: MachineLimits
+        identifiers: IdentifierGenerator, time: any TimeSource, limits: MachineLimits,
+        report: @escaping @Sendable (_ message: String, _ cause: FileError) -> Void
     ) {
         (self.catalogue, self.models, self.jobs, self.folder) = (catalogue, models, jobs, folder)
         (self.cores, self.limits) = (cores, limits)
-        (self.identifiers, self.time) = (identifiers, time)
+        (self.identifiers, self.time, self.report) = (identifiers, time, report)
     }
 
     func run(_ job: ClaimedJob, control: JobControl, sink: any JobSink) -> JobOutcome {
@@ -45,24 +48,9 @@ final class JobRunner: JobExecutor {
             case .evaluate: return try evaluate(job, control, sink)
             case .quantize where !ByteTrainingRequest.isAsked(job.job.spec):
                 return try quantize(job, control, sink)
-            default: return try train(job, control, sink)
+            default: return try attempt(job, control, sink)
             }
         } catch { return .failed(error) }
-    }
-
-    private func train(
-        _ claim: ClaimedJob, _ control: JobControl, _ sink: any JobSink
-    ) throws(JobFailure) -> JobOutcome {
-        let outcome: JobOutcome
-        do throws(JobFailure) { outcome = try attempt(claim, control, sink) } catch {
-            if !error.isRetryable { removeNotes(of: claim.job.id, sink) }
-            throw error
-        }
-        switch outcome {
-        case .paused, .yielded: break
-        case .succeeded, .cancelled, .failed: removeNotes(of: claim.job.id, sink)
-        }
-        return outcome
     }
 
     /// Lets the trainer time some of its first steps, and the run tell of them.
