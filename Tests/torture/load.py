@@ -55,7 +55,9 @@ TEMPLATES = {
     "short": (train(3, 4, 3, {"name": "sgd", "lr": 0.05}), None),
     "pruned": ({"type": "prune", "dataset": "bars", "seed": 4, "threads": 1,
                 "prune": {"target_sparsity": 0.5, "finetune": {"epochs": 60}},
-                "train": {"batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.02}}}, "sgd"),
+                "train": {"batch_size": 32, "optimizer": {"name": "sgd", "lr": 0.02},
+                          "checkpoint_every_seconds": 1}}, "sgd"),
+    "taught": ({**train(6, 4, 25, {"name": "sgd", "lr": 0.05}), "type": "distill", "distill": {"seeds": 2}}, "sgd"),
     "measured": ({"type": "evaluate", "dataset": "bars", "threads": 1}, "pruned"),
     "later": (train(5, 4, 5, {"name": "sgd", "lr": 0.05}), "adam"),
 }
@@ -117,8 +119,8 @@ class Client(threading.Thread):
     def act(self):
         """One thing; what has been sent and not answered stays in the witness's mind."""
         action = self.draw.choices(
-            [self.submit, self.submit_chain, self.cancel, self.pause, self.resume, self.delete, self.look, self.update,
-             self.handle_parcels], [60, 30, 3, 10, 40, 6, 30, 10, 12])[0]
+            [self.submit, self.submit_chain, self.cancel, self.retry, self.pause, self.resume, self.delete, self.look,
+             self.update, self.handle_parcels], [60, 30, 6, 8, 10, 40, 6, 30, 10, 12])[0]
         action()
         # A client thinks, too.
         self.stop.wait(self.draw.uniform(0, 0.02))
@@ -149,7 +151,7 @@ class Client(threading.Thread):
     def submit_chain(self):
         if self.witness.open_count() >= OPEN_MAX:
             return self.look()
-        names = ("adam", "later") if self.draw.random() < 0.5 else ("sgd", "pruned", "measured")
+        names = self.draw.choice([("adam", "later"), ("sgd", "pruned", "measured"), ("sgd", "taught")])
         last = None
         for name in names:
             last = self.submit(name, [last] if last else None)
@@ -178,6 +180,9 @@ class Client(threading.Thread):
         job["asked"].add(action)
         if action == "resume":
             job["paused"] = False
+        if action == "retry":
+            # What it comes to is yet to be seen.
+            job["cancelled"] = job["seen"] = False
         # An answer that never comes leaves the job busy until the server is back and says how it is.
         if action == "delete":
             reply = self.service.call("DELETE", f"/v1/jobs/{job['id']}")
@@ -193,10 +198,22 @@ class Client(threading.Thread):
             job["deleted"] = action == "delete"
             if action == "resume":
                 job["asked"] -= {"pause", "resume"}
+            if action == "retry":
+                job["over"] = False
         job["busy"] = False
 
     def cancel(self):
         self.steer("cancel", lambda job: not job["over"] and not job["deleted"], (200, 202))
+
+    def retry(self):
+        """Lets a cancelled job go on, unless what it needs is gone or just going."""
+        def can_go_on(job):
+            needs = [self.witness.jobs[one] for one in job["needs"]]
+            return job["cancelled"] and not job["deleted"] and not any(
+                one["busy"] or "delete" in one["asked"] for one in needs)
+
+        if self.witness.open_count() < OPEN_MAX:
+            self.steer("retry", can_go_on, (200,))
 
     def pause(self):
         self.steer("pause", lambda job: not job["over"] and not job["deleted"], (200, 202))
@@ -205,7 +222,13 @@ class Client(threading.Thread):
         self.steer("resume", lambda job: "pause" in job["asked"] and not job["deleted"], (200, 202))
 
     def delete(self):
-        self.steer("delete", lambda job: job["over"] and job["seen"] and not job["deleted"], (204,))
+        """Deletes a job that is over, unless another that needs it may go on yet."""
+        def can_go(job):
+            return job["over"] and job["seen"] and not job["deleted"] and not any(
+                job["id"] in other["needs"] and not other["deleted"] and (other["cancelled"] or other["busy"])
+                for other in self.witness.jobs.values())
+
+        self.steer("delete", can_go, (204,))
 
     def update(self):
         job = self.take(lambda job: not job["deleted"])
@@ -247,6 +270,8 @@ def send_submission(service, witness, order):
     body = {**body, "name": order["key"], "labels": {"template": order["template"]}}
     if needs and body["type"] in ("prune", "evaluate"):
         body["model"] = {"job": needs[0]}
+    elif needs and body["type"] == "distill":
+        body["distill"] = {**body["distill"], "teacher": {"job": needs[0]}}
     elif needs:
         body["depends_on"] = needs
     with witness.lock:
