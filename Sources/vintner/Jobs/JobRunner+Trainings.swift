@@ -137,8 +137,8 @@ extension JobRunner {
             guard canCompare(trainer, of: claim.job.id) else {
                 sink.event(
                     .warning, "dense_lost",
-                    "The model as it was before the pruning (\(DataFolder.dense(of: claim.job.id))) is missing "
-                        + "or damaged: the checkpoint of step \(step), which lies behind it, cannot be used.",
+                    "The model as it was before the pruning (\(DataFolder.dense(of: claim.job.id))) is "
+                        + "missing or damaged: the checkpoint of step \(step), behind it, cannot be used.",
                     ["step": JSONValue(step)])
                 continue
             }
