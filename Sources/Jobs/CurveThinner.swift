@@ -5,6 +5,8 @@
 /// Not-a-number survives as first or last point and in buckets that hold nothing else.
 public struct CurveThinner {
     private struct Point {
+        /// How many came before: steps may repeat, and go back after a resume.
+        let ordinal: Int
         let step: Int
         let value: Double
         let at: Timestamp
@@ -15,6 +17,7 @@ public struct CurveThinner {
     private var curve: Curve
     private var bucket: (low: Point, high: Point)?
     private var bucketFill = 0
+    private var addedCount = 0
     private var last: Point?
 
     /// - Parameters:
@@ -30,9 +33,10 @@ public struct CurveThinner {
         bucketSize = pointsMax < 4 ? Int.max : max(1, (max(0, count - 2) + bucketCount - 1) / bucketCount)
     }
 
-    /// Takes the next point; steps ascend.
+    /// Takes the next point, in the order in which they are to be shown.
     public mutating func add(step: Int, value: Double, at time: Timestamp) {
-        let point = Point(step: step, value: value, at: time)
+        let point = Point(ordinal: addedCount, step: step, value: value, at: time)
+        addedCount += 1
         guard !keepsAll, !curve.steps.isEmpty else { return keep(point) }
         if let inner = last { merge(inner) }
         last = point
@@ -59,8 +63,8 @@ public struct CurveThinner {
 
     private mutating func closeBucket() {
         if let (low, high) = bucket {
-            keep(low.step <= high.step ? low : high)
-            if low.step != high.step { keep(low.step <= high.step ? high : low) }
+            keep(low.ordinal <= high.ordinal ? low : high)
+            if low.ordinal != high.ordinal { keep(low.ordinal <= high.ordinal ? high : low) }
         }
         bucket = nil
         bucketFill = 0

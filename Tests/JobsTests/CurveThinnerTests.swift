@@ -40,6 +40,21 @@ import Testing
         #expect(dip == spike || curve.values.contains(-100))
     }
 
+    @Test(
+        "keeps extremes in the order of time, whatever the steps do",
+        arguments: [{ _ in 0 }, { -$0 }, { $0 % 3 }] as [@Sendable (Int) -> Int])
+    func keepsExtremesOfAnySteps(step: @Sendable (Int) -> Int) {
+        let values = [105.5, 121.9, 121.9, 122, 121.9, 90, 104.4]
+        var thinner = CurveThinner(name: "rss_bytes", count: values.count, pointsMax: 4)
+        for (index, value) in values.enumerated() {
+            thinner.add(step: step(index), value: value, at: Timestamp(milliseconds: Int64(index)))
+        }
+        let curve = thinner.finish()
+        #expect(curve.values == [105.5, 122, 90, 104.4])
+        #expect(curve.times.map(\.milliseconds) == [0, 3, 5, 6])
+        #expect(curve.steps == [0, 3, 5, 6].map(step))
+    }
+
     @Test("keeps a curve's ends when only two points may stay")
     func keepsEnds() {
         #expect(thin([3, 9, 1, 4], to: 2).values == [3, 4])

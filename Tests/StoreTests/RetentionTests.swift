@@ -182,6 +182,30 @@ import Testing
         func markThinned(_ id: JobID) throws(JobError) { try jobs.markThinned(id) }
     }
 
+    @Test("samples of a job without steps, or that went back to a checkpoint, keep their peaks on the disk")
+    func thinsSamplesOfAnySteps() throws {
+        for step in [{ _ in 0 }, { 4000 - $0 }] as [(Int) -> Int] {
+            let store = try TemporaryStore()
+            try store.submit()
+            let claim = try #require(try store.claim())
+            var report = RunReport()
+            report.samples = (0..<4000).map { index in
+                var sample = ResourcePoint(at: .start + Int64(index), step: step(index))
+                sample.rssBytes = index == 1234 ? 500 : index == 2345 ? 1 : 100
+                return sample
+            }
+            _ = try store.jobs.record(report, for: claim.lease, at: .start)
+            let result = JobResult(models: [], report: [:])
+            _ = try store.jobs.finish(claim.lease, .succeeded(result), at: .start)
+            try retention(store, Trace(), at: .start + 3 * Self.day) { $0.pointDays = 2 }.round()
+            let query = CurveQuery(pointsMax: 10_000)
+            let curve = try #require(try store.metrics.resources(of: claim.job.id, query).first)
+            #expect(curve.values.count <= RetentionPolicy.pointsMax)
+            #expect(curve.values.filter { $0 != 100 } == [500, 1])
+            #expect(curve.times == curve.times.sorted())
+        }
+    }
+
     @Test("a job that is tried again is thinned again when it is over")
     func thinsAgain() throws {
         let store = try TemporaryStore()
