@@ -19,12 +19,19 @@ public struct Verdict {
         let max: Double?
         /// What was reached; `nil` when it was not measured.
         let value: Double?
+        /// The model that was left where a limit on the drop decided: `pruned`, `quantized`, `dense`, `none`.
+        var kept: String?
 
         /// Whether it holds; what was not measured, or is not a number, does not.
         var holds: Bool {
             guard let value, !value.isNaN else { return false }
+            // Whoever chose the model knew about rounding.
+            if let kept { return kept != "dense" && kept != "none" }
             return min.map { value >= $0 } ?? true && max.map { value <= $0 } ?? true
         }
+
+        /// Whether the job did what it was told to do where the gate does not hold.
+        var isMadeUpFor: Bool { kept == "dense" }
 
         /// The condition as text.
         var condition: String {
@@ -43,7 +50,7 @@ public struct Verdict {
         self.job = job
         gates = Self.gates(of: job)
         switch job.state {
-        case .succeeded: outcome = gates.allSatisfy(\.holds) ? .passed : .gateFailed
+        case .succeeded: outcome = gates.allSatisfy { $0.holds || $0.isMadeUpFor } ? .passed : .gateFailed
         case .failed: outcome = job.error?.code == "gate_failed" ? .gateFailed : .jobFailed
         case .cancelled: outcome = .jobCancelled
         case .queued, .running, .pausing, .paused, .cancelling: outcome = .pending
@@ -52,7 +59,15 @@ public struct Verdict {
 
     /// A metric's value is the report's, else the last point of the series.
     private static func gates(of job: Job) -> [Gate] {
-        (job.spec["gate"]?.arrayValue ?? []).compactMap { gate in
+        if let limit = job.spec["gate"]?["max_drop"]?.doubleValue {
+            let found = (job.result?.report ?? job.error?.report)?["gate"]
+            return [
+                Gate(
+                    metric: "drop", min: nil, max: limit, value: found?["drop"]?.doubleValue,
+                    kept: found?["kept"]?.stringValue)
+            ]
+        }
+        return (job.spec["gate"]?.arrayValue ?? []).compactMap { gate in
             guard let metric = gate["metric"]?.stringValue else { return nil }
             let reported = job.result?.report[metric]?.doubleValue
             let last = job.summary.first { $0.name == metric }?.last
@@ -68,18 +83,22 @@ public struct Verdict {
     /// The verdict in a sentence.
     public var sentence: String {
         switch outcome {
+        case .passed where !gates.allSatisfy(\.holds):
+            "\(job.id) succeeded; the model lost too much and is kept as it was: \(misses)."
         case .passed: "\(job.id) succeeded and every gate holds."
         case .pending: "\(job.id) is \(job.state.rawValue); there is no verdict yet."
         case .gateFailed where job.state == .failed:
             "\(job.id) missed its gate: \(job.error?.message ?? "no reason was recorded")"
-        case .gateFailed:
-            "\(job.id) missed a gate: "
-                + gates.filter { !$0.holds }.map { gate in
-                    "\(gate.condition), reached \(gate.value.map { "\($0)" } ?? "nothing")"
-                }.joined(separator: "; ") + "."
+        case .gateFailed: "\(job.id) missed a gate: \(misses)."
         case .jobFailed: "\(job.id) failed: \(job.error?.message ?? "no reason was recorded")"
         case .jobCancelled: "\(job.id) was cancelled: \(job.reason?.message ?? "no reason was recorded")"
         }
+    }
+
+    private var misses: String {
+        gates.filter { !$0.holds }.map { gate in
+            "\(gate.condition), reached \(gate.value.map { "\($0)" } ?? "nothing")"
+        }.joined(separator: "; ")
     }
 
     /// The verdict as clients see it.
@@ -90,15 +109,19 @@ public struct Verdict {
         return [
             "object": "verdict", "job_id": .string(job.id.rawValue), "state": .string(job.state.rawValue),
             "code": .string(outcome.rawValue), "passed": passed, "message": .string(sentence),
-            "gates": .array(
-                gates.map { gate in
-                    [
-                        "metric": .string(gate.metric), "min": JSONValue(gate.min),
-                        "max": JSONValue(gate.max),
-                        "value": JSONValue(gate.value), "passed": .bool(gate.holds),
-                    ]
-                }),
-            "error": error,
+            "gates": .array(gates.map(\.json)), "error": error,
         ]
+    }
+}
+
+extension Verdict.Gate {
+    /// The condition as clients see it.
+    fileprivate var json: JSONValue {
+        var members: JSONObject = [
+            "metric": .string(metric), "min": JSONValue(min), "max": JSONValue(max),
+            "value": JSONValue(value), "passed": .bool(holds),
+        ]
+        members["kept"] = kept.map { .string($0) }
+        return .object(members)
     }
 }

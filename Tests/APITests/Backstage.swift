@@ -172,7 +172,7 @@ struct Resolver: JobSpecResolver {
     static let seed = Field.integer("seed", default: 0, in: 0...1000, "The seed.")
     static let threads = Field.integer("threads", default: 1, in: 1...64, "The threads.")
     static let labels = Field.texts("labels", countMax: 8, lengthMax: 64, "The labels.")
-    static let gate = Field.values("gate", default: [], count: 0...8, "The gates.")
+    static let gate = Field.raw("gate", schema: [:], "The gates.")
     static let schema = ObjectSchema("train", "A job.", fields: [type, name, seed, threads, labels, gate])
 
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
@@ -182,7 +182,8 @@ struct Resolver: JobSpecResolver {
         let name = reader.read(Self.name)
         let labels = reader.read(Self.labels)
         let threads = reader.read(Self.threads)
-        _ = (reader.read(Self.seed), reader.read(Self.gate))
+        _ = reader.read(Self.seed)
+        if reader.read(Self.gate).isNull { reader.resolve("gate", as: []) }
         reader.finish()
         try log.throwIfAny()
         return ResolvedJob(

@@ -148,6 +148,44 @@ import Testing
         #expect(badge["Content-Type"] == "image/svg+xml; charset=utf-8" && badge.text.contains("gate failed"))
     }
 
+    @Test(
+        "counts a limit on the drop as a gate, in every format",
+        arguments: [("fail", false), ("fail", true), ("keep_dense", false)])
+    func judgesDrops(onFail: String, holds: Bool) throws {
+        let stage = try Backstage()
+        let kept = holds ? "pruned" : onFail == "fail" ? "none" : "dense"
+        let drop = holds ? 0.01 : 0.25
+        let report: JSONValue = [
+            "gate": [
+                "max_drop": 0.01, "drop": .number(drop), "passed": .bool(holds), "kept": .string(kept),
+            ]
+        ]
+        stage.executor.set { _, _, _ in
+            guard kept != "none" else {
+                return .failed(JobFailure(code: "gate_failed", message: "The accuracy fell.", report: report))
+            }
+            return .succeeded(JobResult(models: [], report: report))
+        }
+        stage.pool.start()
+        let gate: JSONValue = ["max_drop": 0.01, "on_fail": .string(onFail)]
+        let id = try stage.submit(["type": "train", "name": "one", "gate": gate])
+        try stage.wait(id) { $0["is_terminal"] == true }
+        let verdict = try stage.answer(.get, "/v1/jobs/\(id)/verdict")
+        #expect(verdict.status == (kept == "none" ? 409 : 200))
+        #expect(
+            verdict.json["gates"] == [
+                [
+                    "metric": "drop", "min": nil, "max": 0.01, "value": .number(drop), "passed": .bool(holds),
+                    "kept": .string(kept),
+                ]
+            ])
+        let junit = try stage.answer(.get, "/v1/jobs/\(id)/verdict?format=junit").text
+        #expect(junit.contains("tests=\"2\" failures=\"\(kept == "none" ? 2 : 0)\""))
+        #expect(junit.contains("<skipped") == (kept == "dense"))
+        let markdown = try stage.answer(.get, "/v1/jobs/\(id)/verdict?format=markdown").text
+        #expect(markdown.contains(holds ? "| holds |" : "| missed"))
+    }
+
     @Test("says why it failed")
     func saysWhyItFailed() throws {
         let stage = try Backstage()

@@ -133,7 +133,8 @@ extension Resource {
                     "A condition and what came of it.",
                     [
                         "metric": .text, "min": .reading, "max": .reading, "value": .reading, "passed": .flag,
-                    ])),
+                        "kept": .text.about("Which model was left where a limit on the drop decided."),
+                    ], optional: ["kept"])),
             "error": .resource(.reason).orNull,
         ])
 
