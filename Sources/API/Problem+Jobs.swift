@@ -81,7 +81,8 @@ extension Request {
 
 /// The query fields of every list.
 enum PageField {
-    static let limit = QueryField.integer("limit", default: 50, in: 1...1000, "The most that a page holds.")
+    static let limit = QueryField.integer(
+        "limit", default: 50, in: 1...PageRequest.limitMax, "The most that a page holds.")
     private static let after = after("")
 
     /// Where a page of things with such ids begins.

@@ -29,14 +29,17 @@ public struct JobQuery: Sendable {
 
 /// Which part of a list to show.
 public struct PageRequest: Sendable, Equatable {
-    /// At most so many; brought into 1 to 1000.
+    /// The most that a page holds.
+    public static let limitMax = 1000
+
+    /// At most so many; brought into 1 to `limitMax`.
     public let limit: Int
     /// `nextCursor` of the page before.
     public let after: String?
 
     /// The first page unless `after` is given.
     public init(limit: Int = 50, after: String? = nil) {
-        self.limit = Swift.max(1, Swift.min(limit, 1000))
+        self.limit = Swift.max(1, Swift.min(limit, Self.limitMax))
         self.after = after
     }
 }
@@ -88,7 +91,8 @@ public protocol MetricRepository: Sendable {
 
 /// The stored events; they are written through `JobRepository`.
 public protocol EventRepository: Sendable {
-    /// The events of a job that came after `cursor`, oldest first, at most `limit`.
+    /// The events of a job that came after `cursor`, oldest first, at most `limit`, which is brought into 1
+    /// to one more than a page holds.
     func events(of id: JobID, after cursor: EventID?, limit: Int) throws(JobError) -> [EventRecord]
 }
 

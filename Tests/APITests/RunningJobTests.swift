@@ -109,6 +109,26 @@ import Testing
         #expect(try stage.answer(.get, "/v1/jobs/\(id)/events?after=nonsense").status == 422)
     }
 
+    @Test("tells in its largest page of events that there are more")
+    func tellsManyEvents() throws {
+        let stage = try Backstage()
+        stage.executor.set { _, _, sink in
+            for index in 0..<1500 { sink.event(.info, "note", "\(index)", .null) }
+            return .succeeded(JobResult(models: [], report: [:]))
+        }
+        stage.pool.start()
+        let id = try stage.submit()
+        try stage.wait(id) { $0["is_terminal"] == true }
+        let first = try stage.answer(.get, "/v1/jobs/\(id)/events?limit=1000").json
+        let cursor = try #require(first["next_cursor"]?.stringValue)
+        let second = try stage.answer(.get, "/v1/jobs/\(id)/events?limit=1000&after=\(cursor)").json
+        let seen = [first, second].flatMap { $0["data"]?.arrayValue ?? [] }
+        #expect(first["data"]?.arrayValue?.count == 1000 && first["has_more"] == true)
+        #expect(seen.count == 1503 && second["has_more"] == false && second["next_cursor"] == .null)
+        let notes = seen.filter { $0["type"] == "note" }.compactMap { $0["message"]?.stringValue }
+        #expect(notes == (0..<1500).map { "\($0)" })
+    }
+
     @Test("passes when every gate holds")
     func passes() throws {
         let stage = try Backstage()
