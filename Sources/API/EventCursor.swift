@@ -6,8 +6,10 @@ import Jobs
 /// resumed stream repeat no point. Each curve has a step of its own, because a step's validation
 /// figures are stored later than its loss.
 struct EventCursor: Sendable, Hashable {
-    /// More curves than a job can have.
+    /// How many curves a cursor can name; those of a job with more, of many trainings, are repeated.
     private static let seriesMax = 100
+    /// The longest text: an event, and of each curve a name and a step.
+    static let lengthMax = 30 + seriesMax * (1 + 100 + 1 + 18)
 
     /// What its text looks like.
     static let pattern =
@@ -41,12 +43,18 @@ struct EventCursor: Sendable, Hashable {
     var text: String? {
         guard let event else { return nil }
         let entries = steps.filter { Self.isPlain($0.key) }.sorted { $0.key < $1.key }
+            .prefix(Self.seriesMax)
         guard !entries.isEmpty else { return event.rawValue }
         return "\(event.rawValue)." + entries.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
     }
 
     /// Goes back to `step` wherever the client is beyond it.
     mutating func rewind(toStep step: Int) { steps = steps.mapValues { min($0, step) } }
+
+    /// Whether a cursor like this one can tell how far a client has come with a curve.
+    func carries(_ name: String) -> Bool {
+        Self.isPlain(name) && (steps[name] != nil || steps.count < Self.seriesMax)
+    }
 
     private static func isPlain(_ name: String) -> Bool {
         !name.isEmpty && name.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") }

@@ -11,9 +11,12 @@ struct EventRoutes: Sendable {
 
     private static let after = QueryField<EventCursor?>(
         "after", "The id of the last event that the client has.",
-        schema: ["type": "string", "maxLength": 256, "pattern": .string(EventCursor.pattern)]
+        schema: [
+            "type": "string", "maxLength": JSONValue(EventCursor.lengthMax),
+            "pattern": .string(EventCursor.pattern),
+        ]
     ) { reader in
-        let text = reader.text("after")
+        let text = reader.text("after", lengthMax: EventCursor.lengthMax)
         let cursor = EventCursor(text ?? "")
         if text != nil, cursor == nil {
             reader.add("after", "invalid_cursor", "expected the id of an event")

@@ -25,8 +25,8 @@ final class JobFeed: Sendable {
     private static let eventsMax = 100
     /// To how many points of each series a new client's past is thinned.
     private static let pastPointsMax = 500
-    /// How many points of each series later pulls take: more than a worker reports in a second.
-    private static let pointsMax = 10_000
+    /// How many points of each series later pulls take, of which none is left out.
+    private static let pointsMax = 2000
     /// Longer steps are each client's own; 64 others take 4 MiB at most.
     private static let sharedByteCountMax = 65_536
     private let id: JobID
@@ -39,12 +39,17 @@ final class JobFeed: Sendable {
         place = Mutex(Place(id: id, cursor: cursor))
     }
 
-    /// Whether the job is over and the client has all of it.
+    /// Whether the job is over and the client has all of it, but for curves that no cursor can name.
     func isOver() throws -> Bool {
         let cursor = place.withLock { $0.cursor }
         return try Problem.translating { () throws(JobError) in
-            guard try jobs.job(id).state.isTerminal else { return false }
-            return try jobs.events(of: id, after: cursor.event, limit: 1).isEmpty
+            guard try jobs.job(id).state.isTerminal,
+                try jobs.events(of: id, after: cursor.event, limit: 1).isEmpty
+            else { return false }
+            let query = CurveQuery(sinceSteps: cursor.steps, pointsMax: 2)
+            return try jobs.metrics(of: id, query).allSatisfy {
+                $0.steps.isEmpty || !cursor.carries($0.name)
+            }
         }
     }
 
@@ -74,7 +79,8 @@ final class JobFeed: Sendable {
         }
         // The points come first: a client cut off between them and the last event is told that it has
         // not seen the end yet, and gets the rest.
-        var events = try points(of: job, &place)
+        var (events, hasMorePoints) = try points(of: job, &place)
+        if hasMorePoints { return Step(batch: EventBatch(events, hasMore: true), next: place) }
         for record in records {
             place.cursor.event = record.id
             events.append(
@@ -95,16 +101,22 @@ final class JobFeed: Sendable {
     }
 
     /// Of each curve the points after the cursor's step for it; moves the cursor.
-    private func points(of job: Job, _ place: inout Place) throws -> [ServerEvent] {
+    ///
+    /// Whoever has nothing yet gets a past that can be drawn; whoever comes back gets every point.
+    private func points(
+        of job: Job, _ place: inout Place
+    ) throws -> (events: [ServerEvent], hasMore: Bool) {
         if let before = place.progress, job.progress.step < before.step {
             // The job went back to a checkpoint and records these steps again.
             place.cursor.rewind(toStep: job.progress.step)
         }
-        let steps = place.cursor.steps
-        let query = CurveQuery(
-            sinceSteps: steps, pointsMax: steps.isEmpty ? Self.pastPointsMax : Self.pointsMax)
+        let isNew = place.cursor == EventCursor()
+        var query = CurveQuery(
+            sinceSteps: place.cursor.steps, pointsMax: isNew ? Self.pastPointsMax : Self.pointsMax)
+        query.isThinned = isNew
         let curves = try Problem.translating { () throws(JobError) in try jobs.metrics(of: id, query) }
-        return curves.compactMap { curve in
+        let hasMore = !isNew && curves.contains { $0.steps.count == Self.pointsMax }
+        let events = curves.compactMap { curve -> ServerEvent? in
             guard let last = curve.steps.last else { return nil }
             place.cursor.steps[curve.name] = last
             let data: JSONValue = [
@@ -114,5 +126,6 @@ final class JobFeed: Sendable {
             ]
             return ServerEvent(id: place.cursor.text, name: "metric", data: data)
         }
+        return (events, hasMore)
     }
 }

@@ -68,6 +68,8 @@ public struct CurveQuery: Sendable, Equatable {
     public var sinceSteps: [String: Int]
     /// At most so many per series; brought into 2 to 10 000.
     public var pointsMax: Int
+    /// Whether curves of more points are thinned; otherwise they are cut off behind the first of them.
+    public var isThinned = true
 
     /// Every series, thinned to `pointsMax`.
     public init(

@@ -44,12 +44,14 @@ public struct SQLiteMetricRepository: MetricRepository {
         _ db: Database, _ name: String, _ series: Int64, count: Int, _ query: CurveQuery
     ) throws -> Curve {
         // The summary counts a point that was replaced twice, so never too few.
-        if query.since(name) < 0, count > query.pointsMax {
+        if query.since(name) < 0, count > query.pointsMax, query.isThinned {
             return try CurveScan.thinned(db, name, series, count: count, pointsMax: query.pointsMax)
         }
         let source = "FROM point WHERE series_id = ? AND step > ?"
         let arguments: StatementArguments = [series, query.since(name)]
-        let count = try Int.fetchOne(db, sql: "SELECT count(*) \(source)", arguments: arguments) ?? 0
+        let count =
+            try query.isThinned
+            ? Int.fetchOne(db, sql: "SELECT count(*) \(source)", arguments: arguments) ?? 0 : query.pointsMax
         return try thinned(
             db, name, count, query, "SELECT step, value, at \(source) ORDER BY step", arguments)
     }
@@ -58,8 +60,10 @@ public struct SQLiteMetricRepository: MetricRepository {
         _ db: Database, _ name: String, _ count: Int, _ query: CurveQuery, _ sql: String,
         _ arguments: StatementArguments
     ) throws -> Curve {
+        let count = query.isThinned ? count : min(count, query.pointsMax)
         var thinner = CurveThinner(name: name, count: count, pointsMax: query.pointsMax)
-        let rows = try Row.fetchCursor(db, sql: sql, arguments: arguments)
+        let limited = query.isThinned ? sql : "\(sql) LIMIT \(query.pointsMax)"
+        let rows = try Row.fetchCursor(db, sql: limited, arguments: arguments)
         while let row = try rows.next() {
             thinner.add(step: row[0], value: row[1] ?? .nan, at: JobRows.time(row[2]))
         }

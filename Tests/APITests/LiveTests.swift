@@ -123,6 +123,83 @@ import Testing
             ])
     }
 
+    /// A stage whose next job has so many points of a curve, and is over when this returns.
+    private func over(_ live: Live, _ id: String, points count: Int) throws {
+        live.stage.executor.set { _, _, sink in
+            for first in stride(from: 0, to: count, by: 1000) {
+                sink.metrics(
+                    (first..<min(first + 1000, count)).map {
+                        MetricPoint(series: "train_loss", step: $0, value: 1, at: Timestamp(milliseconds: 9))
+                    })
+            }
+            return .succeeded(JobResult(models: [], report: [:]))
+        }
+        live.stage.pool.start()
+        try live.stage.wait(id) { $0["is_terminal"] == true }
+    }
+
+    private func steps(_ events: [Stream.Event]) -> [Int] {
+        events.filter { $0.name == "metric" }.flatMap { event in
+            event.data["steps"]?.arrayValue?.compactMap(\.intValue) ?? []
+        }
+    }
+
+    @Test(
+        "a client that comes back gets every point that it missed, however many", arguments: [1300, 12_500])
+    func streamsAllThatWasMissed(count: Int) throws {
+        let live = try Live()
+        let id = try live.stage.submit()
+        let queued = try Stream(live.port, id).read(until: { $0.contains { $0.id != nil } })
+        let last = try #require(queued.compactMap(\.id).last)
+        #expect(!last.contains("."))
+        try over(live, id, points: count)
+        let seen = try Stream(live.port, id, last: last).readToEnd()
+        #expect(steps(seen) == Array(0..<count))
+        // From any place on the way the rest follows.
+        let half = try #require(seen.first { $0.name == "metric" }?.id)
+        let rest = try Stream(live.port, id, last: half).readToEnd()
+        let first = try #require(seen.first { $0.name == "metric" }.map { steps([$0]).count })
+        #expect(steps(rest) == Array(first..<count))
+        #expect(seen.filter { $0.name == "state" }.count == 2, "running, succeeded")
+    }
+
+    @Test("a client that comes for the first time gets a past that can be drawn, and all that follows")
+    func thinsThePastOfNewClients() throws {
+        let live = try Live()
+        let id = try live.stage.submit()
+        try over(live, id, points: 3000)
+        let seen = try Stream(live.port, id).readToEnd()
+        #expect(steps(seen).count <= 500 && steps(seen).first == 0 && steps(seen).last == 2999)
+        let end = try #require(seen.compactMap(\.id).last)
+        let over = try live.ask(
+            "GET", "/v1/jobs/\(id)/events", headers: ["Accept: text/event-stream", "Last-Event-ID: \(end)"])
+        #expect(over.status == 204)
+        let bare = try #require(end.split(separator: ".").first.map(String.init))
+        let again = try Stream(live.port, id, last: bare).readToEnd()
+        #expect(steps(again).count == 3000, "an id without places says that no point has come")
+    }
+
+    @Test("a list of events goes on behind every id that a stream gives")
+    func listsBehindLongIDs() throws {
+        let live = try Live()
+        live.stage.executor.set { _, _, sink in
+            sink.metrics(
+                (0..<40).map {
+                    MetricPoint(
+                        series: "a_curve_with_a_long_name_\($0)", step: 123_456, value: 1,
+                        at: Timestamp(milliseconds: 9))
+                })
+            return .succeeded(JobResult(models: [], report: [:]))
+        }
+        live.stage.pool.start()
+        let id = try live.stage.submit()
+        try live.stage.wait(id) { $0["is_terminal"] == true }
+        let end = try #require(try Stream(live.port, id).readToEnd().compactMap(\.id).last)
+        #expect(end.count > 1000)
+        let rest = try live.ask("GET", "/v1/jobs/\(id)/events?after=\(end)")
+        #expect(rest.status == 200 && rest.json?["data"] == [])
+    }
+
     @Test("a browser signs in with a secret that works once, and only from our own pages")
     func signsIn() throws {
         let live = try Live()
