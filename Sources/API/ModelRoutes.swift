@@ -53,7 +53,8 @@ struct ModelRoutes: Sendable {
                     .part, .notModified,
                 ], refusals: [.rangeNotSatisfiable]),
             Operation(
-                "deleteModel", "Deletes a model and its file.", .models,
+                "deleteModel", "Deletes a model and its file, unless a job that is not over names it.",
+                .models,
                 Route(.delete, "/v1/models/{id}", access: .requires(.admin), query: [], handler: delete),
                 path: [.model], answers: [Answer(.noContent, "It is gone.")],
                 refusals: [.conflict, .insufficientStorage]),
@@ -73,7 +74,9 @@ struct ModelRoutes: Sendable {
         let model = try model(request)
         var document = model.json.objectValue ?? [:]
         document["report"] = model.metrics[ModelRecord.reportKey] ?? .null
-        return Response.json(.object(document)).validated(by: "\"\(model.sha256.prefix(32))\"", for: request)
+        // The one member that can change: the job may be deleted.
+        let tag = "\"\(model.sha256.prefix(32))\(model.jobID == nil ? "" : "-made")\""
+        return Response.json(.object(document)).validated(by: tag, for: request)
     }
 
     /// The weights as safetensors: whole, or as they are stored, pruned ones without their zeros; 422 for
@@ -110,13 +113,14 @@ struct ModelRoutes: Sendable {
         }
     }
 
-    /// Deletes a model and its file; 409 `in_use` while another needs it.
+    /// Deletes a model and its file; 409 `in_use` while a job that is not over names it.
     private func delete(_ request: Request) throws -> Response {
         let id = try request.modelID()
-        let path = try Problem.translating { () throws(JobError) in
+        let deleted = try Problem.translating { () throws(JobError) in
             try jobs.repositories.models.deleteModel(id)
         }
-        environment.removeFiles([path])
+        environment.removeFiles([deleted.path])
+        deleted.makers.forEach { jobs.hub.notify($0) }
         return Response(.noContent)
     }
 

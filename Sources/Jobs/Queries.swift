@@ -116,8 +116,19 @@ public protocol ModelRepository: ModelSource {
     func add(_ model: ModelRecord) throws(JobError)
     /// One page of models, newest first.
     func models(_ page: PageRequest) throws(JobError) -> Page<ModelRecord>
-    /// Deletes a model and answers the path that the caller must delete.
-    func deleteModel(_ id: ModelID) throws(JobError) -> String
+    /// Deletes a model; `inUse` while a job that is not over names it.
+    func deleteModel(_ id: ModelID) throws(JobError) -> DeletedModel
+}
+
+/// What deleting a model leaves to the caller.
+public struct DeletedModel: Sendable, Equatable {
+    /// The path that the caller must delete.
+    public let path: String
+    /// The jobs whose result it was: they show none now.
+    public let makers: [JobID]
+
+    /// Pairs a path with the jobs that changed.
+    public init(path: String, makers: [JobID]) { (self.path, self.makers) = (path, makers) }
 }
 
 /// The known datasets.

@@ -25,6 +25,7 @@ extension SQLiteJobRepository {
     /// Forgets a model whose file cannot be used; the job that made it keeps its report.
     public func forgetModel(_ id: ModelID, at now: Timestamp) throws(JobError) {
         try database.write { db in
+            _ = try ModelRows.loosen(db, id)
             let row = try Row.fetchOne(
                 db, sql: "DELETE FROM model WHERE id = ? RETURNING job_id", arguments: [id.rawValue])
             guard let row, let job = row["job_id"] as String? else { return }

@@ -111,9 +111,16 @@ extension SQLiteJobRepository {
             var paths = try String.fetchAll(
                 db, sql: "SELECT path FROM checkpoint WHERE job_id = ?", arguments: [id.rawValue])
             if includingModels {
+                if let model = job.result?.modelID { try ModelRows.requireUnused(db, model) }
                 paths += try String.fetchAll(
                     db, sql: "DELETE FROM model WHERE job_id = ? RETURNING path", arguments: [id.rawValue])
             }
+            // What its dependants show of it goes with it.
+            try db.execute(
+                sql: """
+                    UPDATE job SET version = version + 1
+                    WHERE id IN (SELECT job_id FROM job_dependency WHERE dependency_id = ?)
+                    """, arguments: [id.rawValue])
             try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
             try Discards.add(db, database, id.rawValue)
             return paths + [id.folder]

@@ -38,13 +38,15 @@ public struct SQLiteModelRepository: ModelRepository {
         return Page(items: items, nextCursor: models.count > items.count ? items.last?.id.rawValue : nil)
     }
 
-    /// Deletes a model; a job that made it keeps its report.
-    public func deleteModel(_ id: ModelID) throws(JobError) -> String {
+    /// Deletes a model; a job that made it keeps its report, and changes.
+    public func deleteModel(_ id: ModelID) throws(JobError) -> DeletedModel {
         try database.write { db in
+            try ModelRows.requireUnused(db, id)
+            let makers = try ModelRows.loosen(db, id)
             let path = try String.fetchOne(
                 db, sql: "DELETE FROM model WHERE id = ? RETURNING path", arguments: [id.rawValue])
             guard let path else { throw JobError.modelNotFound(id) }
-            return path
+            return DeletedModel(path: path, makers: makers)
         }
     }
 }
@@ -64,6 +66,31 @@ enum ModelRows {
                 model.sha256,
                 model.metrics.encoded(), model.lineage.encoded(),
             ])
+    }
+
+    /// Throws `inUse` while a job that is not over names the model, or the job that made it.
+    static func requireUnused(_ db: Database, _ id: ModelID) throws {
+        let user = try Row.fetchOne(
+            db,
+            sql: """
+                SELECT job.id, job.state FROM job, json_each('["$.model", "$.distill"]') AS place,
+                    json_tree(job.spec, place.value) AS named
+                WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
+                    AND ((named.key = 'id' AND named.atom = ?1) OR (named.key = 'job' AND named.atom IN (
+                        SELECT id FROM job WHERE model_id = ?1)))
+                LIMIT 1
+                """, arguments: [id.rawValue])
+        guard let user else { return }
+        throw JobError.inUse("\(id): \(user["id"] as String) is \(user["state"] as String) and names it; it")
+    }
+
+    /// Lets the jobs forget whose result a model is that goes; answers which they are.
+    static func loosen(_ db: Database, _ id: ModelID) throws -> [JobID] {
+        try String.fetchAll(
+            db,
+            sql: "UPDATE job SET model_id = NULL, version = version + 1 WHERE model_id = ? RETURNING id",
+            arguments: [id.rawValue]
+        ).map { try JobRows.id($0) }
     }
 
     static func find(_ db: Database, _ id: ModelID) throws -> ModelRecord {

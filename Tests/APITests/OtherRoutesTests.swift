@@ -62,6 +62,45 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: stage.folder.appending(path: "weights").path))
     }
 
+    @Test("a job without its model is another version of it, and its model without the job too")
+    func changesVersions() throws {
+        let stage = try Backstage()
+        let identifiers = stage.database.identifiers
+        stage.executor.set { claim, _, _ in
+            let model = ModelRecord(
+                id: identifiers.next(at: Timestamp(milliseconds: 5000)), name: "net", jobID: claim.job.id,
+                createdAt: Timestamp(milliseconds: 5000), architecture: [:], parameters: 1, macs: 1,
+                path: "\(claim.job.id)", byteCount: 8, sha256: String(repeating: "a", count: 64))
+            return .succeeded(JobResult(models: [model], report: [:]))
+        }
+        stage.pool.start()
+        let ids = try (0..<2).map { _ in
+            let id = try stage.submit()
+            try stage.wait(id) { $0["is_terminal"] == true }
+            return id
+        }
+        let before = try stage.answer(.get, "/v1/jobs/\(ids[0])")
+        let model = try #require(before.json["result"]?["model_id"]?.stringValue)
+        let woken = Gate()
+        let job = try #require(JobID(ids[0]))
+        stage.hub.subscribe(to: .job(job)) { woken.open() }
+        #expect(try stage.answer(.delete, "/v1/models/\(model)").status == 204)
+        woken.waitUntilOpen()
+        let headers: Headers = ["If-None-Match": before["ETag"] ?? ""]
+        let after = try stage.answer(.get, "/v1/jobs/\(ids[0])", headers: headers)
+        #expect(after.status == 200 && after.json["result"]?["model_id"] == .null)
+        #expect(after["ETag"] != before["ETag"] && before["ETag"] != nil)
+
+        let made = try #require(
+            try stage.answer(.get, "/v1/jobs/\(ids[1])").json["result"]?["model_id"]?.stringValue)
+        let owned = try stage.answer(.get, "/v1/models/\(made)")
+        #expect(owned.json["job_id"]?.stringValue == ids[1])
+        #expect(try stage.answer(.delete, "/v1/jobs/\(ids[1])").status == 204)
+        let orphan = try stage.answer(
+            .get, "/v1/models/\(made)", headers: ["If-None-Match": owned["ETag"] ?? ""])
+        #expect(orphan.status == 200 && orphan.json["job_id"] == .null)
+    }
+
     @Test("a part of a model's weights is sent alone")
     func downloadsParts() throws {
         let stage = try Backstage()

@@ -75,7 +75,8 @@ import Testing
         let second = try store.models.models(PageRequest(limit: 2, after: first.nextCursor))
         #expect(second.items == [models[0]])
         #expect(!second.hasMore)
-        #expect(try store.models.deleteModel(models[0].id) == "models/0")
+        #expect(
+            try store.models.deleteModel(models[0].id) == DeletedModel(path: "models/0", makers: []))
         #expect(throws: JobError.modelNotFound(models[0].id)) { try store.models.model(models[0].id) }
     }
 

@@ -32,7 +32,7 @@ import Training
         func models(_ page: PageRequest) throws(JobError) -> Page<ModelRecord> {
             Page(items: [record], nextCursor: nil)
         }
-        func deleteModel(_ id: ModelID) throws(JobError) -> String { throw .modelNotFound(id) }
+        func deleteModel(_ id: ModelID) throws(JobError) -> DeletedModel { throw .modelNotFound(id) }
     }
 
     private static func body(_ model: JSONValue, lora: JSONValue = .null) -> JSONValue {
