@@ -12,8 +12,8 @@ extension Problem {
         case .stateConflict(_, let state, _):
             self.init(.conflict, error.code, error.description)
             more = ["state": .string(state.rawValue)]
-        case .idempotencyConflict, .nameTaken, .inUse, .datasetReady, .datasetBusy, .tooManyUploads,
-            .webhooksFull, .webhookDisabled, .deliveryForgotten:
+        case .idempotencyConflict, .jobDeleted, .nameTaken, .inUse, .datasetReady, .datasetBusy,
+            .tooManyUploads, .webhooksFull, .webhookDisabled, .deliveryForgotten:
             self.init(.conflict, error.code, error.description)
         case .fileTooLarge: self.init(.contentTooLarge, error.code, error.description)
         case .noRoom:

@@ -105,6 +105,9 @@ static const unsigned char migration_0009[] = {
 static const unsigned char migration_0010[] = {
 #embed "../../migrations/0010_paused.sql"
 };
+static const unsigned char migration_0011[] = {
+#embed "../../migrations/0011_kept.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -142,6 +145,7 @@ static const cassets_file files[] = {
     ROW("migrations/0008_queue.sql", migration_0008),
     ROW("migrations/0009_discarded.sql", migration_0009),
     ROW("migrations/0010_paused.sql", migration_0010),
+    ROW("migrations/0011_kept.sql", migration_0011),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

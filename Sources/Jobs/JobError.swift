@@ -26,6 +26,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case stateConflict(JobID, state: JobState, action: String)
     /// The idempotency key was used before with another body.
     case idempotencyConflict(key: String)
+    /// The idempotency key made a job that was deleted.
+    case jobDeleted(JobID, key: String)
     /// A name is taken.
     case nameTaken(String)
     /// Another job or model still needs it.
@@ -78,6 +80,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .webhooksDisabled: "webhooks_disabled"
         case .stateConflict: "job_state_conflict"
         case .idempotencyConflict: "idempotency_conflict"
+        case .jobDeleted: "job_deleted"
         case .nameTaken: "name_taken"
         case .inUse: "in_use"
         case .datasetReady: "dataset_ready"
@@ -117,6 +120,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .stateConflict(let id, let state, let action): "\(id) is \(state.rawValue): it cannot \(action)."
         case .idempotencyConflict(let key):
             "The idempotency key \(key) was used before with another body; use a new key."
+        case .jobDeleted(let id, let key):
+            "The idempotency key \(key) made \(id), which was deleted; use a new key for another job."
         case .nameTaken(let name): "The name \(name) is taken."
         case .inUse(let what): "\(what) is still needed."
         case .datasetReady(let id): "\(id) is ready: its files cannot change any more."

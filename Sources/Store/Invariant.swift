@@ -34,18 +34,28 @@ public struct Invariant: Sendable {
     }
 
     /// All that can be asked of the rows alone.
-    public static let all: [Invariant] = [keys, transitions, fences, dependencies, steps, owners, documents]
+    public static let all: [Invariant] = [
+        keys, keyOwners, transitions, fences, dependencies, steps, owners, documents,
+    ]
 
     /// Uniqueness itself is the table's primary key.
     private static let keys = Invariant(
-        name: "I2", claim: "a key of an idempotent request names one job that exists",
+        name: "I2", claim: "a key of an idempotent request names one job",
         sql: """
-            SELECT key AS subject, 'names ' || job_id || ', which does not exist' AS detail FROM idempotency
-            WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = job_id)
-            UNION ALL
-            SELECT key, 'is there ' || count(*) || ' times' FROM idempotency
+            SELECT key AS subject, 'is there ' || count(*) || ' times' AS detail FROM idempotency
             GROUP BY principal, key HAVING count(*) > 1
             """)
+
+    /// In older schemas the keys refer to jobs, and SQLite's own check looks after that.
+    private static let keyOwners = Invariant(
+        name: "I2", claim: "the job of a key exists, or is known to be deleted",
+        sql: """
+            SELECT key AS subject, 'names ' || job_id || ', which does not exist' AS detail FROM idempotency
+            WHERE is_job_deleted = 0 AND NOT EXISTS (SELECT 1 FROM job WHERE id = job_id)
+            UNION ALL
+            SELECT key, 'names ' || job_id || ' as deleted, and it exists' FROM idempotency
+            WHERE is_job_deleted = 1 AND EXISTS (SELECT 1 FROM job WHERE id = job_id)
+            """, schema: 11)
 
     private static let transitions = Invariant(
         name: "I3", claim: "a job's transitions are legal, lead to its state, and so say its events",

@@ -115,12 +115,14 @@ extension SQLiteJobRepository {
                 paths += try String.fetchAll(
                     db, sql: "DELETE FROM model WHERE job_id = ? RETURNING path", arguments: [id.rawValue])
             }
-            // What its dependants show of it goes with it.
+            // What its dependants show of it goes with it; its key stays, and knows.
             try db.execute(
                 sql: """
                     UPDATE job SET version = version + 1
                     WHERE id IN (SELECT job_id FROM job_dependency WHERE dependency_id = ?)
                     """, arguments: [id.rawValue])
+            try db.execute(
+                sql: "UPDATE idempotency SET is_job_deleted = 1 WHERE job_id = ?", arguments: [id.rawValue])
             try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
             try Discards.add(db, database, id.rawValue)
             return paths + [id.folder]

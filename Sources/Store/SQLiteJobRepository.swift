@@ -159,13 +159,15 @@ public struct SQLiteJobRepository: JobRepository {
         let row = try Row.fetchOne(
             db,
             sql: """
-                SELECT body_sha256, job_id FROM idempotency
+                SELECT body_sha256, job_id, is_job_deleted FROM idempotency
                 WHERE principal = ? AND key = ? AND created_at >= ?
                 """,
             arguments: [key.principal, key.key, now.milliseconds - Self.keyLifeMilliseconds])
         guard let row else { return nil }
         guard row["body_sha256"] == digest else { throw JobError.idempotencyConflict(key: key.key) }
-        return try JobRows.id(row["job_id"])
+        let id: JobID = try JobRows.id(row["job_id"])
+        guard row["is_job_deleted"] == false else { throw JobError.jobDeleted(id, key: key.key) }
+        return id
     }
 
     /// Counts the dependencies that have not succeeded; they exist already, so there are no cycles.

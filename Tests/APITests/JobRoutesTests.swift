@@ -79,6 +79,14 @@ import Testing
         #expect(again.json["id"] == first.json["id"])
         let other = try stage.answer(.post, "/v1/jobs", headers: headers, body: ["type": "train", "seed": 2])
         #expect(other.status == 409 && other.code == "idempotency_conflict")
+        // The key outlives the job: a request that is repeated makes no second one.
+        let id = try #require(first.json["id"]?.stringValue)
+        _ = try stage.answer(.post, "/v1/jobs/\(id)/cancel")
+        #expect(try stage.answer(.delete, "/v1/jobs/\(id)").status == 204)
+        let late = try stage.answer(.post, "/v1/jobs", headers: headers, body: body)
+        #expect(late.status == 409 && late.code == "job_deleted")
+        #expect(late.json["detail"]?.stringValue?.contains(id) == true)
+        #expect(try stage.answer(.get, "/v1/jobs").json["data"] == [])
     }
 
     @Test("list pages that neither skip nor repeat while jobs are added")

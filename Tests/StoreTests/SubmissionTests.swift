@@ -42,6 +42,29 @@ import Testing
         #expect(try store.jobs.counts() == [.queued: 1])
     }
 
+    @Test("again under the key of a job that was deleted makes no second one, for a day")
+    func remembersDeletedJobs() throws {
+        let store = try TemporaryStore()
+        let first = try store.jobs.submit(submission(1, key: "k"), at: .start).job.id
+        _ = try store.jobs.cancel(first, reason: JobReason(code: "x", message: "x"), at: .start)
+        _ = try store.jobs.delete(first, includingModels: false)
+        try store.reopen()
+        for again in [Timestamp.start, .start + 86_400_000] {
+            #expect(throws: JobError.jobDeleted(first, key: "k")) {
+                try store.jobs.submit(submission(1, key: "k"), at: again)
+            }
+        }
+        #expect(throws: JobError.idempotencyConflict(key: "k")) {
+            try store.jobs.submit(submission(2, key: "k"), at: .start)
+        }
+        #expect(try store.jobs.counts() == [:])
+        try store.database.close()
+        let inspection = try SQLiteInspection(path: store.path, newestSchema: .max)
+        #expect(try inspection.violations() == [])
+        try store.reopen()
+        #expect(try !store.jobs.submit(submission(1, key: "k"), at: .start + 86_400_001).isReplay)
+    }
+
     @Test("under a used key with another body is refused")
     func refusesOtherBody() throws {
         let store = try TemporaryStore()
