@@ -150,6 +150,13 @@ public struct QueryReader {
     /// The parameters whose names start with `prefix`, without it.
     public mutating func texts(prefix: String, countMax: Int = 32) -> [String: String] {
         prefixes.append(prefix)
+        var counts: [String: Int] = [:]
+        for item in query.items where item.name.rest(behind: prefix) != nil {
+            counts[item.name, default: 0] += 1
+        }
+        for (name, count) in counts.sorted(by: { $0.key < $1.key }) where count > 1 {
+            add(echo(name), "invalid_value", "\"\(echo(name))\" is given \(count) times")
+        }
         let found = query.texts(prefix: prefix)
         if found.count > countMax {
             add(prefix, "out_of_range", "expected at most \(countMax), found \(found.count)")
@@ -166,13 +173,15 @@ public struct QueryReader {
     func finish() throws(InvalidInput) {
         for item in query.items where !known.contains(item.name) {
             guard !prefixes.contains(where: { item.name.rest(behind: $0) != nil }) else { continue }
-            let isEchoed = item.name.unicodeScalars.count <= 64
             add(
-                isEchoed ? item.name : "", "unknown_parameter",
+                echo(item.name), "unknown_parameter",
                 Spelling.complaint(unknown: "query parameter", item.name, among: known + prefixes))
         }
         try log.throwIfAny()
     }
+
+    /// A name that a client chose, unless it is long.
+    private func echo(_ name: String) -> String { name.unicodeScalars.count <= 64 ? name : "" }
 
     private func complain(_ name: String, _ found: String, _ allowed: [String]) {
         let names = allowed.map { "\"\($0)\"" }.joined(separator: ", ")

@@ -118,6 +118,7 @@ import Testing
             ("sort=size", "?sort", "invalid_value"), ("stat=queued", "?stat", "unknown_parameter"),
             ("created_after=soon", "?created_after", "invalid_value"),
             ("limit=1&limit=2", "?limit", "invalid_value"),
+            ("label.a=b&label.a=c", "?label.a", "invalid_value"),
         ])
     func refusesParameters(query: String, pointer: String, code: String) throws {
         let answer = try Backstage().answer(.get, "/v1/jobs?\(query)")

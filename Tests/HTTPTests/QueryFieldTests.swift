@@ -80,6 +80,14 @@ import Testing
             ])
     }
 
+    @Test("of a prefix are refused where one is given twice")
+    func refusesDoubles() {
+        let answer = Self.answer([(name: "label.k", value: "a"), (name: "label.k", value: "b")])
+        #expect(answer["status"] == 422)
+        #expect(answer["errors"]?[0]?["pointer"] == "?label.k")
+        #expect(answer["errors"]?[0]?["detail"] == "\"label.k\" is given 2 times")
+    }
+
     @Test("say in their schemas what they check")
     func describes() {
         #expect(
