@@ -1,3 +1,4 @@
+internal import JSON
 public import Tensor
 
 /// What a model has to know of the data that it is for.
@@ -24,6 +25,11 @@ public struct DataShape: Sendable, Hashable {
     public var padding: Int?
     /// nil where any output will do.
     public var target: Target?
+
+    /// The fields of a model that are missing only where nothing is known of the data.
+    public static let fields: Set = [
+        ModelFields.input.name, ModelFields.classes.name, ModelFields.vocabulary.name,
+    ]
 
     /// Facts of a dataset; without any, the model says everything itself.
     public init(

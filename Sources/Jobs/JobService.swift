@@ -46,10 +46,10 @@ public struct JobService: Sendable {
 
     /// Checks a request and completes it, without storing anything.
     public func resolve(_ body: JSONValue) throws(JobError) -> ResolvedJob {
+        var violations = try dependencyViolations(body)
         let resolved: ResolvedJob
-        do { resolved = try resolver.resolve(body) } catch { throw .invalid(error.violations) }
+        do { resolved = try resolver.resolve(body) } catch { throw .invalid(error.violations + violations) }
         let total = workers.configuration.budget
-        var violations: [Violation] = []
         if resolved.threads > total.threads {
             violations.append(
                 Violation(
@@ -64,6 +64,21 @@ public struct JobService: Sendable {
         }
         guard violations.isEmpty else { throw .invalid(violations) }
         return resolved
+    }
+
+    /// What is wrong with the jobs that a body names under `depends_on`; those that are no ids are not.
+    private func dependencyViolations(_ body: JSONValue) throws(JobError) -> [Violation] {
+        var violations: [Violation] = []
+        for (index, value) in (body["depends_on"]?.arrayValue ?? []).prefix(64).enumerated() {
+            guard let id = value.stringValue.flatMap({ JobID($0) }) else { continue }
+            let state: JobState?
+            do throws(JobError) { state = try repositories.jobs.job(id).state } catch {
+                guard case .jobNotFound = error else { throw error }
+                state = nil
+            }
+            if let fault = Violation(dependency: id, state, at: index) { violations.append(fault) }
+        }
+        return violations
     }
 
     /// Stores a job; once this returns, the job survives a power cut.

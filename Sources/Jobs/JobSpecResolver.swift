@@ -46,3 +46,19 @@ public struct ResolvedJob: Sendable, Equatable {
         (self.memoryBytes, self.dependencies, self.estimate) = (memoryBytes, dependencies, estimate)
     }
 }
+
+extension Violation {
+    /// Why a job cannot wait for another one; `nil` where it can.
+    public init?(dependency id: JobID, _ state: JobState?, at index: Int) {
+        let (code, detail): (String, String)
+        switch state {
+        case nil: (code, detail) = ("job_not_found", "there is no job \(id)")
+        case .failed?, .cancelled?:
+            (code, detail) = (
+                "dependency_failed", "\(id) is \(state?.rawValue ?? ""), so this job could never start"
+            )
+        case .queued?, .running?, .pausing?, .paused?, .cancelling?, .succeeded?: return nil
+        }
+        self.init(pointer: "/depends_on/\(index)", code: code, detail: detail)
+    }
+}

@@ -177,19 +177,10 @@ public struct SQLiteJobRepository: JobRepository {
             let state = try String.fetchOne(
                 db, sql: "SELECT state FROM job WHERE id = ?", arguments: [id.rawValue]
             ).map(JobRows.state)
-            switch state {
-            case .succeeded: continue
-            case .none:
-                violations.append(
-                    Violation(
-                        pointer: "/depends_on/\(index)", code: "job_not_found",
-                        detail: "there is no job \(id)"))
-            case .failed?, .cancelled?:
-                violations.append(
-                    Violation(
-                        pointer: "/depends_on/\(index)", code: "dependency_failed",
-                        detail: "\(id) is \(state?.rawValue ?? ""), so this job could never start"))
-            default: unfinished += 1
+            if let fault = Violation(dependency: id, state, at: index) {
+                violations.append(fault)
+            } else if state != .succeeded {
+                unfinished += 1
             }
         }
         guard violations.isEmpty else { throw JobError.invalid(violations) }

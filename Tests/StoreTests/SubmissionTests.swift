@@ -169,6 +169,27 @@ import Testing
         #expect(violations.map(\.code) == ["job_not_found", "dependency_failed"])
     }
 
+    @Test("tells of its dependencies beside every other violation, and before it is stored")
+    func refusesDependenciesEarly() throws {
+        let shop = try Workshop()
+        let unknown: JobID = IdentifierGenerator().next(at: .start)
+        func violations(_ body: JSONValue) -> [Violation] {
+            do throws(JobError) { _ = try shop.service.resolve(body) } catch {
+                if case .invalid(let violations) = error { return violations }
+            }
+            return []
+        }
+        let named = JSONValue.string(unknown.rawValue)
+        #expect(violations(["name": "a", "depends_on": [named]]).map(\.code) == ["job_not_found"])
+        #expect(
+            violations(["depends_on": ["job_1", named]]).map(\.pointer) == ["/name", "/depends_on/1"])
+        let needed = try shop.submit("needed")
+        let fine: JSONValue = ["name": "a", "depends_on": [.string(needed.rawValue)]]
+        #expect(violations(fine).isEmpty)
+        _ = try shop.service.cancel(needed)
+        #expect(violations(fine).map(\.code) == ["dependency_failed"])
+    }
+
     @Test("with a spec beyond 256 KiB is refused, not cut")
     func refusesLongSpecs() throws {
         let store = try TemporaryStore()

@@ -141,12 +141,24 @@ import Training
         let value = reader.read(JobFields.model)
         guard reader.contains("model") else { return (nil, nil) }
         guard ModelLookup.isReference(value) else {
-            let data = dataset?.modelData ?? DataShape()
-            return (ModelSpec.read(value, at: "/model", data: data, log: log), nil)
+            guard let dataset else { return (readAlone(value, log), nil) }
+            return (ModelSpec.read(value, at: "/model", data: dataset.modelData, log: log), nil)
         }
         guard let reference = lookup.find(value, at: "/model", log) else { return (nil, nil) }
         reference.refuseQuantized(at: "/model", log)
         return (reference.spec(for: dataset, at: "/model", log), reference)
+    }
+
+    /// Checks a description without its dataset: what that would have told is not missing.
+    private static func readAlone(_ value: JSONValue, _ log: ViolationLog) -> ModelSpec? {
+        let own = ViolationLog()
+        let model = ModelSpec.read(value, at: "/model", data: DataShape(), log: own)
+        for violation in own.violations {
+            let name = violation.pointer.split(separator: "/").last.map(String.init) ?? ""
+            let isTold = violation.code == "missing_field" && DataShape.fields.contains(name)
+            if !isTold { log.add(violation.pointer, violation.code, violation.detail) }
+        }
+        return model
     }
 
     private static func trained(
