@@ -85,7 +85,12 @@ public struct CheckpointRecord: Sendable, Equatable {
         case last
         /// The best state by validation; one is kept.
         case best
+        /// A state that stays until the job is deleted; `keptMax` are.
+        case kept
     }
+
+    /// How many checkpoints of a job may stay.
+    public static let keptMax = 100
 
     /// Training steps done when it was taken.
     public let step: Int

@@ -38,7 +38,12 @@ extension SQLiteJobRepository {
         try database.write { db in
             guard try Self.holds(db, lease) else { return nil }
             let id = lease.jobID.rawValue
-            let kept = record.kind == .last ? 2 : 1
+            let kept =
+                switch record.kind {
+                case .last: 2
+                case .best: 1
+                case .kept: CheckpointRecord.keptMax
+                }
             let before = try Set(paths(db, id))
             try db.execute(
                 sql: """

@@ -50,6 +50,10 @@ public enum TrainFields {
         "checkpoint_every_seconds", in: 1...3600,
         "Longest time between checkpoints. \"auto\" is 30, and more where writing one takes so long that it "
             + "would cost over 3.5 % of the time.")
+    static let keptCheckpointSteps = Field.optionalInteger(
+        "keep_checkpoint_every_steps", in: 1...100_000_000,
+        "Steps between checkpoints that stay until the job is deleted, at most 100 of them; null keeps none."
+    )
     static let keep = Field.choice(
         "keep", of: TrainOptions.Keep.self, default: .last,
         "Whose weights become the model: the last, or those of the best evaluation by val_accuracy, or by "
@@ -89,7 +93,7 @@ public enum TrainFields {
             epochs, steps, evaluationSteps, batchSize, microBatchSize, checkpointSegments,
             precision, loss, labelSmoothing,
             huberDelta, OptimizerFields.object, ScheduleFields.object, clipNorm, averageDecay,
-            validationFraction, augment, checkpointSeconds, keep, earlyStopping,
+            validationFraction, augment, checkpointSeconds, keptCheckpointSteps, keep, earlyStopping,
             AdapterFields.object,
         ])
 }
@@ -120,6 +124,7 @@ extension TrainOptions {
         options.readLoss(&reader)
         options.validationFraction = reader.read(TrainFields.validationFraction)
         options.checkpointSeconds = reader.read(TrainFields.checkpointSeconds)
+        options.keptCheckpointSteps = reader.read(TrainFields.keptCheckpointSteps)
         _ = reader.readObject(OptimizerFields.object, assumesEmpty: true) { options.readOptimizer(&$0) }
         options.optimizer.clipNorm = reader.read(TrainFields.clipNorm)
         options.optimizer.averageDecay = reader.read(TrainFields.averageDecay)

@@ -90,12 +90,19 @@ public struct TrainOptions: Sendable {
     public var augmentation = Augmentation.none
     /// Longest time between checkpoints, in seconds; the service's choice by default.
     public var checkpointSeconds = Automatic<Double>.automatic
+    /// Steps between checkpoints that stay; nil keeps none.
+    public var keptCheckpointSteps: Int?
     public var keep = Keep.last
     public var earlyStopping: EarlyStopping?
     /// What alone is trained, beside frozen weights; nil trains everything.
     public var adapters: LowRankAdapters?
 
     public init() {}
+
+    /// Whether the state after so many steps stays.
+    public func keepsCheckpoint(at step: Int) -> Bool {
+        keptCheckpointSteps.map { step > 0 && step % $0 == 0 } ?? false
+    }
 
     /// The metric by which an evaluation is the best so far.
     public var metric: Metric { earlyStopping?.metric ?? .accuracy }

@@ -111,7 +111,9 @@ public final class Trainer {
             }
             if isEvaluationDue, try !evaluate(observer) { return try stop(observer) }
             if observer.stopReason != nil { return try stop(observer) }
-            if observer.isCheckpointDue { try observer.storeCheckpoint(of: self, isBest: false) }
+            if observer.isCheckpointDue || task.options.keepsCheckpoint(at: state.step) {
+                try observer.storeCheckpoint(of: self, isBest: false)
+            }
         }
         reportProfile(observer)
         return nil

@@ -132,6 +132,31 @@ import Testing
         #expect(curves[1].times.last == .start + 3000)
     }
 
+    @Test("as checkpoints keeps those that stay beside the last two and the best, up to a number")
+    func keepsCheckpointsThatStay() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        let lease = try #require(try store.claim()).lease
+        for step in 1...4 {
+            for kind in CheckpointRecord.Kind.allCases {
+                let record = CheckpointRecord.sample(
+                    step: step, kind: kind, path: "\(kind.rawValue)-\(step)", at: .start + Int64(step))
+                _ = try store.jobs.checkpoint(record, for: lease, at: .start)
+            }
+        }
+        let paths = try store.jobs.checkpoints(of: job.id).map(\.path)
+        #expect(paths == ["last-4", "kept-4", "best-4", "last-3", "kept-3", "kept-2", "kept-1"])
+        for step in 5...CheckpointRecord.keptMax + 4 {
+            let record = CheckpointRecord.sample(
+                step: step, kind: .kept, path: "kept-\(step)", at: .start + Int64(step))
+            let obsolete = try store.jobs.checkpoint(record, for: lease, at: .start)
+            #expect(obsolete == (step > CheckpointRecord.keptMax ? ["kept-\(step - 100)"] : []))
+        }
+        let failure = JobFailure(code: "nan", message: "not a number")
+        _ = try store.jobs.finish(lease, .failed(failure), at: .start)
+        #expect(try store.jobs.delete(job.id, includingModels: false).count == 103)
+    }
+
     @Test("as checkpoints keeps the last two and the best, and names the files that may go")
     func keepsCheckpoints() throws {
         let store = try TemporaryStore()

@@ -1,4 +1,6 @@
 import Data
+import Files
+import Foundation
 import Graph
 import JSON
 import Jobs
@@ -106,6 +108,38 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         #expect(found.first?.detail.contains("fashion-mnist") == true)
     }
 
+    @Test("is not blamed for what its unknown dataset would have told")
+    func unknownDatasetTellsNothing() {
+        for (model, places) in [
+            (["preset": "lenet5_caffe"], []), (["preset": "gpt"], []),
+            (["preset": "mlp", "hidden": [0]], ["/model/hidden/0"]),
+            (["layers": [["type": "linear", "out_features": 0]]], ["/model/layers/0/out_features"]),
+        ] as [(JSONValue, [String])] {
+            let found = violations(["type": "train", "dataset": "no-such", "model": model, "seed": -1])
+            #expect(found.map(\.pointer).sorted() == (["/dataset", "/seed"] + places).sorted(), "\(model)")
+        }
+    }
+
+    @Test("is refused when no checkpoint would stay, or too many, with the least that is possible")
+    func keptCheckpoints() throws {
+        func body(_ steps: Int, _ every: Int) -> JSONValue {
+            [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+                "train": ["steps": JSONValue(steps), "keep_checkpoint_every_steps": JSONValue(every)],
+            ]
+        }
+        #expect(try read(body(1000, 10)).keptCheckpointCount == 100)
+        #expect(try read(body(50, 50)).keptCheckpointCount == 1)
+        for (steps, every, code) in [(50, 51, "invalid_value"), (1010, 10, "out_of_range")] {
+            let found = violations(body(steps, every))
+            #expect(found.map(\.pointer) == ["/train/keep_checkpoint_every_steps"])
+            #expect(found.map(\.code) == [code])
+        }
+        let detail = try #require(violations(body(1010, 1)).first?.detail)
+        let every = try #require(detail.split(separator: " ").dropLast(3).last.flatMap { Int($0) })
+        #expect(violations(body(1010, every)).isEmpty && every <= 11)
+    }
+
     @Test("is refused when the model's output is not the dataset's classes")
     func wrongOutput() {
         let found = violations([
@@ -146,6 +180,48 @@ let catalogue = DatasetCatalogue(folder: "/nowhere", systemFolder: Service.syste
         }
         #expect(error?.violations.first?.code == "insufficient_memory")
         #expect(error?.violations.first?.detail.contains("\(60 << 20)") == true)
+    }
+
+    @Test("counts what a job keeps on disk, and refuses what is beyond its limit")
+    func countsDisk() throws {
+        func body(_ limit: JSONValue, _ train: JSONValue = [:]) -> JSONValue {
+            [
+                "type": "train", "dataset": "fashion-mnist", "model": ["preset": "lenet5_caffe"],
+                "train": train, "limits": ["max_disk_bytes": limit],
+            ]
+        }
+        let service = resolver(memory: 8 << 30)
+        let plain = try #require(try service.resolve(body(.null)).estimate["disk_bytes"]?.intValue)
+        // Three checkpoints and the model, of 431,080 numbers each.
+        #expect(plain >= 4 * 431_080 * 4 && plain < 5 * 431_080 * 4)
+        let kept: JSONValue = [
+            "steps": 100, "keep_checkpoint_every_steps": 10, "optimizer": ["name": "adam"],
+        ]
+        let much = try #require(try service.resolve(body(.null, kept)).estimate["disk_bytes"]?.intValue)
+        #expect(much >= (13 * 3 + 1) * 431_080 * 4 && much < (14 * 3 + 1) * 431_080 * 4)
+        _ = try service.resolve(body(JSONValue(plain)))
+        let error = #expect(throws: InvalidInput.self) { try service.resolve(body(JSONValue(plain - 1))) }
+        #expect(error?.violations.map(\.pointer) == ["/limits/max_disk_bytes"])
+        #expect(error?.violations.first?.code == "insufficient_disk")
+        #expect(error?.violations.first?.detail.contains("\(plain)") == true)
+    }
+
+    @Test("ends an attempt that keeps more on disk than its job may")
+    func limitsDisk() throws {
+        let path = NSTemporaryDirectory() + "vintner-limit-" + UUID().uuidString
+        let folder = DataFolder(path: path)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Folder.make(folder.absolute("jobs/a"))
+        try AtomicFile.write([UInt8](repeating: 1, count: 600), to: folder.absolute("jobs/a/last-1"))
+        try AtomicFile.write([UInt8](repeating: 1, count: 600), to: folder.absolute("jobs/a/kept-1"))
+        var limits = JobSettings.Limits()
+        try limits.checkDisk(["jobs/a"], in: folder)
+        limits.diskBytes = 1200
+        try limits.checkDisk(["jobs/a", "models/none"], in: folder)
+        limits.diskBytes = 1199
+        let failure = #expect(throws: JobFailure.self) { try limits.checkDisk(["jobs/a"], in: folder) }
+        #expect(failure?.code == "limit_exceeded" && failure?.pointer == "/limits/max_disk_bytes")
+        #expect(failure?.isRetryable == false && failure?.message.contains("1200") == true)
     }
 
     @Test("refuses models of absurd size without planning them")

@@ -36,8 +36,11 @@ enum JobFields {
     static let maxJoules = Field.optionalNumber("max_joules", in: 0...1e12, "Most energy, by energy_method.")
     static let maxMemory = Field.optionalInteger(
         "max_memory_bytes", in: 1...(1 << 50), "Most memory that the job's plan may need.")
+    static let maxDisk = Field.optionalInteger(
+        "max_disk_bytes", in: 1...(1 << 50),
+        "Most that the job may keep on disk: checkpoints, what it notes for itself, and the model it makes.")
     static let limitsSchema = ObjectSchema(
-        "limits", "What the job may use.", fields: [maxSeconds, maxJoules, maxMemory])
+        "limits", "What the job may use.", fields: [maxSeconds, maxJoules, maxMemory, maxDisk])
     static let limits = Field.object("limits", limitsSchema, "What the job may use.")
 
     /// What a condition can be about: the series, then the report's figures.

@@ -86,10 +86,12 @@ import Training
         if origin == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
         for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
-        return JobRequest(
+        let request = JobRequest(
             settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
             prune: prune, byteTraining: byteTraining, bytes: bytes, graph: graph,
             resolved: reader.resolved)
+        try request.checkKeptCheckpoints()
+        return request
     }
 
     /// What the second of two students computes that learn from each other.

@@ -13,7 +13,10 @@ final class JobRun: TrainingObserver {
     private let folder: DataFolder
     private let time: any TimeSource
     private var watch: LimitWatch
-    private let batchSize: Int
+    private let options: TrainOptions
+    private let limits: JobSettings.Limits
+    /// Steps whose states this attempt has stored for good.
+    private var kept: Set<Int> = []
     private var sampler: ResourceSampler
     private var points: [MetricPoint] = []
     private var checkpoints: CheckpointPacing
@@ -37,7 +40,7 @@ final class JobRun: TrainingObserver {
         (self.claim, self.control, self.sink, self.folder) = (claim, control, sink, folder)
         (self.sampler, self.time) = (sampler, time)
         watch = LimitWatch(request.limits, time)
-        batchSize = request.options.batchSize
+        (options, limits) = (request.options, request.limits)
         (threads, precision) = (claim.job.threads, request.options.precision)
         checkpoints = CheckpointPacing(request.options.checkpointSeconds, now: time.monotonicNanoseconds())
     }
@@ -113,7 +116,7 @@ final class JobRun: TrainingObserver {
         lastProgress = clock
         flush()
         let (step, steps) = (part.index * report.steps + report.step, part.count * report.steps)
-        let left = Double(steps - step) * Double(batchSize)
+        let left = Double(steps - step) * Double(options.batchSize)
         sink.progress(
             JobProgress(
                 fraction: Double(step) / Double(max(steps, 1)), epoch: report.epoch + 1,
@@ -203,8 +206,9 @@ final class JobRun: TrainingObserver {
 
     func storeCheckpoint(of trainer: Trainer, isBest: Bool) throws(TrainingError) {
         flush()
-        let kind: CheckpointRecord.Kind = isBest ? .best : .last
         let step = part.firstCheckpoint(steps: trainer.steps) + trainer.state.step
+        let stays = !isBest && !kept.contains(step) && options.keepsCheckpoint(at: trainer.state.step)
+        let kind: CheckpointRecord.Kind = isBest ? .best : stays ? .kept : .last
         let name = "\(kind.rawValue)-\(step).\(claim.lease.fence).safetensors"
         let path = "\(DataFolder.folder(of: claim.job.id))/\(name)"
         guard let receipt = try write(trainer, to: path) else { return }
@@ -215,11 +219,15 @@ final class JobRun: TrainingObserver {
         guard let obsolete = adopt(record) else { return }
         FailPoint.afterCheckpointRow.pass()
         if isBest { best = record }
+        if stays { kept.insert(step) }
         for file in obsolete where file != path {
             do throws(FileError) { try Folder.removeFile(folder.absolute(file)) } catch {
                 sink.event(.warning, "cleanup", "An old checkpoint could not be deleted.", .null)
             }
         }
+        do throws(JobFailure) {
+            try limits.checkDisk([DataFolder.folder(of: claim.job.id)], in: folder)
+        } catch { failure = failure ?? error }
     }
 
     /// Writes a checkpoint once there is room for it; nil where the attempt has to end without it.

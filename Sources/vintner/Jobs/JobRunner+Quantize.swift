@@ -23,7 +23,8 @@ extension JobRunner {
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let dataset = try load(request.dataset)
-        return try makeModel(sink) { id, place throws(JobFailure) in
+        return try makeModel(of: claim.job.id, request.settings.limits, sink) {
+            id, place throws(JobFailure) in
             try quantize(record, request, on: dataset, attempt, claim, control, sink, id, in: place)
         }
     }

@@ -54,7 +54,8 @@ extension JobRunner {
                 try shrink(&held, sink, run)
             }
             if index + 1 == trainings.count {
-                return try makeModel(sink) { id, place throws(JobFailure) in
+                return try makeModel(of: claim.job.id, request.limits, sink) {
+                    id, place throws(JobFailure) in
                     if let prune = request.prune {
                         return try concludePruning(&held, prune, request, claim, sink, run, id, in: place)
                     }

@@ -97,9 +97,10 @@ final class JobRunner: JobExecutor {
         }
     }
 
-    /// Makes a model in a folder of its own, which goes again where no model comes of it.
+    /// Makes a model in a folder of its own, which goes again where no model comes of it, or one too large.
     func makeModel(
-        _ sink: any JobSink, _ body: (ModelID, _ place: String) throws(JobFailure) -> JobOutcome
+        of job: JobID, _ limits: JobSettings.Limits, _ sink: any JobSink,
+        _ body: (ModelID, _ place: String) throws(JobFailure) -> JobOutcome
     ) throws(JobFailure) -> JobOutcome {
         let id: ModelID = identifiers.next(at: time.now())
         let place = DataFolder.folder(of: id)

@@ -9,6 +9,7 @@ struct JobSettings {
         var seconds: Double?
         var joules: Double?
         var memoryBytes: Int?
+        var diskBytes: Int?
     }
 
     var name = ""
@@ -52,6 +53,7 @@ struct JobSettings {
             limits.seconds = nested.read(JobFields.maxSeconds)
             limits.joules = nested.read(JobFields.maxJoules)
             limits.memoryBytes = nested.read(JobFields.maxMemory)
+            limits.diskBytes = nested.read(JobFields.maxDisk)
         }
         readGate(&reader)
     }

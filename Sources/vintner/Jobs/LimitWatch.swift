@@ -1,3 +1,4 @@
+import Files
 import Jobs
 import Training
 
@@ -27,6 +28,28 @@ struct LimitWatch {
                 pointer: "/limits/max_seconds")
         }
         return nil
+    }
+}
+
+extension JobSettings.Limits {
+    /// Refuses what lies in a job's folder and that of its model where it is more than the job may keep.
+    ///
+    /// - Parameters:
+    ///   - places: The folders, relative.
+    ///   - folder: Where they lie.
+    /// - Throws: `JobFailure` with `limit_exceeded`, or `io` where they cannot be read.
+    func checkDisk(_ places: [String], in folder: DataFolder) throws(JobFailure) {
+        guard let most = diskBytes else { return }
+        var found = 0
+        for place in places {
+            do throws(FileError) { found += try Folder.byteCount(of: folder.absolute(place)) } catch {
+                throw JobFailure(error, "The job's files could not be counted.")
+            }
+        }
+        guard found > most else { return }
+        throw JobFailure(
+            code: "limit_exceeded", message: "The job keeps \(found) bytes on disk, more than its \(most).",
+            pointer: "/limits/max_disk_bytes")
     }
 }
 

@@ -31,11 +31,14 @@ extension SpecResolver {
         }
         let settings = request.settings
         try check(needed, settings)
+        let kept = type == .evaluate ? 0 : DiskNeeds.byteCount(of: request)
+        try checkDisk(kept, settings)
         let cost = CostModel(of: request.model.graph)
         var estimate = estimate
         estimate["parameters"] = JSONValue(cost.parameters)
         estimate["macs_per_sample"] = JSONValue(cost.macsPerSample)
         estimate["peak_memory_bytes"] = JSONValue(needed)
+        estimate["disk_bytes"] = JSONValue(kept)
         return ResolvedJob(
             type: type, name: settings.name, labels: settings.labels, priority: settings.priority,
             maxAttempts: settings.maxAttempts, spec: .object(request.resolved), threads: settings.threads,

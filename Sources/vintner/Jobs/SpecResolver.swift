@@ -53,6 +53,8 @@ struct SpecResolver: JobSpecResolver {
             (needed, plans) = try fit(&request, limit)
         }
         try check(needed, request)
+        let kept = DiskNeeds.byteCount(of: request)
+        try checkDisk(kept, request.settings)
         var spec = request.resolved
         spec["train"] = with(spec["train"], "batch_size", JSONValue(request.options.batchSize))
         if request.options.choosesMicroBatch || request.options.microBatchSize != nil {
@@ -65,7 +67,8 @@ struct SpecResolver: JobSpecResolver {
         let prediction = prediction(of: request, plans)
         var estimate: JSONObject = [
             "parameters": JSONValue(cost.parameters), "macs_per_sample": JSONValue(cost.macsPerSample),
-            "peak_memory_bytes": JSONValue(needed), "batch_size": JSONValue(request.options.batchSize),
+            "peak_memory_bytes": JSONValue(needed), "disk_bytes": JSONValue(kept),
+            "batch_size": JSONValue(request.options.batchSize),
             "micro_batch_size": JSONValue(request.options.largestPart),
             "checkpoint_segments": JSONValue(request.options.checkpointSegments),
             "precision_support": .string(
@@ -215,6 +218,14 @@ struct SpecResolver: JobSpecResolver {
         throw InvalidInput(
             pointer: "/limits/max_memory_bytes", code: "insufficient_memory",
             detail: "the job needs \(needed) bytes, its limit is \(most)")
+    }
+
+    /// Refuses what may come to lie on the disk where it is beyond the limit that the job sets itself.
+    func checkDisk(_ kept: Int, _ settings: JobSettings) throws(InvalidInput) {
+        guard let most = settings.limits.diskBytes, kept > most else { return }
+        throw InvalidInput(
+            pointer: "/limits/max_disk_bytes", code: "insufficient_disk",
+            detail: "the job may keep \(kept) bytes on disk, its limit is \(most)")
     }
 
     private func check(_ needed: Int, _ request: JobRequest) throws(InvalidInput) {
