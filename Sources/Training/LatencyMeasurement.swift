@@ -35,6 +35,32 @@ public enum LatencyMeasurement {
         }
     }
 
+    /// Times one model at a batch of one sample, in about a tenth of a second or two runs.
+    ///
+    /// - Parameters:
+    ///   - model: Compiled for that.
+    ///   - now: A monotonic clock in nanoseconds.
+    /// - Returns: Its figures.
+    /// - Throws: `TrainingError.plan` when a call fails.
+    public static func glance(at model: InferenceModel, now: () -> UInt64) throws(TrainingError) -> Figures? {
+        model.placeRandom(batch: 1, seed: 0)
+        var seconds: [Double] = []
+        let began = now()
+        for run in 0..<warmUp + runs {
+            let start = now()
+            try model.repeatRun(batch: 1)
+            let end = now()
+            if run >= warmUp || Double(start - began) * 1e-9 > glanceSeconds / 2 {
+                seconds.append(Double(end - start) * 1e-9)
+            }
+            if !seconds.isEmpty, Double(end - began) * 1e-9 > glanceSeconds { break }
+        }
+        return Figures(seconds: seconds)
+    }
+
+    /// How long a glance takes, unless one run takes longer.
+    static let glanceSeconds = 0.1
+
     /// Times models against each other: they take turns, so that all see the same state of the machine.
     ///
     /// - Parameters:

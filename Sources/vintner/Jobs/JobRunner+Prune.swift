@@ -72,13 +72,15 @@ extension JobRunner {
         }
         run.finish(step: remains.state.step)
         let cost = CostModel(of: kept.graph)
-        let test = keepsDense ? found[0].tally : found[1].tally
-        var report = self.report(
-            remains.state, EvaluationResult(tally: test), cost, run.totals, receipt)
+        let test = EvaluationResult(tally: keepsDense ? found[0].tally : found[1].tally)
+        var report = self.report(remains.state, test, cost, run.totals, receipt)
         for (key, value) in comparison.report(remains.state, remains.equivalence).members {
             report[key] = value
         }
         if !teachers.isEmpty { report["teacher"] = Self.block(of: found.dropFirst(2), teachers) }
+        let latency = JSONValue.object(
+            JSONObject(latencies: keepsDense ? found[0].latencies : found[1].latencies))
+        (report["latency_ms"], report["threads"]) = (latency, JSONValue(run.threads))
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
             throw rejection(verdict, from: found[0], report)
@@ -95,10 +97,7 @@ extension JobRunner {
             jobID: claim.job.id, createdAt: time.now(), architecture: kept.json,
             parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: path,
             byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
-            metrics: [
-                "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
-                ModelRecord.reportKey: .object(report),
-            ],
+            metrics: Self.metrics(test, latency, threads: run.threads, report),
             lineage: .object(lineage))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }

@@ -90,6 +90,8 @@ extension JobRunner {
         let kept = keepsDense ? comparison.before : comparison.after
         var report = self.report(kept, receipt, totals)
         for (key, value) in made.details.members + comparison.report.members { report[key] = value }
+        let latency = JSONValue.object(JSONObject(latencies: kept.latencies))
+        (report["latency_ms"], report["threads"]) = (latency, JSONValue(kept.threads))
         if let verdict { report["gate"] = verdict.json }
         if let verdict, verdict.kept == .none {
             throw rejection(verdict, from: made.before, report)
@@ -100,10 +102,8 @@ extension JobRunner {
             jobID: claim.job.id, createdAt: time.now(), architecture: request.model.json,
             parameters: Int64(cost.parameters), macs: Int64(cost.macsPerSample), path: made.path,
             byteCount: Int64(receipt.byteCount), sha256: receipt.sha256.hex,
-            metrics: [
-                "test_accuracy": .number(kept.tally.accuracy), "test_loss": .number(kept.tally.loss),
-                ModelRecord.reportKey: .object(report),
-            ],
+            metrics: Self.metrics(
+                EvaluationResult(tally: kept.tally), latency, threads: kept.threads, report),
             lineage: .object(lineage(claim, request, record, keepsDense: keepsDense)))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: totals))
     }

@@ -106,8 +106,10 @@ final class JobRunner: JobExecutor {
         let place = DataFolder.folder(of: id)
         var isKept = false
         defer { if !isKept { removeModel(in: place, sink) } }
+        try limits.checkDisk([DataFolder.folder(of: job)], in: folder)
         let outcome = try body(id, place)
         if case .succeeded = outcome {
+            try limits.checkDisk([DataFolder.folder(of: job), place], in: folder)
             isKept = true
             FailPoint.afterModelFiles.pass()
         }
@@ -150,6 +152,8 @@ final class JobRunner: JobExecutor {
         let cost = CostModel(of: request.model.graph)
         var report = self.report(remains.state, test, cost, run.totals, receipt)
         if request.keepsMasks { report["sparse"] = sparse.block }
+        let latency = try self.latency(of: path)
+        (report["latency_ms"], report["threads"]) = (latency, JSONValue(run.threads))
         if let distill = request.distill {
             let measured = try measure(distill, studentPath: path, on: remains.dataset, run)
             guard let measured else { return outcome(of: run.stopReason ?? .cancel) }
@@ -168,10 +172,7 @@ final class JobRunner: JobExecutor {
             architecture: request.model.json, parameters: Int64(cost.parameters),
             macs: Int64(cost.macsPerSample), path: path, byteCount: Int64(receipt.byteCount),
             sha256: receipt.sha256.hex,
-            metrics: [
-                "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
-                ModelRecord.reportKey: .object(report),
-            ],
+            metrics: Self.metrics(test, latency, threads: run.threads, report),
             lineage: .object(lineage(claim, request, remains.adapters)))
         return .succeeded(JobResult(models: [model], report: .object(report), resources: run.totals))
     }

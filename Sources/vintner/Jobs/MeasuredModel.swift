@@ -95,6 +95,25 @@ struct MeasuredModel {
 }
 
 extension JobRunner {
+    /// How long a model that was just stored takes to answer, by batch size, as reports have it.
+    func latency(of path: String) throws(JobFailure) -> JSONValue {
+        let figures = try translate { () throws(TrainingError) in
+            let model = try InferenceModel(StoredModel(folder.absolute(path)), batches: [1])
+            return try LatencyMeasurement.glance(at: model) { time.monotonicNanoseconds() }
+        }
+        return figures.map { .object(JSONObject(latencies: [1: $0])) } ?? .null
+    }
+
+    /// What is shown of a model besides its sizes, and the report of its job.
+    static func metrics(
+        _ test: EvaluationResult, _ latency: JSONValue, threads: Int, _ report: JSONObject
+    ) -> JSONValue {
+        [
+            "test_accuracy": .number(test.accuracy), "test_loss": .number(test.loss),
+            "latency_ms": latency, "threads": JSONValue(threads), ModelRecord.reportKey: .object(report),
+        ]
+    }
+
     /// Measures models on the test split, and how long they take to answer: they take turns.
     ///
     /// - Returns: nil when the run has to stop before.
