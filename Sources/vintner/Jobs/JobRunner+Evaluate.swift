@@ -69,10 +69,10 @@ extension JobRunner {
             "joules": .number(totals.joules), "energy_method": .string(totals.energyMethod),
             "peak_memory_bytes": .integer(totals.peakMemoryBytes),
         ]
-        if request.split == .test {
-            report["test_accuracy"] = .number(tally.accuracy)
-            report["test_loss"] = .number(tally.loss)
-        }
+        // Of another split they are not known.
+        let isTest = request.split == .test
+        report["test_accuracy"] = isTest ? .number(tally.accuracy) : .null
+        report["test_loss"] = isTest ? .number(tally.loss) : .null
         let names = request.dataset.classNames
         // Of running text each token is a class; their scores would say nothing to anybody.
         guard names.count == tally.classCount else { return .object(report) }
