@@ -31,6 +31,8 @@ public struct APIEnvironment: Sendable {
     public var logging: any LogLevelControl
     /// Brings the table of datasets up to date; called before each look, so cheap when nothing changed.
     public var refreshDatasets: @Sendable () -> Void
+    /// The first samples of a dataset of images, as clients see them; `nil` where there are none to see.
+    public var datasetPreview: @Sendable (DatasetRecord) -> JSONValue?
     /// Deletes files that no record names any more; paths are as the records have them.
     public var removeFiles: @Sendable (_ paths: [String]) -> Void
 
@@ -46,12 +48,14 @@ public struct APIEnvironment: Sendable {
         predictor: any ModelPredictor, intake: any DatasetIntake, imports: any ModelIntake,
         webhooks: WebhookService, logging: any LogLevelControl,
         refreshDatasets: @escaping @Sendable () -> Void = {},
+        datasetPreview: @escaping @Sendable (DatasetRecord) -> JSONValue? = { _ in nil },
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.metrics, self.unreadiness) = (system, metrics, unreadiness)
         (self.modelFile, self.wholeModelFile) = (modelFile, wholeModelFile)
         (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
         (self.intake, self.refreshDatasets) = (intake, refreshDatasets)
+        self.datasetPreview = datasetPreview
         (self.predictor, self.removeFiles) = (predictor, removeFiles)
         (self.imports, self.webhooks, self.logging) = (imports, webhooks, logging)
     }

@@ -39,7 +39,11 @@ struct DatasetRoutes: Sendable {
         let dataset = try Problem.translating { () throws(JobError) in
             try jobs.repositories.datasets.dataset(request.parameter("id"))
         }
-        return .json(try document(dataset))
+        var members = try document(dataset).objectValue ?? [:]
+        if dataset.isReady, let preview = environment.datasetPreview(dataset) {
+            members["preview"] = preview
+        }
+        return .json(.object(members))
     }
 
     /// A dataset as clients see it, with its files while it is open.

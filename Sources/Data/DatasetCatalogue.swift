@@ -255,7 +255,7 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
-    private func entry(_ nameOrID: String) throws(DataError) -> KnownDatasets.Entry {
+    func entry(_ nameOrID: String) throws(DataError) -> KnownDatasets.Entry {
         try known.withLock { (known) throws(DataError) in
             if let found = try known.entry(nameOrID) { return found }
             throw .unknownDataset(nameOrID, known: try known.all().map(\.info.name))

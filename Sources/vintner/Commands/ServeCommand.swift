@@ -201,7 +201,8 @@ struct ServeCommand: ParsableCommand {
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
             intake: service.uploads, imports: service.imports,
             webhooks: service.webhooks, logging: level,
-            refreshDatasets: { Self.registerDatasets(service, log) }, removeFiles: { service.remove($0) })
+            refreshDatasets: { Self.registerDatasets(service, log) },
+            datasetPreview: { service.preview(of: $0) }, removeFiles: { service.remove($0) })
         return API(jobs: service.jobs, environment: environment, authenticator: authenticator).router
     }
 
