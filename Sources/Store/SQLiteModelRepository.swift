@@ -69,15 +69,21 @@ enum ModelRows {
     }
 
     /// Throws `inUse` while a job that is not over names the model, or the job that made it.
+    ///
+    /// Few specs have one of the texts, so that few are parsed.
     static func requireUnused(_ db: Database, _ id: ModelID) throws {
         let user = try Row.fetchOne(
             db,
             sql: """
-                SELECT job.id, job.state FROM job, json_each('["$.model", "$.distill"]') AS place,
-                    json_tree(job.spec, place.value) AS named
-                WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
-                    AND ((named.key = 'id' AND named.atom = ?1) OR (named.key = 'job' AND named.atom IN (
-                        SELECT id FROM job WHERE model_id = ?1)))
+                WITH name(key, text) AS (
+                    SELECT 'id', ?1 UNION ALL SELECT 'job', id FROM job WHERE model_id = ?1)
+                SELECT id, state FROM job
+                WHERE state IN ('queued', 'running', 'pausing', 'paused', 'cancelling')
+                    AND EXISTS (SELECT 1 FROM name WHERE instr(job.spec, text) > 0)
+                    AND EXISTS (
+                        SELECT 1 FROM json_each('["$.model", "$.distill"]') AS place,
+                            json_tree(job.spec, place.value) AS named
+                        WHERE (named.key, named.atom) IN (SELECT key, text FROM name))
                 LIMIT 1
                 """, arguments: [id.rawValue])
         guard let user else { return }
