@@ -8,3 +8,6 @@ WHERE type = 'table' AND name = 'idempotency';
 UPDATE sqlite_schema SET sql = replace(sql, '(''last'', ''best'')', '(''last'', ''best'', ''kept'')')
 WHERE type = 'table' AND name = 'checkpoint';
 PRAGMA writable_schema = RESET;
+
+-- Jobs that are over, by when they ended.
+CREATE INDEX job_finished ON job(finished_at, id) WHERE finished_at IS NOT NULL;

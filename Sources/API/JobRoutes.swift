@@ -22,7 +22,7 @@ struct JobRoutes: Sendable {
                     .get, "/v1/jobs", access: .requires(.read),
                     query: [
                         Self.states, Self.types, Self.labelFilter, Self.nameFilter, Self.createdAfter,
-                        Self.order, PageField.limit, PageField.after("job"),
+                        Self.order, PageField.limit, PageField.afterJob,
                     ], handler: list),
                 answers: [.json("The page.", .jobPage)]),
             Operation(
@@ -151,7 +151,8 @@ struct JobRoutes: Sendable {
     private static let createdAfter = QueryField.optionalNumber(
         "created_after", in: 0...1e11, "Only jobs submitted after this time, in Unix seconds.")
     private static let order = QueryField.choice(
-        "sort", of: JobQuery.Order.self, default: .newestFirst, "The order; both are stable.")
+        "sort", of: JobQuery.Order.self, default: .newestFirst,
+        "The order, stable while jobs are added; by `finished_at` only jobs that are over are listed.")
 
     /// One page of jobs.
     private func list(_ request: Request) throws -> Response {

@@ -91,6 +91,12 @@ enum PageField {
             "after", pattern: Shape.identifierPattern(prefix), "The `next_cursor` of the page before.")
     }
 
+    /// The same of a list of jobs, which may be sorted by a time.
+    static let afterJob = QueryField<String?>.text(
+        "after",
+        pattern: "^([0-9]{1,\(JobCursor.digitsMax)}\\.)?" + Shape.identifierPattern("job").dropFirst(),
+        "The `next_cursor` of the page before.")
+
     /// Which part of a list is wanted.
     static func page(of query: Query) -> PageRequest { PageRequest(limit: query[limit], after: query[after]) }
 }

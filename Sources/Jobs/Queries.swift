@@ -1,11 +1,20 @@
 /// Which jobs a list shows, and in which order.
 public struct JobQuery: Sendable {
-    /// The order of a list; both are stable while jobs are added.
+    /// The order of a list; all are stable while jobs are added.
     public enum Order: String, Sendable, CaseIterable {
         /// Oldest first.
         case oldestFirst = "created_at"
         /// Newest first.
         case newestFirst = "-created_at"
+        /// Only jobs that are over: who ended first comes first.
+        case firstEnded = "finished_at"
+        /// Only jobs that are over: who ended last comes first.
+        case lastEnded = "-finished_at"
+
+        /// Whether what is greater comes first.
+        public var isDescending: Bool { self == .newestFirst || self == .lastEnded }
+        /// Whether jobs are sorted by the time at which they ended.
+        public var isByEnd: Bool { self == .firstEnded || self == .lastEnded }
     }
 
     /// Only jobs in one of these states; all when empty.
@@ -25,6 +34,37 @@ public struct JobQuery: Sendable {
 
     /// Every job, newest first.
     public init() {}
+}
+
+/// Where a list of jobs goes on: `job_...` where its ids sort it, `MILLISECONDS.job_...` where a time does.
+public struct JobCursor: Sendable, Equatable {
+    /// The last job before.
+    public let id: JobID
+    /// When it ended; for an id alone when it was submitted.
+    public let at: Timestamp
+
+    /// Goes on behind a job of a list.
+    public init(behind job: Job) { (id, at) = (job.id, job.finishedAt ?? job.createdAt) }
+
+    /// Reads a cursor; `nil` when it is none of ours.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let id = parts.last.flatMap({ JobID(String($0)) }) else { return nil }
+        guard parts.count == 2 else {
+            (self.id, at) = (id, id.createdAt)
+            return
+        }
+        guard parts[0].utf8.count <= Self.digitsMax, let time = UInt64(parts[0]) else { return nil }
+        (self.id, at) = (id, Timestamp(milliseconds: Int64(time)))
+    }
+
+    /// The text that `init` reads.
+    public func text(for order: JobQuery.Order) -> String {
+        order.isByEnd ? "\(at.milliseconds).\(id)" : id.rawValue
+    }
+
+    /// The most digits of a time.
+    public static let digitsMax = 15
 }
 
 /// Which part of a list to show.

@@ -29,14 +29,18 @@ struct JobFilter {
             conditions.append("created_at > ?")
             arguments += [time.milliseconds]
         }
-        let isNewestFirst = query.order == .newestFirst
-        if let cursor = query.page.after {
-            guard let id = JobID(cursor) else { throw .invalidCursor }
-            conditions.append(isNewestFirst ? "id < ?" : "id > ?")
-            arguments += [id.rawValue]
+        let (order, sign) = (query.order, query.order.isDescending ? "<" : ">")
+        let direction = order.isDescending ? "DESC" : "ASC"
+        if order.isByEnd { conditions.append("finished_at IS NOT NULL") }
+        if let text = query.page.after {
+            guard let cursor = JobCursor(text) else { throw .invalidCursor }
+            conditions.append(order.isByEnd ? "(finished_at, id) \(sign) (?, ?)" : "id \(sign) ?")
+            if order.isByEnd { arguments += [cursor.at.milliseconds] }
+            arguments += [cursor.id.rawValue]
         }
         let filter = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
-        sql = "SELECT * FROM job\(filter) ORDER BY id \(isNewestFirst ? "DESC" : "ASC") LIMIT ?"
+        let key = order.isByEnd ? "finished_at \(direction), id" : "id"
+        sql = "SELECT * FROM job\(filter) ORDER BY \(key) \(direction) LIMIT ?"
         arguments += [query.page.limit + 1]
     }
 }

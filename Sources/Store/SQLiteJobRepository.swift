@@ -89,7 +89,8 @@ public struct SQLiteJobRepository: JobRepository {
             try JobRows.complete(db, try Row.fetchAll(db, sql: filter.sql, arguments: filter.arguments))
         }
         let items = Array(jobs.prefix(query.page.limit))
-        return Page(items: items, nextCursor: jobs.count > items.count ? items.last?.id.rawValue : nil)
+        let next = jobs.count > items.count ? items.last.map(JobCursor.init(behind:)) : nil
+        return Page(items: items, nextCursor: next?.text(for: query.order))
     }
 
     /// How many jobs are in each state.

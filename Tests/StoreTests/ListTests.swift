@@ -38,6 +38,28 @@ import Testing
         #expect(try pages(store, query) == [[ids[0], ids[1]], [ids[2], ids[3]], [ids[4]]])
     }
 
+    @Test("show those that are over by when they ended, while others end")
+    func areSortedByEnd() throws {
+        let store = try TemporaryStore()
+        let ids = try (0..<7).map { try store.submit(at: .start + Int64($0)).id }
+        let reason = JobReason(code: "c", message: "m")
+        // In another order than they were submitted; two at the same time.
+        for (place, at) in [(3, 10), (0, 20), (5, 20), (1, 30)] as [(Int, Int64)] {
+            _ = try store.jobs.cancel(ids[place], reason: reason, at: .start + at)
+        }
+        var query = JobQuery()
+        (query.order, query.page) = (.lastEnded, PageRequest(limit: 2))
+        #expect(
+            try pages(store, query) { _ = try store.jobs.cancel(ids[2], reason: reason, at: .start + 99) }
+                == [[ids[1], ids[5]], [ids[0], ids[3]]])
+        query.order = .firstEnded
+        #expect(try pages(store, query) == [[ids[3], ids[0]], [ids[5], ids[1]], [ids[2]]])
+        query.states = [.succeeded]
+        #expect(try pages(store, query) == [[]])
+        query.page = PageRequest(after: "1.2.\(ids[0])")
+        #expect(throws: JobError.invalidCursor) { try store.jobs.list(query) }
+    }
+
     @Test("show what a client asked for and nothing else")
     func areFiltered() throws {
         let store = try TemporaryStore()

@@ -59,6 +59,9 @@ def test_the_machine_describes_itself(binary, kept):
         fashion = wait_for_dataset(service, "fashion-mnist")
         same = service.get(f"/v1/datasets/{fashion['id']}").json
         assert same["name"] == "fashion-mnist" and "10" in json.dumps(same), same
+        looks = [(look["label"], look["image"].partition(",")[0]) for look in same["preview"]]
+        assert looks[0] == ("Ankle boot", "data:image/png;base64") and len(looks) == 4, looks
+        assert "preview" not in fashion, "a list has no images"
         check_problem(service.get("/v1/datasets/dst_none"), 404)
 
 
