@@ -60,7 +60,7 @@ public struct ResourcePoint: Sendable, Equatable {
 public struct Curve: Sendable, Equatable {
     /// The series.
     public let name: String
-    /// Training steps, ascending.
+    /// Training steps in the order of time; those of resource curves may repeat, and go back after a resume.
     public var steps: [Int]
     /// The values at `steps`.
     public var values: [Double]

@@ -40,8 +40,8 @@ import Testing
             "idempotency_job": "SELECT 1 FROM idempotency WHERE job_id = 'x'",
             "model_job": "SELECT path FROM model WHERE job_id = 'x'",
             "job_model": "SELECT 1 FROM job WHERE model_id = 'x'",
-            "job_finished": "SELECT * FROM job WHERE finished_at IS NOT NULL AND (finished_at, id) < (7, 'x') "
-                + "ORDER BY finished_at DESC, id DESC LIMIT 9",
+            "job_finished": "SELECT * FROM job WHERE finished_at IS NOT NULL "
+                + "AND (finished_at, id) < (7, 'x') ORDER BY finished_at DESC, id DESC LIMIT 9",
         ]
         try store.database.pool.read { db in
             for (index, query) in queries {

@@ -108,6 +108,16 @@ def check_curves(service, identifier):
         assert samples[name]["values"], (name, samples.keys())
 
 
+def steps_of(blocks):
+    """The steps of each curve that a stream has sent."""
+    steps = {}
+    for block in blocks:
+        if block.get("event") == "metric":
+            data = json.loads(block["data"])
+            steps.setdefault(data["series"], []).extend(data["steps"])
+    return steps
+
+
 def check_events(service, identifier):
     events = service.get(f"/v1/jobs/{identifier}/events?limit=1000").json
     check_list(events)
@@ -123,13 +133,14 @@ def check_events(service, identifier):
     # Behind an id's dot stands how far each curve went; in front of it, the last event.
     sent = [block["id"].split(".")[0] for block in blocks if block.get("event") in ("state", "log")]
     assert sent == ids[1:], (sent, ids)
-    streamed = {}
-    for block in blocks:
-        if block.get("event") == "metric":
-            data = json.loads(block["data"])
-            streamed.setdefault(data["series"], []).extend(data["steps"])
-    curves = service.get(f"/v1/jobs/{identifier}/metrics?max_points=500").json["series"]
-    assert streamed == {name: curve["steps"] for name, curve in curves.items()}, streamed.keys()
+    # Who had an event gets every point; who comes for the first time, a past that can be drawn.
+    fresh = service.get(f"/v1/jobs/{identifier}/events", headers={"Accept": "text/event-stream"})
+    first = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+             for block in fresh.body.decode().split("\n\n")]
+    for sent, points_max in ((blocks, 10_000), (first, 500)):
+        curves = service.get(f"/v1/jobs/{identifier}/metrics?max_points={points_max}").json["series"]
+        assert steps_of(sent) == {name: curve["steps"] for name, curve in curves.items()}, (points_max, curves.keys())
+    assert len(steps_of(blocks)["train_loss"]) > 500, "nothing was thinned"
     last = [block["id"] for block in blocks if "id" in block][-1]
     over = service.get(f"/v1/jobs/{identifier}/events",
                        headers={"Accept": "text/event-stream", "Last-Event-ID": last})

@@ -46,6 +46,8 @@ def test_a_dataset_added_beside_the_server_is_there_at_once(binary, kept):
         code, out, error = vintner(binary, "datasets", "add", "tiny", folder, data=service.data)
         assert code == OK, (out, error)
         tiny = service.get("/v1/datasets/tiny").json
+        # What a look at one shows of its images, a list does not.
+        assert len(tiny.pop("preview")) == 4, tiny
         assert tiny["name"] == "tiny" and tiny in service.get("/v1/datasets").json["data"], tiny
 
 

@@ -43,6 +43,21 @@ def test_a_limit_of_disk_is_kept(binary, kept):
             assert fault["code"] == "insufficient_disk", refused
 
 
+def test_a_job_that_outgrows_its_limit_of_disk_is_ended(binary, kept):
+    with Service(binary) as service:
+        spec = mlp(train={"epochs": 200, "checkpoint_every_seconds": 1})
+        most = service.post("/v1/jobs?dry_run=true", spec).json["estimate"]["disk_bytes"]
+        job = service.submit({**spec, "limits": {"max_disk_bytes": most}})["id"]
+        service.wait(job, lambda job: job["progress"]["step"] > 0)
+        # No estimate foresees this.
+        with open(os.path.join(service.data, "jobs", job, "note"), "wb") as file:
+            file.write(bytes(most))
+        failed = service.wait(job, seconds=30)
+        assert failed["state"] == "failed" and failed["attempt"] == 1, failed
+        assert failed["error"]["code"] == "limit_exceeded", failed["error"]
+        assert failed["error"]["pointer"] == "/limits/max_disk_bytes", failed["error"]
+
+
 def test_a_model_knows_how_long_it_takes_to_answer(binary, kept):
     with Service(binary) as service:
         job = service.wait(service.submit(mlp(train={"steps": 5}))["id"])

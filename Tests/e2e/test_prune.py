@@ -64,7 +64,9 @@ def test_the_articles_case(binary, kept):
         assert not any(".tmp" in name for name in os.listdir(f"{service.data}/models/{job['result']['model_id']}"))
         lineage = service.get(f"/v1/models/{job['result']['model_id']}").json["lineage"]
         shown = service.get(f"/v1/models/{job['result']['model_id']}").json
-        assert shown["report"] == report and set(shown["metrics"]) == {"test_accuracy", "test_loss"}, shown
+        short = {"test_accuracy", "test_loss", "latency_ms", "threads"}
+        assert shown["report"] == report and set(shown["metrics"]) == short, shown
+        assert shown["metrics"]["latency_ms"] == report["after"]["latency_ms"], shown["metrics"]
         assert lineage["parent"] == whole["model_id"] and lineage["pruning"]["sparsity"] == 0.6, lineage
         curve = service.get(f"/v1/jobs/{job['id']}/metrics?series=sparsity").json["series"]["sparsity"]
         assert curve["values"] == [0.6], curve

@@ -18,14 +18,15 @@ enum DiskNeeds {
     /// Bytes of a job that trains: two last checkpoints and the best one, those that stay, what it notes for
     /// itself, and its model; `Int.max` where that is beyond counting.
     static func byteCount(of request: JobRequest) -> Int {
-        let model = file(of: request.model.graph, request.dataset, copies: 1, request.model)
+        let description = byteCount(describing: request.model, request.dataset)
+        let model = file(of: request.model.graph, copies: 1, description)
         let options = request.options
         var copies = 1 + options.optimizer.rule.stateNames.count
         if options.optimizer.averageDecay != nil { copies += 1 }
         // Scores and masks, and what a pruning goes back to.
         if request.prune != nil { copies = 2 * copies + 2 }
         let checkpoint = request.trainedGraphs.reduce(0) { sum, graph in
-            sum.plus(file(of: graph, request.dataset, copies: copies, request.model))
+            sum.plus(file(of: graph, copies: copies, description))
         }
         var sum = checkpoint.times(3 + request.keptCheckpointCount)
         // The model beside its adapters, and as it was before it was pruned.
@@ -40,20 +41,23 @@ enum DiskNeeds {
     /// Bytes of a model that is made of a stored one, which it may turn out to be.
     static func byteCount(of request: SubjectRequest) -> Int {
         max(
-            file(of: request.model.graph, request.dataset, copies: 1, request.model),
+            file(
+                of: request.model.graph, copies: 1, byteCount(describing: request.model, request.dataset)),
             Int(clamping: request.subject.record?.byteCount ?? 0).plus(fileByteCount))
     }
 
     /// Bytes of a file with so many numbers for each of a graph's parameters, and of what describes it.
-    private static func file(
-        of graph: Graph, _ dataset: DatasetInfo, copies: Int, _ model: ModelSpec
-    ) -> Int {
+    private static func file(of graph: Graph, copies: Int, _ description: Int) -> Int {
         let tensors = graph.parameters.count.times(tensorByteCount)
-        let description = model.json.encodedBytes(pretty: true).count.times(3)
-            .plus((dataset.vocabularySize ?? 0).times(tokenByteCount))
-            .plus(dataset.classNames.count.times(tokenByteCount))
         return CostModel(of: graph).parameterBytes.plus(tensors).times(copies).plus(description)
             .plus(fileByteCount)
+    }
+
+    /// Bytes of what is kept with a model to use it: in its file, and beside it.
+    private static func byteCount(describing model: ModelSpec, _ dataset: DatasetInfo) -> Int {
+        model.json.encodedBytes(pretty: true).count.times(3)
+            .plus((dataset.vocabularySize ?? 0).times(tokenByteCount))
+            .plus(dataset.classNames.count.times(tokenByteCount))
     }
 }
 
