@@ -99,7 +99,7 @@ let package = Package(
         tests(of: "JSON"),
         tests(of: "FailPoints"),
         tests(of: "Threads"),
-        tests(of: "Files"),
+        tests(of: "Files", ["CZlib"]),
         tests(of: "Host"),
         tests(of: "Tensor"),
         tests(of: "Kernels", ["Tensor", "JSON"]),

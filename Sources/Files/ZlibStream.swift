@@ -13,9 +13,11 @@ import CZlib
     private let stream: UnsafeMutablePointer<z_stream>
     private var input: [UInt8] = []
     private var inputOffset = 0
+    /// Whether the last step filled its output: zlib may hold more, though it has taken all that it was fed.
+    private var mayOwe = false
 
-    /// Whether all that it was fed is taken.
-    var isHungry: Bool { inputOffset == input.count }
+    /// Whether it gives nothing more before it is fed.
+    var isHungry: Bool { inputOffset == input.count && !mayOwe }
 
     /// Prepares to inflate; errors name `path`.
     init(of path: String, _ framing: Framing) throws(FileError) {
@@ -43,7 +45,10 @@ import CZlib
     func feed(_ bytes: [UInt8]) { (input, inputOffset) = (bytes, 0) }
 
     /// Begins another stream behind the one that ended.
-    func restart() { _ = unsafe inflateReset(stream) }
+    func restart() {
+        mayOwe = false
+        _ = unsafe inflateReset(stream)
+    }
 
     /// Inflates what it was fed, once.
     ///
@@ -65,6 +70,7 @@ import CZlib
             }
         }
         unsafe inputOffset += available - Int(stream.pointee.avail_in)
+        mayOwe = unsafe stream.pointee.avail_out == 0 && status != Z_STREAM_END
         switch status {
         case Z_STREAM_END: return (output, true)
         case Z_OK, Z_BUF_ERROR: return (output, false)

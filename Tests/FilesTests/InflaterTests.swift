@@ -1,3 +1,4 @@
+import CZlib
 import Testing
 
 @testable import Files
@@ -26,6 +27,56 @@ import Testing
     func inflates(pieces: Int) throws {
         #expect(try inflate(Self.zlib, .zlib, pieces: pieces) == Self.text)
         #expect(try inflate(Array(Self.zlib[2...].dropLast(4)), .raw, pieces: pieces) == Self.text)
+    }
+
+    /// Raw deflate data by zlib's own compressor.
+    private func deflated(_ bytes: [UInt8]) -> [UInt8] {
+        var stream = unsafe z_stream()
+        let status = unsafe deflateInit2_(
+            &stream, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
+            Int32(MemoryLayout<z_stream>.size))
+        precondition(status == Z_OK, "zlib did not start")
+        defer { _ = unsafe deflateEnd(&stream) }
+        var input = bytes
+        return unsafe [UInt8](unsafeUninitializedCapacity: bytes.count + 1024) { output, count in
+            unsafe input.withUnsafeMutableBufferPointer { buffer in
+                unsafe (stream.next_in, stream.avail_in) = (buffer.baseAddress, UInt32(buffer.count))
+                unsafe (stream.next_out, stream.avail_out) = (output.baseAddress, UInt32(output.count))
+                let end = unsafe deflate(&stream, Z_FINISH)
+                precondition(end == Z_STREAM_END, "zlib did not finish")
+            }
+            count = unsafe Int(stream.total_out)
+        }
+    }
+
+    @Test("what zlib still owes when it has taken all bytes is asked for, in reads of any size")
+    func owes() throws {
+        func read(_ data: [UInt8], by count: Int) throws(FileError) -> [UInt8] {
+            var rest = data
+            let inflater = try Inflater(of: "y_train.npy", .raw) { () throws(FileError) in
+                defer { rest = [] }
+                return rest
+            }
+            var found: [UInt8] = []
+            while true {
+                let part = try inflater.read(upTo: count)
+                if part.isEmpty { return found }
+                found += part
+            }
+        }
+        for tail in 1...400 {
+            // Labels whose last class is long: the last match may straddle the end of a read.
+            let labels = (0..<200).map { UInt8(truncatingIfNeeded: ($0 * $0 * 31 + $0 * tail) >> 3) % 10 }
+            let bytes = labels + [UInt8](repeating: 7, count: tail * 3)
+            let data = deflated(bytes)
+            for count in [1, 64, 200 + tail, 65_536] {
+                let isWhole = try read(data, by: count) == bytes
+                #expect(isWhole, "a tail of \(tail * 3), \(count) bytes at a time")
+            }
+            // Without its last byte it still ends early.
+            let error = #expect(throws: FileError.self) { _ = try read(data.dropLast(), by: 65_536) }
+            #expect(error == .corrupt(path: "y_train.npy", reason: "the compressed data end early"))
+        }
     }
 
     @Test("an early end, a wrong checksum and other bytes are refused")
