@@ -117,12 +117,14 @@ public struct Batcher: Sendable {
         _ fraction: Double, of sampleCount: Int, seed: UInt64
     ) -> (train: [UInt32], validation: [UInt32]) {
         precondition(fraction >= 0 && fraction < 1, "a validation fraction of \(fraction)")
-        let all = (0..<UInt32(sampleCount)).map { $0 }
         let count = setAsideCount(fraction, of: sampleCount)
-        guard count > 0 else { return (all, []) }
+        guard count > 0 else { return (Array(0..<UInt32(sampleCount)), []) }
         var random = CounterRandom(seed: seed, purpose: .split)
-        let mixed = shuffled(all, with: &random)
-        return (mixed[count...].sorted(), mixed[..<count].sorted())
+        var train = shuffled(Array(0..<UInt32(sampleCount)), with: &random)
+        let validation = train[..<count].sorted()
+        train.removeFirst(count)
+        train.sort()
+        return (train, validation)
     }
 
     /// How many samples `setAside` takes.
@@ -132,7 +134,9 @@ public struct Batcher: Sendable {
     }
 
     /// A Fisher-Yates shuffle, so that all orders are equally likely.
-    private static func shuffled(_ indices: [UInt32], with random: inout CounterRandom) -> [UInt32] {
+    private static func shuffled(_ indices: consuming [UInt32], with random: inout CounterRandom)
+        -> [UInt32]
+    {
         var mixed = indices
         for last in stride(from: mixed.count - 1, to: 0, by: -1) {
             mixed.swapAt(last, Int(random.below(UInt32(last + 1))))

@@ -3,6 +3,7 @@ import Files
 /// The hash of what a dataset of tokens decodes to: changes when the files or the way of reading them do.
 struct ContentHash {
     private var hash = SHA256()
+    private static let pieceCount = 1 << 14
 
     /// Begins with the name of the layout that is hashed.
     init(_ layout: String) { hash.update(Array("\(layout)\n".utf8)) }
@@ -22,15 +23,25 @@ struct ContentHash {
     /// Adds numbers with their count, each as two bytes, the lower one first.
     mutating func add(_ numbers: ArraySlice<UInt16>) {
         add(numbers.count)
-        let little = numbers.map(\.littleEndian)
-        unsafe hash.update(little.span.bytes)
+        inPieces(numbers) { $0.littleEndian }
     }
 
     /// Adds numbers with their count, each as eight bytes.
-    mutating func add(_ numbers: [Int]) {
+    mutating func add(_ numbers: [UInt32]) {
         add(numbers.count)
-        let little = numbers.map(\.littleEndian)
-        unsafe hash.update(little.span.bytes)
+        inPieces(numbers[...]) { UInt64($0).littleEndian }
+    }
+
+    /// As a whole they would lie there twice.
+    private mutating func inPieces<Number, Wide: FixedWidthInteger & BitwiseCopyable>(
+        _ numbers: ArraySlice<Number>, _ widen: (Number) -> Wide
+    ) {
+        var rest = numbers
+        while !rest.isEmpty {
+            let little = rest.prefix(Self.pieceCount).map(widen)
+            unsafe hash.update(little.span.bytes)
+            rest = rest.dropFirst(Self.pieceCount)
+        }
     }
 
     /// Adds what tokens mean.

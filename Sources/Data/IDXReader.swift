@@ -92,9 +92,6 @@ final class IDXReader {
         return bytes
     }
 
-    /// The whole content.
-    func readAll() throws(DataError) -> [UInt8] { try read(upTo: byteCount) }
-
     private static func header(
         of source: Source, _ path: String, _ rank: ClosedRange<Int>
     ) throws(DataError) -> [Int] {

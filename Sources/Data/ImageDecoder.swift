@@ -2,6 +2,12 @@ import Files
 
 /// Reads all files of an image dataset once, checks them against each other and measures them.
 struct ImageDecoder {
+    /// What was read of a split; how many samples it has is known without them, too.
+    private struct Part {
+        let split: ImageSplit
+        let count: Int
+    }
+
     private static let chunkByteCount = 1 << 20
     private static let channelCountMax = 16
     private let files: IDXFiles
@@ -15,8 +21,8 @@ struct ImageDecoder {
     ///
     /// - Parameters:
     ///   - files: Where the splits are.
-    ///   - keepingImages: Whether the images are wanted; without them memory stays below a few MiB.
-    /// - Returns: Splits (without images unless wanted) and what was measured on the way.
+    ///   - keepingImages: Whether the samples are wanted; without them memory stays below a few MiB.
+    /// - Returns: Splits (empty unless wanted) and what was measured on the way.
     /// - Throws: `DataError` naming the first file that does not fit.
     static func decode(_ files: IDXFiles, keepingImages: Bool) throws(DataError) -> DecodedDataset {
         var decoder = ImageDecoder(files, keepingImages)
@@ -36,7 +42,7 @@ struct ImageDecoder {
             histogram?.add(bytes)
         }
         let classCount = Int(largestLabel) + 1
-        var validation: ImageSplit?
+        var validation: Part?
         if let pair = files.validation { validation = try decode(pair) { _, _ in } }
         let test = try decode(files.test) { _, _ in }
         guard Int(largestLabel) < classCount else {
@@ -54,13 +60,14 @@ struct ImageDecoder {
             kind: .images(info),
             counts: SplitCounts(
                 train: train.count, validation: validation?.count ?? 0, test: test.count),
-            train: .images(train), validation: validation.map { .images($0) }, test: .images(test),
+            train: .images(train.split), validation: validation.map { .images($0.split) },
+            test: .images(test.split),
             vocabulary: nil, sha256: hash.digest().hex, byteCount: byteCount)
     }
 
     private mutating func decode(
         _ pair: IDXFiles.Pair, _ visit: ([UInt8], Int) -> Void
-    ) throws(DataError) -> ImageSplit {
+    ) throws(DataError) -> Part {
         let reader = try IDXReader(pair.images, rank: 3...4)
         let labels = try IDXReader(pair.labels, rank: 1...1)
         guard labels.dimensions[0] == reader.dimensions[0] else {
@@ -79,11 +86,22 @@ struct ImageDecoder {
             visit(chunk, shape.channels)
             if keepsImages { images.append(contentsOf: chunk) }
         }
-        let values = try labels.readAll()
-        hash.update(values)
-        largestLabel = max(largestLabel, largest(values))
-        byteCount += reader.byteCount + values.count
-        return ImageSplit(images: images, labels: values)
+        let values = try readLabels(labels)
+        byteCount += reader.byteCount + labels.byteCount
+        return Part(split: ImageSplit(images: images, labels: values), count: labels.byteCount)
+    }
+
+    /// The labels of a split; none unless they are wanted: of images of one pixel they are as many bytes.
+    private mutating func readLabels(_ reader: IDXReader) throws(DataError) -> [UInt8] {
+        var values: [UInt8] = []
+        if keepsImages { values.reserveCapacity(reader.byteCount) }
+        while true {
+            let chunk = try reader.read(upTo: Self.chunkByteCount)
+            if chunk.isEmpty { return values }
+            hash.update(chunk)
+            largestLabel = max(largestLabel, largest(chunk))
+            if keepsImages { values.append(contentsOf: chunk) }
+        }
     }
 
     /// The shape of a file's images, which must be that of the files before it.

@@ -7,8 +7,6 @@ struct SequenceDecoder {
     /// The number of each scalar, `[scalarRange]`; empty where tokens are no characters.
     private let table: [UInt16]
 
-    private typealias Row = SequenceTable.Row
-
     /// Reads, checks and cuts all files.
     ///
     /// The vocabulary is that of the training rows, the classes are those of the training file. Which of its
@@ -25,34 +23,31 @@ struct SequenceDecoder {
                 file: other.path, expected: "the columns of the training file",
                 found: other.labelling == .tokens ? "a column \"token\"" : "a column \"text\"")
         }
-        let parts = try split(table, settings, hasValidation: held != nil)
+        let parts = try split(table, settings, held)
         let decoder = try SequenceDecoder(table, rows: parts.train, settings)
-        let ranks = try decoder.ranks(of: table)
-        let train = decoder.encode(parts.train, ranks)
-        let validation =
-            if let held { decoder.encode(held.rows, try decoder.ranks(of: held)) } else {
-                decoder.encode(parts.validation, ranks)
-            }
+        let train = try decoder.encode(parts.train, of: table)
+        let validation = try decoder.encode(parts.validation, of: held ?? table)
         let test = try tested.map { (other) throws(DataError) in
-            decoder.encode(other.rows, try decoder.ranks(of: other))
+            try decoder.encode(all(of: other), of: other)
         }
         return decoder.content(
             train, validation, test ?? validation, hasTest: test != nil, preview: table.preview(parts.train))
     }
 
+    private static func all(of table: SequenceTable) -> [UInt32] { Array(0..<UInt32(table.rowCount)) }
+
     private static func split(
-        _ table: SequenceTable, _ settings: TextSettings, hasValidation: Bool
-    ) throws(DataError) -> (train: [Row], validation: [Row]) {
-        guard !hasValidation else { return (table.rows, []) }
-        guard table.rows.count > 1 else {
+        _ table: SequenceTable, _ settings: TextSettings, _ held: SequenceTable?
+    ) throws(DataError) -> (train: [UInt32], validation: [UInt32]) {
+        if let held { return (all(of: table), all(of: held)) }
+        guard table.rowCount > 1 else {
             throw .malformed(
                 file: table.path, expected: "at least 2 samples, one of them for validation", found: "1")
         }
-        let parts = Batcher.setAside(settings.validationFraction, of: table.rows.count, seed: 0)
-        return (parts.train.map { table.rows[Int($0)] }, parts.validation.map { table.rows[Int($0)] })
+        return Batcher.setAside(settings.validationFraction, of: table.rowCount, seed: 0)
     }
 
-    private init(_ table: SequenceTable, rows: [Row], _ settings: TextSettings) throws(DataError) {
+    private init(_ table: SequenceTable, rows: [UInt32], _ settings: TextSettings) throws(DataError) {
         (self.settings, labelling) = (settings, table.labelling)
         guard table.labelling == .sequences || settings.unit == .word else {
             throw .badSetting(
@@ -62,7 +57,7 @@ struct SequenceDecoder {
             throw .malformed(file: table.path, expected: "at least 2 different labels", found: "1")
         }
         classNames = Self.ordered(table.labels)
-        let vocabulary = Self.vocabulary(of: rows, table.labelling, settings)
+        let vocabulary = Self.vocabulary(of: rows, table, settings)
         self.vocabulary = vocabulary
         self.table = settings.unit == .char ? Self.scalarTable(vocabulary) : []
     }
@@ -78,26 +73,22 @@ struct SequenceDecoder {
     }
 
     private static func vocabulary(
-        of rows: [Row], _ labelling: SequenceInfo.Labelling, _ settings: TextSettings
+        of rows: [UInt32], _ table: SequenceTable, _ settings: TextSettings
     ) -> Vocabulary {
         if settings.unit == .byte { return Vocabulary(unit: .byte, reservedCount: 1, entries: []) }
-        if settings.unit == .char { return characters(of: rows) }
-        var counts: [[UInt8]: Int] = [:]
-        for row in rows {
-            for word in words(of: row, labelling) { counts[word, default: 0] += 1 }
-        }
-        let frequent = counts.sorted { left, right in
-            left.value != right.value
-                ? left.value > right.value : left.key.lexicographicallyPrecedes(right.key)
-        }.prefix(settings.vocabularyLimit - 2).map(\.key)
+        if settings.unit == .char { return characters(of: rows, table) }
+        var counts = WordCounts()
+        for row in rows { forEachWord(of: row, table) { counts.add($0, in: table.bytes) } }
+        let frequent = counts.mostFrequent(settings.vocabularyLimit - 2, in: table.bytes)
         return Vocabulary(
-            unit: .word, reservedCount: 2, entries: frequent.map { String(decoding: $0, as: UTF8.self) })
+            unit: .word, reservedCount: 2,
+            entries: frequent.map { String(decoding: table.bytes[$0], as: UTF8.self) })
     }
 
     /// The characters that occur; beyond what numbers there are, the last ones stay unknown.
-    private static func characters(of rows: [Row]) -> Vocabulary {
+    private static func characters(of rows: [UInt32], _ table: SequenceTable) -> Vocabulary {
         var seen = [UInt8](repeating: 0, count: UTF8Text.scalarRange)
-        for row in rows { _ = UTF8Text(checked: row.texts[0]).markScalars(in: &seen) }
+        for row in rows { _ = text(of: row, table).markScalars(in: &seen) }
         let found = seen.indices.lazy.filter { seen[$0] != 0 }.prefix(TextSettings.vocabularyMax - 2)
         return Vocabulary(
             unit: .char, reservedCount: 2,
@@ -114,8 +105,24 @@ struct SequenceDecoder {
         return table
     }
 
-    private static func words(of row: Row, _ labelling: SequenceInfo.Labelling) -> [[UInt8]] {
-        labelling == .tokens ? row.texts : Words.split(String(decoding: row.texts[0], as: UTF8.self))
+    /// The one text of a row.
+    private static func text(of row: UInt32, _ table: SequenceTable) -> UTF8Text {
+        UTF8Text(checked: Array(table.bytes[table.place(of: table.texts(of: row).lowerBound)]))
+    }
+
+    /// The words of a row's text, or its tokens as they are; as places in the table's bytes.
+    private static func forEachWord(
+        of row: UInt32, _ table: SequenceTable, _ body: (Range<Int>) -> Void
+    ) {
+        for text in table.texts(of: row) {
+            let place = table.place(of: text)
+            guard table.labelling == .sequences else {
+                body(place)
+                continue
+            }
+            var words = Words(at: place)
+            while let word = words.next(in: table.bytes) { body(word) }
+        }
     }
 
     /// The class of each label of a table.
@@ -134,19 +141,25 @@ struct SequenceDecoder {
         return ranks
     }
 
-    private func encode(_ rows: [Row], _ ranks: [UInt16]) -> SequenceSplit {
-        var (tokens, starts, labels): ([UInt16], [Int], [UInt16]) = ([], [0], [])
+    private func encode(_ rows: [UInt32], of table: SequenceTable) throws(DataError) -> SequenceSplit {
+        let ranks = try ranks(of: table)
+        var (tokens, starts, labels): ([UInt16], [UInt32], [UInt16]) = ([], [0], [])
+        // Neither more tokens than bytes nor more labels than texts: what is not used is never touched.
+        tokens.reserveCapacity(table.bytes.count)
+        starts.reserveCapacity(rows.count + 1)
+        labels.reserveCapacity(table.textLabels.count)
         for row in rows {
             switch settings.unit {
-            case .byte: tokens += UTF8Text(checked: row.texts[0]).byteTokens(from: 1)
-            case .char: tokens += UTF8Text(checked: row.texts[0]).tokens(from: table)
+            case .byte: tokens += Self.text(of: row, table).byteTokens(from: 1)
+            case .char: tokens += Self.text(of: row, table).tokens(from: self.table)
             case .word:
-                tokens += Self.words(of: row, labelling).map {
-                    vocabulary.number(of: $0) ?? Vocabulary.unknown
+                Self.forEachWord(of: row, table) { word in
+                    tokens.append(
+                        vocabulary.number(of: Array(table.bytes[word])) ?? Vocabulary.unknown)
                 }
             }
-            starts.append(tokens.count)
-            labels += row.labels.map { ranks[$0] }
+            starts.append(UInt32(tokens.count))
+            for text in table.texts(of: row) { labels.append(ranks[Int(table.textLabels[text])]) }
         }
         return SequenceSplit(tokens: tokens, starts: starts, labels: labels)
     }
@@ -165,13 +178,16 @@ struct SequenceDecoder {
             hash.add(split.tokens[...])
             hash.add(split.labels[...])
         }
-        let longest = splits.flatMap { split in (0..<split.count).map { split.range(of: $0).count } }.max()
+        var longest = 0
+        for split in splits {
+            for sequence in 0..<split.count { longest = max(longest, split.range(of: sequence).count) }
+        }
         let info = SequenceInfo(
             labelling: labelling, settings: settings, vocabularySize: vocabulary.count,
             classNames: classNames.map { String(decoding: $0, as: UTF8.self) },
             tokenCounts: SplitCounts(
                 train: train.tokens.count, validation: validation.tokens.count, test: test.tokens.count),
-            longest: longest ?? 0, preview: preview)
+            longest: longest, preview: preview)
         return DecodedDataset(
             kind: .sequences(info),
             counts: SplitCounts(train: train.count, validation: validation.count, test: test.count),

@@ -5,7 +5,7 @@ public struct SequenceSplit: Sendable {
     /// All tokens.
     public let tokens: [UInt16]
     /// Where each sequence starts in `tokens`, and behind the last one their count.
-    public let starts: [Int]
+    public let starts: [UInt32]
     /// One label per sequence, or one per token.
     public let labels: [UInt16]
 
@@ -13,10 +13,12 @@ public struct SequenceSplit: Sendable {
     public var count: Int { starts.count - 1 }
 
     /// The tokens of one sequence.
-    func range(of sequence: Int) -> Range<Int> { starts[sequence]..<starts[sequence + 1] }
+    func range(of sequence: Int) -> Range<Int> {
+        Int(starts[sequence])..<Int(starts[sequence + 1])
+    }
 
     /// Decoded size in bytes.
-    var byteCount: Int { 2 * (tokens.count + labels.count) + MemoryLayout<Int>.stride * starts.count }
+    var byteCount: Int { 2 * (tokens.count + labels.count) + MemoryLayout<UInt32>.stride * starts.count }
 }
 
 /// Pads or cuts labelled sequences to one length.

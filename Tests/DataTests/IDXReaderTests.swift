@@ -10,7 +10,7 @@ import Testing
 
     private func error(_ bytes: [UInt8], rank: ClosedRange<Int> = 3...4) throws -> String {
         let path = try folder.put(bytes, as: "f")
-        let error = try #require(throws: DataError.self) { try IDXReader(path, rank: rank).readAll() }
+        let error = try #require(throws: DataError.self) { try IDXReader(path, rank: rank).read(upTo: .max) }
         #expect(error.description.hasPrefix(path), "the message names the file")
         return String(error.description.dropFirst(path.count))
     }
@@ -23,7 +23,7 @@ import Testing
         for path in [plain, "\(folder.path)/packed.gz"] {
             let reader = try IDXReader(path, rank: 3...3)
             #expect(reader.dimensions == [2, 4, 3])
-            #expect(try reader.readAll() == Self.content)
+            #expect(try reader.read(upTo: .max) == Self.content)
             #expect(try reader.read(upTo: 10).isEmpty)
         }
     }
@@ -93,7 +93,7 @@ import Testing
         try folder.put(IDXFolder.bytes([2, 4, 3], content), as: "f")
         try folder.gzip("f")
         let error = try #require(throws: DataError.self) {
-            try IDXReader("\(folder.path)/f.gz", rank: 3...3).readAll()
+            try IDXReader("\(folder.path)/f.gz", rank: 3...3).read(upTo: .max)
         }
         #expect(error.description.hasSuffix(change < 0 ? "found only 23." : "found more."))
     }

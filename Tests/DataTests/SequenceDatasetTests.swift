@@ -66,6 +66,25 @@ extension SequenceSplit {
         #expect(Words.split(text) == expected.map { Array($0.utf8) })
     }
 
+    @Test("words are counted as a dictionary counts them, whatever they are", arguments: 0..<20)
+    func wordCounts(seed: Int) {
+        var random = SeededText(seed: UInt64(seed))
+        let text = (0..<400 << (seed % 4)).map { _ in random.next() }.joined(separator: " ")
+        let bytes = Array(text.utf8)
+        var counts = WordCounts()
+        var words = Words(at: bytes.indices)
+        while let word = words.next(in: bytes) { counts.add(word, in: bytes) }
+        let expected = Dictionary(Words.split(text).map { ($0, 1) }, uniquingKeysWith: +)
+        #expect(counts.count == expected.count)
+        let sorted = expected.sorted {
+            $0.value != $1.value ? $0.value > $1.value : $0.key.lexicographicallyPrecedes($1.key)
+        }.map(\.key)
+        for limit in [1, 2, 7, expected.count / 2, expected.count, expected.count + 1] {
+            let found = counts.mostFrequent(limit, in: bytes).map { Array(bytes[$0]) }
+            #expect(found == Array(sorted.prefix(limit)), "the first \(limit) of \(expected.count)")
+        }
+    }
+
     @Test("a vocabulary of words keeps the most frequent ones")
     func vocabularyLimit() throws {
         try putSplits("text,label\na a a b b c,x\nd,y\n", "text,label\nc,x\n")

@@ -75,8 +75,8 @@ import Training
         _ = try catalogue.add(
             "large", from: folder + "/large.csv", as: .csv(.init(unit: .word)), id: "dst_3", now: 0)
         let job = try resolve("large", preset("bert"))
-        // Of each row: the arrays of its texts, of its one text and of its labels, none below 40 bytes.
-        #expect(job.memoryBytes > rows * 120)
+        // Of each row: its four bytes, its text's place and label, its number, its word and its token.
+        #expect(job.memoryBytes > rows * (4 + 10 + 4 + 12 + 2))
         let bound = try catalogue.decodingByteCount("large")
         #expect(job.memoryBytes >= bound + (try catalogue.info("large").byteCount))
         let refusal = try #require(throws: InvalidInput.self) {
