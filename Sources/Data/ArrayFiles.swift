@@ -74,22 +74,26 @@ struct ArrayFiles {
 
     /// Writes the arrays as IDX files.
     ///
-    /// - Parameter folder: Where they are to lie.
+    /// - Parameters:
+    ///   - folder: Where they are to lie.
+    ///   - claim: Asked for their room before the first of them is begun.
     /// - Returns: By the path of each what it was made from.
-    /// - Throws: `DataError` with every array that is not as it must be.
-    func writeIDX(into folder: String) throws(DataError) -> [String: String] {
+    /// - Throws: `DataError` with every array that is not as it must be, and what `claim` throws.
+    func writeIDX(into folder: String, _ claim: RoomClaim) throws(DataError) -> [String: String] {
         var origins: [String: String] = [:]
         var errors: [DataError] = []
-        // All headers before any content: what is wrong is told at once.
+        var byteCount = 0
+        // All headers before any content: what is wrong is told at once, and all sizes are known.
         for pair in pairs {
-            do throws(DataError) { _ = try Self.extents(ofImages: place.open(pair.images)) } catch {
-                errors.append(error)
-            }
-            do throws(DataError) { _ = try Self.extents(ofLabels: place.open(pair.labels)) } catch {
-                errors.append(error)
+            for (name, kind) in [(pair.images, IDXOutput.Kind.images), (pair.labels, .labels)] {
+                do throws(DataError) {
+                    let reader = try place.open(name)
+                    byteCount += try IDXOutput.byteCount(of: Self.extents(of: kind, reader), reader.path)
+                } catch { errors.append(error) }
             }
         }
         guard errors.isEmpty else { throw .of(errors) }
+        try claim(byteCount)
         for pair in pairs {
             let images = try write(pair.images, into: folder, pair.split, .images)
             let labels = try write(pair.labels, into: folder, pair.split, .labels)
@@ -106,6 +110,10 @@ struct ArrayFiles {
             (["x_validation", "x_val", "val_images"], ["y_validation", "y_val", "val_labels"])
         case .test: (["x_test", "test_images"], ["y_test", "test_labels"])
         }
+    }
+
+    private static func extents(of kind: IDXOutput.Kind, _ reader: NPYReader) throws(DataError) -> [Int] {
+        kind == .images ? try extents(ofImages: reader) : try extents(ofLabels: reader)
     }
 
     private static func extents(ofImages reader: NPYReader) throws(DataError) -> [Int] {
@@ -143,8 +151,7 @@ struct ArrayFiles {
         _ scale: NPYReader.Scale
     ) throws(DataError) -> String? {
         let reader = try place.open(name)
-        let dimensions =
-            kind == .images ? try Self.extents(ofImages: reader) : try Self.extents(ofLabels: reader)
+        let dimensions = try Self.extents(of: kind, reader)
         var output = try IDXOutput(in: folder, split, kind, dimensions, of: reader.path)
         while true {
             guard let bytes = try reader.readBytes(scale) else { return nil }

@@ -23,6 +23,8 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
     case changed(name: String, expected: String, found: String)
     /// A split has too few tokens for samples of the model's length.
     case tooShort(split: String, tokens: Int, needed: Int)
+    /// The disk, or what datasets may take of it, has no room for a dataset's files; says why.
+    case noRoom(String)
     /// A thread or its memory could not be had.
     case outOfResources(String)
     /// More than one thing is wrong.
@@ -50,6 +52,7 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
             return "The files of dataset \"\(name)\" changed: expected SHA-256 \(expected), found \(found)."
         case .tooShort(let split, let tokens, let needed):
             return "The \(split) text has \(tokens) tokens, and the model's context needs \(needed)."
+        case .noRoom(let reason): return reason
         case .outOfResources(let what): return "The system refused \(what)."
         case .several(let errors): return errors.map(\.description).joined(separator: "\n")
         }
@@ -77,7 +80,7 @@ public enum DataError: Error, Equatable, CustomStringConvertible {
             return .file(.tooLarge(path: name(path), limit: limit))
         case .several(let errors): return .several(errors.map { $0.naming(names) })
         case .file, .unknownDataset, .missingFile, .nameTaken, .badName, .badSetting, .changed, .tooShort,
-            .outOfResources:
+            .noRoom, .outOfResources:
             return self
         }
     }

@@ -1,4 +1,4 @@
-import Files
+public import Files
 import Synchronization
 import Threads
 
@@ -86,42 +86,58 @@ public final class DatasetCatalogue: Sendable {
     ///   - format: How they are read.
     ///   - id: A new `dst_...` id.
     ///   - now: Unix seconds.
+    ///   - claim: Asked for the room of what is written.
     /// - Returns: The new dataset.
     /// - Throws: `DataError`; then the catalogue is as before.
     public func add(
-        _ name: String, from path: String, as format: DatasetFormat, id: String, now: Double
+        _ name: String, from path: String, as format: DatasetFormat, id: String, now: Double,
+        claim: RoomClaim = { _ in }
     ) throws(DataError) -> DatasetInfo {
-        try add(name, from: SourceFiles(at: path), as: format, id: id, now: now)
+        try add(name, from: SourceFiles(at: path), as: format, id: id, now: now, claim: claim)
     }
 
     /// Makes a dataset of files, which are taken over where they are for it alone.
     ///
-    /// Errors call the files as `source` does.
+    /// Errors call the files as `source` does. Others wait for it only while it gets its name.
     public func add(
-        _ name: String, from source: SourceFiles, as format: DatasetFormat, id: String, now: Double
+        _ name: String, from source: SourceFiles, as format: DatasetFormat, id: String, now: Double,
+        claim: RoomClaim = { _ in }
     ) throws(DataError) -> DatasetInfo {
         guard Self.isName(name) else { throw .badName(name) }
         guard Self.isName(id) else { throw .badName(id) }
-        return try registering.withLock { (_) throws(DataError) in
-            if try entries().contains(where: { $0.info.name == name || $0.info.id == id }) {
-                throw .nameTaken(name)
+        try refuseTaken(name, id)
+        let staging = staging(of: id)
+        do throws(DataError) {
+            let info = try Self.stage(source, as: format, in: staging, claim) { content in
+                DatasetInfo(content, id: id, name: name, format: format.name, createdAt: now)
             }
-            let staging = "\(folder)/\(Self.stagingPrefix)\(id)"
-            do throws(DataError) {
-                let info = try Self.stage(source, as: format, in: staging) { content in
-                    DatasetInfo(content, id: id, name: name, format: format.name, createdAt: now)
-                }
+            try DataError.translating { () throws(FileError) in try Folder.synchronize(staging) }
+            try registering.withLock { (_) throws(DataError) in
+                // Another one may have got the name meanwhile.
+                try refuseTaken(name, id)
                 try DataError.translating { () throws(FileError) in
-                    try Folder.synchronize(staging)
                     try Folder.move(staging, to: "\(folder)/\(id)")
                 }
-                return info
-            } catch {
-                try DataError.translating { () throws(FileError) in try Folder.removeTree(staging) }
-                throw error
             }
+            return info
+        } catch {
+            try DataError.translating { () throws(FileError) in try Folder.removeTree(staging) }
+            throw error
         }
     }
+
+    private func refuseTaken(_ name: String, _ id: String) throws(DataError) {
+        guard try !entries().contains(where: { $0.info.name == name || $0.info.id == id }) else {
+            throw .nameTaken(name)
+        }
+    }
+
+    /// Bytes that are written so far of a dataset which is being added.
+    public func stagedByteCount(of id: String) throws(FileError) -> Int {
+        try Folder.byteCount(of: staging(of: id))
+    }
+
+    private func staging(of id: String) -> String { "\(folder)/\(Self.stagingPrefix)\(id)" }
 
     /// Compares the files of a dataset that was added here with what was registered of them.
     ///
@@ -203,12 +219,12 @@ public final class DatasetCatalogue: Sendable {
     private static let gravePrefix = ".deleted-"
 
     private static func stage(
-        _ source: SourceFiles, as format: DatasetFormat, in staging: String,
+        _ source: SourceFiles, as format: DatasetFormat, in staging: String, _ claim: RoomClaim,
         _ describe: (DecodedDataset) -> DatasetInfo
     ) throws(DataError) -> DatasetInfo {
         var names = Dictionary(source.files.map { ($0.path, $0.name) }) { first, _ in first }
         do throws(DataError) {
-            let kept = try bring(source, as: format, into: staging, &names)
+            let kept = try bring(source, as: format, into: staging, &names, claim)
             let copies = try DatasetFiles(try SourceFiles(at: staging), as: format)
             let content = try copies.decode(keepingContent: false).naming(kept)
             let info = describe(content)
@@ -222,7 +238,7 @@ public final class DatasetCatalogue: Sendable {
     /// - Returns: The names of the classes, where they are known.
     private static func bring(
         _ source: SourceFiles, as format: DatasetFormat, into staging: String,
-        _ names: inout [String: String]
+        _ names: inout [String: String], _ claim: RoomClaim
     ) throws(DataError) -> [String] {
         func make() throws(DataError) {
             try DataError.translating { () throws(FileError) in try Folder.make(staging) }
@@ -231,25 +247,17 @@ public final class DatasetCatalogue: Sendable {
         case .npy(let classNames), .npz(let classNames):
             let arrays = try ArrayFiles(source, as: format.name)
             try make()
-            names.merge(try arrays.writeIDX(into: staging)) { _, new in new }
+            names.merge(try arrays.writeIDX(into: staging, claim)) { _, new in new }
             return classNames
         case .images:
             let archive = try ImageArchive(source)
             try make()
-            return try archive.writeIDX(into: staging)
+            return try archive.writeIDX(into: staging, claim)
         case .idx, .text, .csv:
             let files = try DatasetFiles(source, as: format)
             try make()
-            for (path, copy) in files.paths {
-                names["\(staging)/\(copy)"] = names[path]
-                try DataError.translating { () throws(FileError) in
-                    if source.areOurs {
-                        _ = try AtomicFile.share(path, as: "\(staging)/\(copy)")
-                    } else {
-                        try AtomicFile.copy(path, to: "\(staging)/\(copy)")
-                    }
-                }
-            }
+            for (path, copy) in files.paths { names["\(staging)/\(copy)"] = names[path] }
+            try files.take(into: staging, sharing: source.areOurs, claim)
             if case .idx(let classNames) = format { return classNames }
             return []
         }

@@ -34,6 +34,32 @@ enum DatasetFiles {
         }
     }
 
+    /// Puts the files into `folder`.
+    ///
+    /// - Parameters:
+    ///   - folder: Where copies of them are to lie.
+    ///   - sharing: Whether a second name will do, where the disk gives one.
+    ///   - claim: Asked for the room of those that have to be copied.
+    /// - Throws: `DataError`, and what `claim` throws.
+    func take(into folder: String, sharing: Bool, _ claim: RoomClaim) throws(DataError) {
+        var copies: [(path: String, copy: String)] = []
+        var byteCount = 0
+        for (path, name) in paths {
+            let copy = "\(folder)/\(name)"
+            let isShared = try DataError.translating { () throws(FileError) in
+                sharing ? try AtomicFile.link(path, as: copy) : false
+            }
+            guard !isShared else { continue }
+            copies.append((path, copy))
+            byteCount += Folder.status(of: path, followingLinks: true)?.byteCount ?? 0
+        }
+        guard !copies.isEmpty else { return }
+        try claim(byteCount)
+        for (path, copy) in copies {
+            _ = try DataError.translating { () throws(FileError) in try AtomicFile.copy(path, to: copy) }
+        }
+    }
+
     /// Bytes that decoding takes while it lasts, beside what stays of the dataset; an upper bound.
     func decodingByteCount(_ info: DatasetInfo) -> Int {
         // The files are read whole, and what is cut out of them lies beside them until it has become numbers.

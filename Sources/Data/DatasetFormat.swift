@@ -15,6 +15,26 @@ public enum DatasetFormat: Sendable, Hashable {
     /// A CSV file of labelled texts or tokens, or up to three: `train.csv` and perhaps the other two.
     case csv(TextSettings)
 
+    /// Memory that checking files of these sizes takes, in bytes; 0 where it is a few MiB whatever they hold.
+    ///
+    /// A text lies there with its tokens, of two bytes for each of its own. A line of CSV has four bytes at
+    /// least: beside them its place, its label and what becomes of them, or the entry of a word that occurs
+    /// once. Both factors are measured (`uploads.texts_take_the_memory_that_is_counted_for_them`).
+    public func checkingByteCount(ofFiles byteCounts: [Int]) -> Int {
+        let factor: Int
+        switch self {
+        case .idx, .npy, .npz, .images: return 0
+        case .text: factor = 4
+        case .csv: factor = 8
+        }
+        // Far above any size, and small enough to calculate with.
+        let sum = byteCounts.reduce(0) { min($0 + min($1, 1 << 50), 1 << 50) }
+        return factor * sum + Self.tableByteCount
+    }
+
+    /// Tables of characters and of labels, whatever the files hold.
+    private static let tableByteCount = 32 << 20
+
     /// What people call it.
     public var name: Name {
         switch self {

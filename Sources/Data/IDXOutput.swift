@@ -49,6 +49,11 @@ struct IDXOutput {
         _ = try DataError.translating { () throws(FileError) in try writer.commit() }
     }
 
+    /// Bytes of a file with these extents; throws as the initializer does.
+    static func byteCount(of dimensions: [Int], _ origin: String) throws(DataError) -> Int {
+        4 + 4 * dimensions.count + (try product(dimensions, origin))
+    }
+
     private static func product(_ dimensions: [Int], _ origin: String) throws(DataError) -> Int {
         var product = 1
         for extent in dimensions {

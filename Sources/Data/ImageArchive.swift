@@ -20,6 +20,11 @@ struct ImageArchive {
         /// The first half of a digest of each name.
         var names: Set<UInt64> = []
         var errors: [DataError] = []
+
+        /// Of a file of so many images.
+        func dimensions(_ count: Int) -> [Int]? {
+            extents.map { [count, $0.height, $0.width] + (isColored ? [3] : []) }
+        }
     }
 
     static let imageCountMax = 200_000
@@ -40,10 +45,13 @@ struct ImageArchive {
 
     /// Writes the images as IDX files.
     ///
-    /// - Parameter folder: Where they are to lie.
+    /// - Parameters:
+    ///   - folder: Where they are to lie.
+    ///   - claim: Asked for their room before the first of them is begun.
     /// - Returns: The names of the classes, sorted, which is the order of the labels.
-    /// - Throws: `DataError` naming the first twenty files that are not as they must be.
-    func writeIDX(into folder: String) throws(DataError) -> [String] {
+    /// - Throws: `DataError` naming the first twenty files that are not as they must be, and what `claim`
+    ///   throws.
+    func writeIDX(into folder: String, _ claim: RoomClaim) throws(DataError) -> [String] {
         var survey = try look()
         let sorted = survey.classNames.enumerated().sorted {
             $0.element.utf8.lexicographicallyPrecedes($1.element.utf8)
@@ -52,6 +60,7 @@ struct ImageArchive {
         for (label, item) in sorted.enumerated() { labels[item.offset] = UInt8(label) }
         if !survey.splits.contains(.test) { Self.holdOut(&survey) }
         try check(survey)
+        try claim(try byteCount(of: survey))
         try write(survey, labels, into: folder)
         return sorted.map(\.element)
     }
@@ -180,6 +189,29 @@ struct ImageArchive {
         }
     }
 
+    /// Bytes of all files to be written.
+    ///
+    /// Images of one colour pack a thousandfold, each for itself rightly so; it is all of them together that
+    /// must stand in proportion to the archive.
+    private func byteCount(of survey: Survey) throws(DataError) -> Int {
+        var sum = 0
+        for split in ImportedSplit.allCases {
+            let count = survey.splits.count { $0 == split }
+            guard count > 0, let dimensions = survey.dimensions(count) else { continue }
+            sum += try IDXOutput.byteCount(of: dimensions, name)
+            sum += try IDXOutput.byteCount(of: [count], name)
+        }
+        let stored = try FileSource(path).byteCount
+        let limit = stored.multipliedReportingOverflow(by: FileSource.ratioMax)
+        guard limit.overflow || sum <= limit.partialValue else {
+            throw .malformed(
+                file: name,
+                expected: "images of at most \(FileSource.ratioMax) times the archive's size together",
+                found: "\(sum) bytes of them in an archive of \(stored)")
+        }
+        return sum
+    }
+
     // MARK: The second reading
 
     private func write(_ survey: Survey, _ labels: [UInt8], into folder: String) throws(DataError) {
@@ -188,8 +220,7 @@ struct ImageArchive {
         var outputs: [ImportedSplit: IDXOutput] = [:]
         for split in ImportedSplit.allCases {
             let classes = zip(survey.splits, survey.classes).filter { $0.0 == split }.map(\.1)
-            guard !classes.isEmpty else { continue }
-            let dimensions = [classes.count, extents.height, extents.width] + (channels == 3 ? [3] : [])
+            guard !classes.isEmpty, let dimensions = survey.dimensions(classes.count) else { continue }
             outputs[split] = try IDXOutput(in: folder, split, .images, dimensions, of: name)
             var output = try IDXOutput(in: folder, split, .labels, [classes.count], of: name)
             try output.write(classes.map { labels[Int($0)] })

@@ -23,12 +23,22 @@ extension AtomicFile {
 
     /// Gives the regular file at `source` a second name, or copies it where the disk gives it none.
     ///
-    /// Only for files that nobody writes into, such as those of this type. A second name survives a power
-    /// cut once its folder is synced.
-    ///
     /// - Returns: Whether both names are of one file.
     /// - Throws: `FileError`, also where `path` is there already.
     public static func share(_ source: String, as path: String) throws(FileError) -> Bool {
+        if try link(source, as: path) { return true }
+        _ = try copy(source, to: path)
+        return false
+    }
+
+    /// Gives the regular file at `source` a second name.
+    ///
+    /// Only for files that nobody writes into, such as those of this type. A second name survives a power
+    /// cut once its folder is synced.
+    ///
+    /// - Returns: Whether the disk gave it one.
+    /// - Throws: `FileError`, also where `path` is there already.
+    public static func link(_ source: String, as path: String) throws(FileError) -> Bool {
         guard let status = Folder.status(of: source) else {
             throw .system(action: "share", path: source, errno: ENOENT)
         }
@@ -39,8 +49,7 @@ extension AtomicFile {
         } catch {
             // Another disk, one without links, one file with too many, or somebody else's file.
             guard [EXDEV, EPERM, EOPNOTSUPP, EMLINK].contains(error.errnoCode) else { throw error }
+            return false
         }
-        _ = try copy(source, to: path)
-        return false
     }
 }

@@ -78,6 +78,7 @@ struct ServiceConfiguration: Sendable {
         folder = DataFolder(path: data)
         if case .value(let least) = minFree {
             room = DiskRoom(path: data, least: least)
+            uploads.freeByteCountMin = least
         } else {
             room = DiskRoom(path: data, least: nil)
         }

@@ -63,6 +63,51 @@ import Testing
         #expect(packed.sha256 == plain.sha256)
     }
 
+    @Test("the room of all files is asked for before the first is written, and they have just that size")
+    func claims() throws {
+        let file = try source.put(Array(Self.small.joined()) + Crafted.tarEnd, as: "data.tar")
+        var claims: [Int] = []
+        let error = try #require(throws: DataError.self) {
+            try catalogue.add("small", from: file, as: .images, id: "dst_1", now: 0) {
+                (byteCount) throws(DataError) in
+                claims.append(byteCount)
+                let written = try? Folder.byteCount(of: home.path + "/datasets")
+                #expect(written == 0, "nothing is written yet")
+                throw .noRoom("full")
+            }
+        }
+        #expect(error == .noRoom("full") && claims.count == 1)
+        #expect(try catalogue.list().isEmpty && Folder.names(in: home.path + "/datasets").isEmpty)
+        _ = try add(Self.small)
+        let place = home.path + "/datasets/dst_small"
+        let written = try Folder.names(in: place).filter { $0 != "dataset.json" }
+            .reduce(0) { $0 + (try Folder.byteCount(of: "\(place)/\($1)")) }
+        #expect(claims == [written])
+    }
+
+    @Test("images that unpack to more than a hundredfold of their archive together are refused")
+    func refusesBombs() throws {
+        // Half a megabyte of zeros in some five hundred bytes: what gzip makes of them, framed as zlib does.
+        let rows = [UInt8](repeating: 0, count: 256 * 2049)
+        try source.put(rows, as: "rows")
+        try source.gzip("rows")
+        let packed = try readFile(source.path + "/rows.gz", limit: 1 << 16)
+        let stream = [0x78, 0x01] + packed[10..<packed.count - 8] + Crafted.zlib(rows).suffix(4)
+        let image =
+            Crafted.signature + Crafted.header(2048, 256) + Crafted.chunk("IDAT", stream)
+            + Crafted.chunk("IEND", [])
+        let parts = (0..<4).flatMap { index in
+            ["train", "test"].map { Crafted.tar("\($0)/cat/\(index).png", image) }
+        }
+        let found = try message(parts)
+        #expect(found.contains("images of at most 100 times the archive's size together"), "\(found)")
+        // One such image among others is one of them.
+        let pixels = (0..<rows.count).map { $0 % 2049 == 0 ? 0 : UInt8($0 % 251) }
+        let noise = Crafted.png(2048, 256, rows: pixels)
+        let others = ["train", "test"].map { Crafted.tar("\($0)/dog/1.png", noise) }
+        #expect(try add([parts[0]] + others).classNames == ["cat", "dog"])
+    }
+
     @Test("without splits every tenth image of a class tests")
     func holdsOut() throws {
         #expect(try message([Self.image("a/1.png", 1)]).contains("images for testing"))

@@ -136,6 +136,17 @@ class Service:
             return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1])
 
     @property
+    def peak_bytes(self):
+        """The most that the process held in memory since `forget_peak`."""
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
+            return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1])
+
+    def forget_peak(self):
+        """Counts the peak anew."""
+        with open(f"/proc/{self.process.pid}/clear_refs", "w", encoding="utf-8") as file:
+            file.write("5")
+
+    @property
     def thread_names(self):
         """The names of the process's threads; those of a job are named as the worker that runs it."""
         names = []

@@ -325,6 +325,92 @@ def test_hostile_archives_are_refused_in_little_memory(binary, kept):
         assert service.resident_bytes - before < 64 << 20, (before, service.resident_bytes)
 
 
+def test_what_files_become_is_held_against_the_quota(binary, kept):
+    """What a commit writes counts before it is written, and images of one colour cannot explode."""
+    count = 2000
+    # Rows that repeat: a thirtieth packed, some 8 MB unpacked.
+    draw = random.Random(7)
+    images = b"".join(draw.randbytes(96) * 42 + bytes(64) for _ in range(count))
+    named = {"x_train": npy((count, 64, 64), images), "y_train": npy((count,), bytes(count // 2) + b"\1" * (count // 2)),
+             "x_test": npy((2, 64, 64), images[:8192]), "y_test": npy((2,), b"\0\1")}
+    packed = npz(named)
+    assert len(packed) < 2 << 20, len(packed)
+    black = png(2048, 2048, [bytes(2048)] * 2048, color=0)
+    dark = tar({f"{split}/cat/{index}.png": black for split in ("train", "test") for index in range(8)})
+    pale = png(512, 512, [draw.randbytes(16) * 32 for _ in range(512)], color=0)
+    grey = tar({f"{split}/cat/{index}.png": pale for split in ("train", "test") for index in range(12)})
+    with Service(binary, "--max-datasets-bytes", "5M") as service, tempfile.TemporaryDirectory() as folder:
+        def taken():
+            return sum(os.path.getsize(os.path.join(place, name)) for part in ("datasets", "uploads")
+                       for place, _, names in os.walk(os.path.join(service.data, part)) for name in names)
+        cases = [("npz", "a.npz", packed, 507), ("images", "a.tar", dark, 422), ("images", "a.tar", grey, 507)]
+        for index, (form, name, data, status) in enumerate(cases):
+            dataset = open_upload(service, f"grown-{index}", form)
+            assert put(service, dataset, name, data).status == 201
+            before = taken()
+            reply = commit(service, dataset)
+            assert reply.status == status, (index, reply)
+            if status == 507:
+                assert reply.json["code"] == "insufficient_storage" and "5242880" in reply.json["detail"], reply
+            else:
+                assert "100 times" in reply.json["errors"][0]["detail"], reply
+                assert reply.json["errors"][0]["pointer"] == "/files/a.tar", reply
+            assert taken() == before <= 5 << 20
+            assert service.call("DELETE", f"/v1/datasets/{dataset}").status == 204
+        path = os.path.join(folder, "a.npz")
+        with open(path, "wb") as file:
+            file.write(packed)
+        words = [binary, "datasets", "add", "--data", service.data, "added", path, "--max-datasets-bytes"]
+        done = subprocess.run([*words, "5M"], capture_output=True, text=True)
+        assert done.returncode != 0 and "Datasets may take 5242880 bytes" in done.stderr, done
+        assert taken() == 0
+        assert subprocess.run([*words, "20M"], capture_output=True, text=True).returncode == 0
+        assert 8 << 20 < taken() < 20 << 20
+
+
+def test_texts_take_the_memory_that_is_counted_for_them(binary, kept):
+    """Peak and rest of a commit, for the files that take most: four times a text's size, eight times a CSV's."""
+    size = 4 << 20
+    draw = random.Random(3)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+    words = (f"{letters[i % 63]}{letters[i // 63 % 63]}{letters[i // 3969 % 63]}{letters[i // 250047 % 63]}"
+             for i in draw.sample(range(63 ** 4), size // 5))
+    distinct = list(words)
+    cases = [
+        ("rows", "csv", {"tokens": "word"}, "text,label\n" + "a,0\nb,1\n" * (size // 8)),
+        ("chars", "csv", {"tokens": "char"}, "text,label\n" + "a,0\nb,1\n" * (size // 8)),
+        ("marks", "csv", {"tokens": "word"}, "text,label\n" + ("!" * 1000 + ",0\n" + "?" * 1000 + ",1\n") * (size // 2006)),
+        ("distinct", "csv", {"tokens": "word"}, "text,label\n" + "".join(
+            " ".join(distinct[i:i + 200]) + f",{i // 200 % 2}\n" for i in range(0, len(distinct), 200))),
+        ("short", "csv", {"tokens": "word"}, "text,label\n" + "".join(
+            f"{word},{i % 2}\n" for i, word in enumerate(distinct[:size // 7]))),
+        ("sentences", "csv", {}, "token,label\n" + "a,0\n\nb,1\n\n" * (size // 10)),
+        ("quotes", "csv", {"tokens": "byte"}, "text,label\n" + ('"' + '""' * 500 + '",0\n' + '"x",1\n') * (size // 1011)),
+        ("text", "text", {"tokens": "char"}, "To be, or not to be. " * (size // 21)),
+        ("bytes", "text", {"tokens": "byte"}, "To be, or not to be. " * (size // 21)),
+    ]
+    with Service(binary) as service:
+        warm = open_upload(service, "warm", "csv")
+        assert put(service, warm, "a.csv", b"text,label\na b,0\nc d,1\n").status == 201
+        assert commit(service, warm).status == 200
+        for name, form, more, text in cases:
+            data = text.encode()
+            dataset = open_upload(service, name, form, **more)
+            assert put(service, dataset, f"a.{'csv' if form == 'csv' else 'txt'}", data).status == 201
+            before = service.resident_bytes
+            service.forget_peak()
+            begin = time.monotonic()
+            reply = commit(service, dataset)
+            assert reply.status == 200, (name, reply)
+            seconds = time.monotonic() - begin
+            peak, rest = service.peak_bytes - before, service.resident_bytes - before
+            limit = (8 if form == "csv" else 4) * len(data) + (8 << 20)
+            print(f"      {name}: {peak / len(data):.1f} times its {len(data) >> 20} MiB, "
+                  f"{rest >> 20} MiB of it kept, {seconds:.1f} s")
+            assert peak <= limit, (name, peak, len(data))
+            assert rest < 12 << 20, (name, rest)
+
+
 def test_a_large_file_takes_little_memory(binary, kept):
     with Service(binary) as service, tempfile.NamedTemporaryFile() as file:
         file.truncate(600 << 20)

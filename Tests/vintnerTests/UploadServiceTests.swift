@@ -199,6 +199,64 @@ private final class Dock {
         }
     }
 
+    /// Arrays of NumPy of 20 + 10 images, as many bytes as the files that they become.
+    private func putArrays(_ service: UploadService, _ id: DatasetID) throws {
+        for (name, shape) in [
+            ("x_train", [20, 32, 32]), ("y_train", [20]), ("x_test", [10, 32, 32]), ("y_test", [10]),
+        ] {
+            let extents = shape.map { "\($0)," }.joined(separator: " ")
+            let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (\(extents)), }\n"
+            let content = [UInt8](repeating: 1, count: shape.reduce(1, *))
+            let start = [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(header.utf8.count), 0]
+            _ = try put(service, id, "\(name).npy", start + Array(header.utf8) + content)
+        }
+    }
+
+    @Test("are refused at the commit where the files that they become have no room, and stay open")
+    func roomForFiles() throws {
+        let dock = try Dock()
+        var limits = UploadLimits()
+        limits.totalByteCountMax = 50_000
+        let service = dock.service(limits)
+        let id = try open(service, "pictures", "npy")
+        try putArrays(service, id)
+        let error = #expect(throws: JobError.self) { try commit(service, id) }
+        #expect(error?.code == "insufficient_storage")
+        #expect(error?.description.contains("may take 50000 bytes") == true, "\(String(describing: error))")
+        #expect(try Folder.names(in: dock.folder.datasets).isEmpty)
+        #expect(try dock.repository.dataset(id.rawValue).isReady == false && dock.uploaded().count == 4)
+        limits.totalByteCountMax = 70_000
+        #expect(try commit(dock.service(limits), id).isReady, "what failed has kept nothing")
+        let (used, uploaded) = (
+            try Folder.byteCount(of: dock.folder.datasets), try Folder.byteCount(of: dock.folder.uploads)
+        )
+        #expect(used > 30_000 && uploaded == 0)
+    }
+
+    @Test("wait for their check where others take the memory, and are refused where there never is enough")
+    func memory() throws {
+        let dock = try Dock()
+        var limits = UploadLimits()
+        limits.memoryByteCount = DatasetFormat.text(.init()).checkingByteCount(ofFiles: [Self.text.count])
+        let service = dock.service(limits)
+        let ids = try (0..<6).map { try open(service, "play-\($0)") }
+        for id in ids { _ = try put(service, id, "train.txt", Self.text) }
+        let all = try ids.map { try service.commit($0.rawValue) }
+        let deadline = ContinuousClock.now + .seconds(60)
+        while all.contains(where: { $0.outcome == nil }), ContinuousClock.now < deadline {
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        for pending in all { #expect(try pending.outcome?.get().isReady == true) }
+        let large = try open(service, "large")
+        _ = try put(service, large, "train.txt", Self.text + Self.text)
+        let error = #expect(throws: JobError.self) { try commit(service, large) }
+        guard case .invalid(let violations)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(violations.map { "\($0.pointer) \($0.code)" } == ["/files insufficient_memory"])
+    }
+
     @Test("that an earlier process left are put in order, and those that nobody goes on with are swept")
     func recovery() throws {
         let dock = try Dock()

@@ -23,6 +23,9 @@ struct DatasetsCommand: ParsableCommand {
         var path: String
         @OptionGroup var options: DatasetOptions
         @OptionGroup var place: FolderOption
+        @Option(
+            help: "What all datasets and uploads may take, or auto: until four fifths of the disk are full.")
+        var maxDatasetsBytes = ServiceConfiguration.Amount.automatic
 
         func run() throws {
             let folder = place.folder
@@ -32,8 +35,12 @@ struct DatasetsCommand: ParsableCommand {
                 let catalogue = DatasetCatalogue(
                     folder: folder.datasets, systemFolder: Service.systemDatasets)
                 let id: DatasetID = IdentifierGenerator().next(at: time.now())
+                var limits = UploadLimits()
+                if case .value(let most) = maxDatasetsBytes { limits.totalByteCountMax = most }
+                let room = DatasetRoom(folder, limits, catalogue)
                 let info = try catalogue.add(
-                    name, from: path, as: options.format(of: path), id: id.rawValue, now: time.now().seconds)
+                    name, from: path, as: options.format(of: path), id: id.rawValue, now: time.now().seconds
+                ) { byteCount throws(DataError) in try room.claim(byteCount, for: id.rawValue) }
                 Terminal.say("\(info.id)  \(info.name)  \(DatasetsCommand.size(of: info))")
             } catch {
                 Terminal.complain("vintner: \(error)")

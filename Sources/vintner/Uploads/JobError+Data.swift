@@ -10,6 +10,10 @@ extension JobError {
             self = .nameTaken(name)
             return
         }
+        if case .noRoom(let reason) = error {
+            self = .noRoom(reason)
+            return
+        }
         var violations: [Violation] = []
         for part in error.parts {
             guard let violation = Self.violation(part) else {
@@ -54,7 +58,7 @@ extension JobError {
                 pointer: "/options", code: "invalid_value", detail: "expected \(expected), found \(found)")
         case .tooShort: Violation(pointer: "/files", code: "too_short", detail: error.description)
         case .file(.system), .file(.locked), .unknownDataset, .nameTaken, .badName, .changed,
-            .outOfResources, .several:
+            .noRoom, .outOfResources, .several:
             nil
         }
     }

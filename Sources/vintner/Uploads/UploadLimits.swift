@@ -17,8 +17,12 @@ struct UploadLimits: Sendable {
     var filesMax = 64
     /// Files that may be on their way at once: each takes up to 2 MiB of memory.
     var receivingMax = 16
-    /// Memory that reading a text may take.
+    /// Commits that may be checked at once; others wait.
+    var commitsMax = 4
+    /// Memory that reading texts may take.
     var memoryByteCount = Int.max
+    /// What must stay free of the disk, where that is more than the usual.
+    var freeByteCountMin = 0
     /// How long an upload stays open after something last came for it.
     var openSeconds = 86_400.0
 
@@ -62,24 +66,37 @@ struct UploadLimits: Sendable {
     func checkRoom(
         for byteCount: Int, _ quota: Quota, used: () throws(FileError) -> Int, in folder: String
     ) throws(JobError) {
-        let space = try JobError.translating { () throws(FileError) in try Folder.space(at: folder) }
-        let floor = max(Self.freeMin, space.total / Self.freeShare)
-        guard space.free - byteCount >= floor else {
-            throw .noRoom("\(space.free) bytes are free on the disk, and \(floor) of them must stay free.")
+        let reason: String?
+        do throws(FileError) {
+            reason = try shortage(for: byteCount, quota, used: used, in: folder)
+        } catch { throw JobError(error) }
+        if let reason { throw .noRoom(reason) }
+    }
+
+    /// Why there is no room for bytes that are to come, of which `checkRoom` says more; `nil` where there is.
+    func shortage(
+        for byteCount: Int, _ quota: Quota, used: () throws(FileError) -> Int, in folder: String
+    ) throws(FileError) -> String? {
+        let space = try Folder.space(at: folder)
+        let floor = max(Self.freeMin, space.total / Self.freeShare, freeByteCountMin)
+        guard byteCount <= space.free - floor else {
+            return "\(byteCount) bytes are to come, \(space.free) are free on the disk, and \(floor) of them "
+                + "must stay free."
         }
-        if let most = quota.byteCountMax {
-            let taken = try JobError.translating(used)
-            guard byteCount <= most - taken else {
-                throw .noRoom(
-                    "\(quota.subject) may take \(most) bytes, and take \(taken) already; delete some.")
-            }
-        } else {
+        guard let most = quota.byteCountMax else {
             let full = Double(space.total - space.free) + Double(byteCount)
             guard full <= Self.fullShare * Double(space.total) else {
-                throw .noRoom(
-                    "The disk would be filled by more than four fifths; \(quota.option) allows it.")
+                return "The disk would be filled by more than four fifths with the \(byteCount) bytes that "
+                    + "are to come; \(quota.option) allows it."
             }
+            return nil
         }
+        let taken = try used()
+        guard byteCount <= most - taken else {
+            return "\(byteCount) bytes are to come. \(quota.subject) may take \(most) bytes, and take "
+                + "\(taken) already; delete some."
+        }
+        return nil
     }
 }
 

@@ -4,6 +4,7 @@ import Files
 import Foundation
 import JSON
 import Jobs
+import Kernels
 import Store
 import Synchronization
 import Threads
@@ -18,8 +19,6 @@ final class UploadService: DatasetIntake {
         /// Files on their way.
         var receiving: [DatasetID: Int] = [:]
         var receivingCount = 0
-        /// Bytes that were announced for them.
-        var announced = 0
         var commits: [DatasetID: Pending<DatasetRecord, JobError>] = [:]
         var isStopped = false
     }
@@ -29,17 +28,18 @@ final class UploadService: DatasetIntake {
     let time: any TimeSource
     let repository: SQLiteDatasetRepository
     let catalogue: DatasetCatalogue
+    let room: DatasetRoom
     private let identifiers: IdentifierGenerator
     private let report: @Sendable (_ message: String, _ cause: String) -> Void
     /// Puts a dataset that was published into its row.
     private let register: @Sendable (DatasetInfo) throws(JobError) -> Void
     private let state = Mutex(State())
     private let stopping = Monitor(false)
+    /// What the commits that are being checked take.
+    private let checking = Monitor((count: 0, byteCount: 0))
 
     /// How often what was left is looked for.
     private static let sweepSeconds = 600.0
-    /// What decoding a text takes, as a multiple of its size.
-    private static let textByteCountFactor = 4
 
     init(
         folder: DataFolder, limits: UploadLimits, repository: SQLiteDatasetRepository,
@@ -50,6 +50,7 @@ final class UploadService: DatasetIntake {
         (self.folder, self.limits, self.repository) = (folder, limits, repository)
         (self.catalogue, self.identifiers, self.time) = (catalogue, identifiers, time)
         (self.register, self.report) = (register, report)
+        room = DatasetRoom(folder, limits, catalogue)
     }
 
     var schema: ObjectSchema { UploadRequest.schema }
@@ -85,18 +86,10 @@ final class UploadService: DatasetIntake {
             ])
         }
         let announced = try limits.announced(byteCount)
-        try checkRoom(for: announced)
-        try state.withLock { (state) throws(JobError) in
-            guard !state.isStopped else { throw .draining }
-            guard state.commits[record.id] == nil else {
-                throw .datasetBusy(record.id, reason: "it is being checked")
-            }
-            guard state.receivingCount < limits.receivingMax else {
-                throw .uploadsBusy(limit: limits.receivingMax)
-            }
-            state.receiving[record.id, default: 0] += 1
-            state.receivingCount += 1
-            state.announced += announced
+        try room.announce(announced)
+        do throws(JobError) { try begin(record.id) } catch {
+            room.withdraw(announced)
+            throw error
         }
         do throws(JobError) {
             let place = DataFolder.uploads(of: record.id)
@@ -111,24 +104,27 @@ final class UploadService: DatasetIntake {
         }
     }
 
-    /// A file came or will not come any more.
-    func ended(_ announced: Int, of id: DatasetID) {
-        state.withLock { state in
-            state.receivingCount -= 1
-            state.announced -= announced
-            let rest = (state.receiving[id] ?? 1) - 1
-            state.receiving[id] = rest > 0 ? rest : nil
+    /// Counts a file that is to come.
+    private func begin(_ id: DatasetID) throws(JobError) {
+        try state.withLock { (state) throws(JobError) in
+            guard !state.isStopped else { throw .draining }
+            guard state.commits[id] == nil else { throw .datasetBusy(id, reason: "it is being checked") }
+            guard state.receivingCount < limits.receivingMax else {
+                throw .uploadsBusy(limit: limits.receivingMax)
+            }
+            state.receiving[id, default: 0] += 1
+            state.receivingCount += 1
         }
     }
 
-    /// Refuses bytes for which there is no room beside those that are announced.
-    func checkRoom(for byteCount: Int) throws(JobError) {
-        let announced = state.withLock { $0.announced }
-        try limits.checkRoom(
-            for: byteCount + announced, limits.datasetsQuota,
-            used: { () throws(FileError) in
-                try Folder.byteCount(of: folder.datasets) + Folder.byteCount(of: folder.uploads)
-            }, in: folder.path)
+    /// A file came or will not come any more.
+    func ended(_ announced: Int, of id: DatasetID) {
+        room.withdraw(announced)
+        state.withLock { state in
+            state.receivingCount -= 1
+            let rest = (state.receiving[id] ?? 1) - 1
+            state.receiving[id] = rest > 0 ? rest : nil
+        }
     }
 
     /// Stores a file that came whole; whether there was none of its name.
@@ -186,32 +182,60 @@ final class UploadService: DatasetIntake {
         do { format = try UploadRequest(record.details["options"] ?? [:]).format } catch {
             throw .invalid(error.violations)
         }
-        try checkMemory(for: files, as: format)
+        let needed = try memoryByteCount(for: files, as: format)
+        startChecking(needed)
+        defer { endChecking(needed) }
         let source = SourceFiles(files.map { .init(name: $0.name, path: folder.absolute($0.path)) })
-        let info: DatasetInfo
-        do {
-            info = try catalogue.add(
-                record.name, from: source, as: format, id: record.id.rawValue, now: record.createdAt.seconds)
-        } catch { throw JobError(error) }
-        try register(info)
+        try register(try make(record, from: source, as: format))
         remove(DataFolder.uploads(of: record.id))
         return try repository.dataset(record.id.rawValue)
     }
 
-    /// Text is read whole; one that needs more memory than half of this machine is none for it.
-    private func checkMemory(for files: [DatasetFile], as format: DatasetFormat) throws(JobError) {
-        switch format {
-        case .idx, .npy, .npz, .images: return
-        case .text, .csv: break
-        }
-        let needed = Self.textByteCountFactor * files.reduce(0) { $0 + Int($1.byteCount) }
+    private func make(
+        _ record: DatasetRecord, from source: SourceFiles, as format: DatasetFormat
+    ) throws(JobError) -> DatasetInfo {
+        let (id, room) = (record.id.rawValue, room)
+        defer { room.release(id) }
+        do {
+            return try catalogue.add(
+                record.name, from: source, as: format, id: id, now: record.createdAt.seconds
+            ) { byteCount throws(DataError) in try room.claim(byteCount, for: id) }
+        } catch { throw JobError(error) }
+    }
+
+    /// What reading the files takes; one that needs more than half of this machine is none for it.
+    private func memoryByteCount(
+        for files: [DatasetFile], as format: DatasetFormat
+    ) throws(JobError) -> Int {
+        let needed = format.checkingByteCount(ofFiles: files.map { Int($0.byteCount) })
         guard needed <= limits.memoryByteCount else {
             throw .invalid([
                 Violation(
                     pointer: "/files", code: "insufficient_memory",
-                    detail: "reading these texts needs \(needed) bytes of memory, and there are "
+                    detail: "reading these files needs \(needed) bytes of memory, and there are "
                         + "\(limits.memoryByteCount) for it")
             ])
+        }
+        return needed
+    }
+
+    /// Waits until this commit may be checked beside those that are.
+    private func startChecking(_ byteCount: Int) {
+        _ = checking.wait { (checking: inout (count: Int, byteCount: Int)) -> Bool? in
+            let rest = limits.memoryByteCount - checking.byteCount
+            guard checking.count < limits.commitsMax, byteCount <= rest else { return nil }
+            checking.count += 1
+            checking.byteCount += byteCount
+            return true
+        }
+    }
+
+    private func endChecking(_ byteCount: Int) {
+        // Others may need what this one took.
+        Heap.trim()
+        checking.update { checking in
+            checking.count -= 1
+            checking.byteCount -= byteCount
         }
     }
 

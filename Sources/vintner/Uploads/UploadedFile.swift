@@ -17,7 +17,7 @@ final class UploadedFile: FileIntake {
         file = try IncomingFile(
             at: service.folder.absolute(path), announced: announced,
             byteCountMax: service.limits.fileByteCountMax,
-            checkRoom: { byteCount throws(JobError) in try service.checkRoom(for: byteCount) },
+            checkRoom: { byteCount throws(JobError) in try service.room.check(byteCount) },
             ended: { service.ended(announced, of: id) })
     }
 
