@@ -144,10 +144,16 @@ struct SequenceDecoder {
     private func encode(_ rows: [UInt32], of table: SequenceTable) throws(DataError) -> SequenceSplit {
         let ranks = try ranks(of: table)
         var (tokens, starts, labels): ([UInt16], [UInt32], [UInt16]) = ([], [0], [])
-        // Neither more tokens than bytes nor more labels than texts: what is not used is never touched.
-        tokens.reserveCapacity(table.bytes.count)
+        var (textCount, byteCount) = (0, 0)
+        for row in rows {
+            let texts = table.texts(of: row)
+            textCount += texts.count
+            for text in texts { byteCount += table.place(of: text).count }
+        }
+        // No text has more tokens than bytes.
+        tokens.reserveCapacity(labelling == .tokens ? textCount : byteCount)
         starts.reserveCapacity(rows.count + 1)
-        labels.reserveCapacity(table.textLabels.count)
+        labels.reserveCapacity(textCount)
         for row in rows {
             switch settings.unit {
             case .byte: tokens += Self.text(of: row, table).byteTokens(from: 1)
@@ -161,6 +167,8 @@ struct SequenceDecoder {
             starts.append(UInt32(tokens.count))
             for text in table.texts(of: row) { labels.append(ranks[Int(table.textLabels[text])]) }
         }
+        // Words are fewer than bytes, and the split is kept; an array of the same would share the memory.
+        if tokens.capacity > 2 * tokens.count { tokens = tokens.map { $0 } }
         return SequenceSplit(tokens: tokens, starts: starts, labels: labels)
     }
 

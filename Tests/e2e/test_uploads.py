@@ -363,7 +363,7 @@ def test_what_files_become_is_held_against_the_quota(binary, kept):
         words = [binary, "datasets", "add", "--data", service.data, "added", path, "--max-datasets-bytes"]
         done = subprocess.run([*words, "5M"], capture_output=True, text=True)
         assert done.returncode != 0 and "Datasets may take 5242880 bytes" in done.stderr, done
-        assert taken() == 0
+        assert taken() < 1 << 16  # What is remembered of a dataset of the system.
         assert subprocess.run([*words, "20M"], capture_output=True, text=True).returncode == 0
         assert 8 << 20 < taken() < 20 << 20
 
