@@ -33,6 +33,29 @@ import Testing
         #expect(dataset.validation == nil)
     }
 
+    @Test("others come and go while a dataset is made; the first one there has the name")
+    func making() throws {
+        try source.putDataset()
+        let size = try Folder.byteCount(of: source.path)
+        let path = source.path
+        func add(_ name: String, _ id: String, _ claim: RoomClaim = { _ in }) throws(DataError) {
+            _ = try catalogue.add(name, from: path, as: .idx(), id: id, now: 0, claim: claim)
+        }
+        // Within the claim a dataset is being made: who held the catalogue meanwhile would wait for itself.
+        try add("slow", "dst_1") { (byteCount) throws(DataError) in
+            #expect(byteCount == size)
+            try add("quick", "dst_2")
+            try catalogue.bury("dst_2")
+        }
+        #expect(try catalogue.list().map(\.name) == ["slow"])
+        let error = #expect(throws: DataError.self) {
+            try add("twice", "dst_3") { (_) throws(DataError) in try add("twice", "dst_4") }
+        }
+        #expect(error == .nameTaken("twice"))
+        #expect(try catalogue.list().map(\.id) == ["dst_1", "dst_4"])
+        #expect(try Folder.names(in: home.path + "/datasets") == [".deleted-dst_2", "dst_1", "dst_4"])
+    }
+
     @Test("compressed and plain files have one hash, other content another")
     func hashes() throws {
         try source.putDataset()
