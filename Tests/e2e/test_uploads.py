@@ -365,7 +365,7 @@ def test_what_files_become_is_held_against_the_quota(binary, kept):
         assert done.returncode != 0 and "Datasets may take 5242880 bytes" in done.stderr, done
         assert taken() < 1 << 16  # What is remembered of a dataset of the system.
         assert subprocess.run([*words, "20M"], capture_output=True, text=True).returncode == 0
-        assert 8 << 20 < taken() < 20 << 20
+        assert 8_000_000 < taken() < 20 << 20
 
 
 def test_texts_take_the_memory_that_is_counted_for_them(binary, kept):
