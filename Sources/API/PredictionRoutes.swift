@@ -34,7 +34,7 @@ struct PredictionRoutes: Sendable {
         let model = try Problem.translating { () throws(JobError) in
             try jobs.repositories.models.model(id)
         }
-        let prediction = predictor.predict(try request.json(), with: model)
+        let prediction = predictor.predict(request.body, with: model)
         return .later(
             Wait(seconds: Self.seconds, subscribe: { prediction.subscribe($0) }) { isLast in
                 switch prediction.outcome {
@@ -52,6 +52,7 @@ extension Problem {
     /// What a client is told of a prediction that failed.
     fileprivate init(_ error: PredictionError) {
         switch error {
+        case .malformed: self.init(.badRequest, error.code, error.description)
         case .invalid(let violations): self.init(InvalidInput(violations))
         case .modelUnusable(_, let cause):
             self.init(.conflict, error.code, error.description)

@@ -188,8 +188,16 @@ final class Exchange: Sendable {
     private func makeRequest(_ parameters: [String: String], _ principal: Principal?) -> Request {
         Request(
             head.method, path: head.path, query: head.query, headers: head.headers,
-            body: state.withLock { $0.body }, principal: principal, peer: head.peer, id: requestID,
+            body: takeBody(), principal: principal, peer: head.peer, id: requestID,
             parameters: parameters, isEncrypted: head.listener.transport == .encrypted)
+    }
+
+    /// The body, which from here on is the request's alone: a client may wait long for its answer.
+    private func takeBody() -> [UInt8] {
+        state.withLock { state in
+            defer { state.body = [] }
+            return state.body
+        }
     }
 
     private func run(_ route: Route, _ request: Request) -> Step {

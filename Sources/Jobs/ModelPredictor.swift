@@ -2,14 +2,16 @@ public import JSON
 
 /// Asks stored models; implemented where the service meets the engine.
 public protocol ModelPredictor: Sendable {
-    /// Begins to answer a body with a model; returns at once, and never throws or waits.
-    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction
+    /// Begins to answer a body, which should be JSON, with a model; returns at once, never throws or waits.
+    func predict(_ body: [UInt8], with model: ModelRecord) -> Prediction
     /// The JSON Schema of a body, whatever the model.
     var bodySchema: JSONValue { get }
 }
 
 /// Why there is no prediction; every text is safe to show to a client.
 public enum PredictionError: Error, Equatable, CustomStringConvertible {
+    /// The body is no JSON.
+    case malformed(reason: String)
     /// The request breaks the rules; each violation says where and how.
     case invalid([Violation])
     /// The model cannot be used; the cause is for the log.
@@ -26,6 +28,7 @@ public enum PredictionError: Error, Equatable, CustomStringConvertible {
     /// The stable code of the API.
     public var code: String {
         switch self {
+        case .malformed: "malformed_json"
         case .invalid: "invalid_request"
         case .modelUnusable: "model_unusable"
         case .modelTooLarge: "insufficient_memory"
@@ -38,6 +41,7 @@ public enum PredictionError: Error, Equatable, CustomStringConvertible {
     /// Says what was refused and why.
     public var description: String {
         switch self {
+        case .malformed(let reason): "The body is not valid JSON: \(reason)."
         case .invalid(let violations): InvalidInput(violations).description
         case .modelUnusable(let id, cause: _):
             "\(id) cannot be used for predictions; the log of the service says why."

@@ -222,9 +222,14 @@ final class Oracle: ModelPredictor {
     /// The last prediction that was asked for.
     var prediction: Prediction? { last.withLock { $0 } }
 
-    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction {
+    func predict(_ body: [UInt8], with model: ModelRecord) -> Prediction {
         let prediction = Prediction()
-        if let outcome = script.withLock({ $0 })(body, model) { prediction.finish(outcome) }
+        let body = Result { try JSONValue(parsing: body) }
+        switch body {
+        case .failure(let error): prediction.finish(.failure(.malformed(reason: "\(error)")))
+        case .success(let body):
+            if let outcome = script.withLock({ $0 })(body, model) { prediction.finish(outcome) }
+        }
         last.withLock { $0 = prediction }
         return prediction
     }

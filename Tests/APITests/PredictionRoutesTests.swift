@@ -28,6 +28,7 @@ import Testing
         let id = try #require(ModelID(String(path.split(separator: "/")[2])))
         let violation = Violation(pointer: "/prompt", code: "unknown_character", detail: "not \"é\"")
         let expected: [(PredictionError, Int, String)] = [
+            (.malformed(reason: "it ends"), 400, "malformed_json"),
             (.invalid([violation]), 422, "invalid_request"),
             (.modelUnusable(id, cause: "secret"), 409, "model_unusable"),
             (.modelTooLarge(id, byteCount: 9, limit: 4), 507, "insufficient_memory"),

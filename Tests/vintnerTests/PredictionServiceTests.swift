@@ -110,6 +110,8 @@ private final class StagedClock: TimeSource {
         return try model(path: "models/a.safetensors", sha256: receipt.sha256.hex)
     }
 
+    private func body(_ json: JSONValue) -> [UInt8] { json.encodedBytes() }
+
     private func outcome(of prediction: Prediction) throws -> Prediction.Outcome {
         let woken = DispatchSemaphore(value: 0)
         let leave = prediction.subscribe { woken.signal() }
@@ -122,19 +124,21 @@ private final class StagedClock: TimeSource {
     func fullLine() throws {
         let (clock, model) = (StagedClock(), try model())
         let service = service(clock)
-        let first = service.predict([:], with: model)
+        let first = service.predict(Array("{}".utf8), with: model)
         #expect(clock.waitForArrival())
-        var waiting = (0..<PredictionService.waitingMax).map { _ in service.predict([:], with: model) }
+        var waiting = (0..<PredictionService.waitingMax).map { _ in
+            service.predict(Array("{}".utf8), with: model)
+        }
         #expect(waiting.allSatisfy { $0.outcome == nil })
-        #expect(service.predict([:], with: model).outcome == .failure(.busy))
+        #expect(service.predict(Array("{}".utf8), with: model).outcome == .failure(.busy))
         let leave = waiting.remove(at: 3).subscribe {}
         leave()
-        waiting.append(service.predict([:], with: model))
+        waiting.append(service.predict(Array("{}".utf8), with: model))
         #expect(waiting.last?.outcome == nil)
-        #expect(service.predict([:], with: model).outcome == .failure(.busy))
+        #expect(service.predict(Array("{}".utf8), with: model).outcome == .failure(.busy))
         service.stop(seconds: 0)
         #expect(waiting.allSatisfy { $0.outcome == .failure(.draining) })
-        #expect(service.predict([:], with: model).outcome == .failure(.draining))
+        #expect(service.predict(Array("{}".utf8), with: model).outcome == .failure(.draining))
         clock.open()
         guard case .failure(.modelUnusable) = try outcome(of: first) else {
             Issue.record("a model without a file cannot be used")
@@ -142,14 +146,38 @@ private final class StagedClock: TimeSource {
         }
     }
 
+    @Test("long bodies fill the line by their bytes, and are read when their turn comes")
+    func fullOfBytes() throws {
+        let (clock, model) = (StagedClock(), try model())
+        let service = service(clock)
+        let first = service.predict(Array("{".utf8), with: model)
+        #expect(clock.waitForArrival())
+        let long = [UInt8](repeating: UInt8(ascii: "["), count: PredictionService.waitingByteCountMax / 4)
+        let waiting = (0..<4).map { _ in service.predict(long, with: model) }
+        #expect(waiting.allSatisfy { $0.outcome == nil })
+        #expect(service.predict(Array("{}".utf8), with: model).outcome == .failure(.busy))
+        let leave = waiting[1].subscribe {}
+        leave()
+        let short = service.predict(Array("{}".utf8), with: model)
+        #expect(short.outcome == nil)
+        clock.open()
+        for prediction in [first, waiting[0], waiting[3]] {
+            guard case .failure(.malformed) = try outcome(of: prediction) else {
+                Issue.record("it is no JSON")
+                continue
+            }
+        }
+        service.stop(seconds: 60)
+    }
+
     @Test("whose time is over while it waits is told so, and its model is not even loaded")
     func deadlineInLine() throws {
         let (clock, model) = (StagedClock(), try model())
         let service = service(clock)
-        let predictions = (0..<3).map { _ in service.predict([:], with: model) }
+        let predictions = (0..<3).map { _ in service.predict(Array("{}".utf8), with: model) }
         #expect(clock.waitForArrival())
         clock.advance(seconds: UInt64(PredictionService.secondsMax))
-        let late = service.predict([:], with: model)
+        let late = service.predict(Array("{}".utf8), with: model)
         clock.advance(seconds: 1)
         clock.open()
         for prediction in predictions {
@@ -169,10 +197,10 @@ private final class StagedClock: TimeSource {
         let service = service(clock)
         clock.open()
         let seconds = PredictionService.secondsMax
-        let short = service.predict(["prompt": "a", "max_tokens": 5], with: model)
+        let short = service.predict(body(["prompt": "a", "max_tokens": 5]), with: model)
         #expect(try outcome(of: short).get()["tokens"] == 5)
         let before = clock.readings
-        let long = service.predict(["prompt": "a", "max_tokens": 4096], with: model)
+        let long = service.predict(body(["prompt": "a", "max_tokens": 4096]), with: model)
         #expect(try outcome(of: long) == .failure(.tooSlow(seconds: seconds)))
         // A second with each token; the first reading is that of the start.
         #expect(clock.readings - before == Int(seconds) + 1)
@@ -183,11 +211,11 @@ private final class StagedClock: TimeSource {
     func clientGone() throws {
         let (clock, model) = (StagedClock(), try languageModel())
         let service = service(clock)
-        let gone = service.predict(["prompt": "a", "max_tokens": 4096], with: model)
+        let gone = service.predict(body(["prompt": "a", "max_tokens": 4096]), with: model)
         let leave = gone.subscribe {}
         #expect(clock.waitForArrival())
         leave()
-        let next = service.predict(["prompt": "a", "max_tokens": 3], with: model)
+        let next = service.predict(body(["prompt": "a", "max_tokens": 3]), with: model)
         clock.open()
         #expect(try outcome(of: next).get()["tokens"] == 3)
         // The start of each, three tokens, and the end of the second.

@@ -12,7 +12,8 @@ import Training
 /// It takes one core from running jobs at most, and starts with the first request.
 final class PredictionService: ModelPredictor {
     private struct Order: Sendable {
-        let body: JSONValue
+        /// As it came: what it says takes many times the memory.
+        let body: [UInt8]
         let model: ModelRecord
         let prediction: Prediction
         let deadline: UInt64
@@ -22,6 +23,11 @@ final class PredictionService: ModelPredictor {
         var orders: [Order] = []
         var isStarted = false
         var isStopped = false
+
+        func hasRoom(for body: [UInt8]) -> Bool {
+            orders.count < PredictionService.waitingMax
+                && orders.reduce(body.count) { $0 + $1.body.count } <= PredictionService.waitingByteCountMax
+        }
     }
 
     private let folder: DataFolder
@@ -34,8 +40,11 @@ final class PredictionService: ModelPredictor {
     private let available = Monitor(0)
     private let hasEnded = Monitor(false)
 
-    /// Requests that may wait.
+    /// Requests that may wait, and the bytes of all of them.
     static let waitingMax = 32
+    static let waitingByteCountMax = 32 << 20
+    /// Memory is given back after bodies longer than this.
+    private static let shortByteCount = 1 << 20
     /// Seconds from a request to its answer at most.
     static let secondsMax = 60.0
     /// Models that stay loaded.
@@ -49,17 +58,17 @@ final class PredictionService: ModelPredictor {
 
     var bodySchema: JSONValue { PredictionRequest.jsonSchema }
 
-    func predict(_ body: JSONValue, with model: ModelRecord) -> Prediction {
+    func predict(_ body: [UInt8], with model: ModelRecord) -> Prediction {
         let prediction = Prediction()
         let deadline = time.monotonicNanoseconds() + UInt64(Self.secondsMax * 1e9)
         let order = Order(body: body, model: model, prediction: prediction, deadline: deadline)
         let (refusal, mustStart) = state.withLock { state -> (PredictionError?, Bool) in
             guard !state.isStopped else { return (.draining, false) }
-            if state.orders.count >= Self.waitingMax {
+            if !state.hasRoom(for: body) {
                 // Who has gone needs no place.
                 state.orders.removeAll { $0.prediction.isAbandoned }
             }
-            guard state.orders.count < Self.waitingMax else { return (.busy, false) }
+            guard state.hasRoom(for: body) else { return (.busy, false) }
             state.orders.append(order)
             defer { state.isStarted = true }
             return (nil, !state.isStarted)
@@ -102,7 +111,9 @@ final class PredictionService: ModelPredictor {
                 order?.prediction.finish(.failure(.draining))
                 break
             }
-            if let order { answer(order, &shelf) }
+            guard let order else { continue }
+            answer(order, &shelf)
+            if order.body.count > Self.shortByteCount { Heap.trim() }
         }
         hasEnded.update { $0 = true }
     }
@@ -113,9 +124,11 @@ final class PredictionService: ModelPredictor {
             guard start <= order.deadline, !order.prediction.isAbandoned else {
                 throw .tooSlow(seconds: Self.secondsMax)
             }
+            let body: JSONValue
+            do { body = try JSONValue(parsing: order.body) } catch { throw .malformed(reason: "\(error)") }
             let predictor = try predictor(for: order.model, &shelf)
             let request: PredictionRequest
-            do { request = try PredictionRequest.read(order.body, for: predictor.stored) } catch {
+            do { request = try PredictionRequest.read(body, for: predictor.stored) } catch {
                 throw .invalid(error.violations)
             }
             let result: PredictionResult?
