@@ -12,9 +12,9 @@ public struct APIEnvironment: Sendable {
     public var unreadiness: @Sendable () -> String?
     /// The absolute path of a model's weights (safetensors).
     public var modelFile: @Sendable (ModelRecord) -> String
-    /// Writes a model's weights whole into a new file, whose absolute path it returns; nil where
-    /// `modelFile` has no compressed ones.
-    public var wholeModelFile: @Sendable (ModelRecord) throws -> String?
+    /// A model's weights with all their zeros, made while they are sent, which for HEAD they never are; nil
+    /// where `modelFile` has them all.
+    public var wholeModel: @Sendable (_ model: ModelRecord, _ isSent: Bool) throws -> (any ByteSource)?
     /// The absolute path of the adapters that were merged into a model.
     public var adapterFile: @Sendable (ModelRecord) -> String
     /// The absolute path of a checkpoint.
@@ -42,7 +42,9 @@ public struct APIEnvironment: Sendable {
         metrics: @escaping @Sendable () -> [Metric] = { [] },
         unreadiness: @escaping @Sendable () -> String? = { nil },
         modelFile: @escaping @Sendable (ModelRecord) -> String,
-        wholeModelFile: @escaping @Sendable (ModelRecord) throws -> String? = { _ in nil },
+        wholeModel: @escaping @Sendable (_ model: ModelRecord, _ isSent: Bool) throws -> (any ByteSource)? = {
+            _, _ in nil
+        },
         adapterFile: @escaping @Sendable (ModelRecord) -> String,
         checkpointFile: @escaping @Sendable (CheckpointRecord) -> String,
         predictor: any ModelPredictor, intake: any DatasetIntake, imports: any ModelIntake,
@@ -52,7 +54,7 @@ public struct APIEnvironment: Sendable {
         removeFiles: @escaping @Sendable (_ paths: [String]) -> Void = { _ in }
     ) {
         (self.system, self.metrics, self.unreadiness) = (system, metrics, unreadiness)
-        (self.modelFile, self.wholeModelFile) = (modelFile, wholeModelFile)
+        (self.modelFile, self.wholeModel) = (modelFile, wholeModel)
         (self.adapterFile, self.checkpointFile) = (adapterFile, checkpointFile)
         (self.intake, self.refreshDatasets) = (intake, refreshDatasets)
         self.datasetPreview = datasetPreview

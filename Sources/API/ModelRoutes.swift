@@ -80,14 +80,15 @@ struct ModelRoutes: Sendable {
     }
 
     /// The weights as safetensors: whole, or as they are stored, pruned ones without their zeros; 422 for
-    /// another format; 404 `model_file_missing` when the file is gone.
+    /// another format; 404 `model_file_missing` when the file is gone; 503 `downloads_busy`.
     private func download(_ request: Request) throws -> Response {
         let format = request.query[Self.format]
         let model = try model(request)
         let name = "\(model.fileName)\(format == .sparse ? ".sparse" : "").safetensors"
         return try request.download(name, sha256: model.sha256) {
-            let whole = format == .sparse ? nil : try environment.wholeModelFile(model)
-            if let whole { return try FileBody(path: whole, isTemporary: true) }
+            let isSent = request.method == .get
+            let whole = format == .sparse ? nil : try environment.wholeModel(model, isSent)
+            if let whole { return MadeBody(whole) }
             return try FileBody(path: environment.modelFile(model))
         } missing: {
             Problem(.notFound, "model_file_missing", "The weights of \(model.id) are not there.")
@@ -139,13 +140,17 @@ extension Request {
     ///   - open: Opens it.
     ///   - missing: What is thrown where that fails.
     /// - Returns: 200, 206, 304 or 416.
-    /// - Throws: `missing`, with the cause for the log.
+    /// - Throws: The problem that `open` throws, for other errors `missing` with the cause for the log.
     func download(
-        _ name: String, sha256: String, open: () throws -> FileBody, missing: () -> Problem
+        _ name: String, sha256: String, open: () throws -> any Downloadable, missing: () -> Problem
     ) throws(Problem) -> Response {
         let etag = "\"\(sha256)\""
         if hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
-        do { return try .download(try open(), name: name, etag: etag, for: self) } catch {
+        do {
+            return try .download(try open(), name: name, etag: etag, for: self)
+        } catch let problem as Problem {
+            throw problem
+        } catch {
             var problem = missing()
             problem.cause = "\(error)"
             throw problem

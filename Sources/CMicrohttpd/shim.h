@@ -211,3 +211,6 @@ static inline uint64_t cmhd_size_unknown(void) { return MHD_SIZE_UNKNOWN; }
 
 // MHD_CONTENT_READER_END_OF_STREAM is a cast expression, which Swift does not import.
 static inline ssize_t cmhd_end_of_stream(void) { return MHD_CONTENT_READER_END_OF_STREAM; }
+
+// MHD_CONTENT_READER_END_WITH_ERROR is a cast expression, which Swift does not import.
+static inline ssize_t cmhd_end_with_error(void) { return MHD_CONTENT_READER_END_WITH_ERROR; }

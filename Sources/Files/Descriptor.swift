@@ -5,7 +5,7 @@ import Glibc
 /// Every call checks its result and reads `errno` at once. Interrupted calls are repeated, except
 /// `fsync` and `close`: after either fails the state of the file is unknown and repeating would
 /// report a success that did not happen.
-struct Descriptor: ~Copyable {
+struct Descriptor: ~Copyable, Sendable {
     let number: Int32
     let path: String
 

@@ -106,6 +106,18 @@ struct SafetensorsHeader: Equatable {
         return (0..<8).map { UInt8(truncatingIfNeeded: json.count >> (8 * $0)) } + json
     }
 
+    /// The same for a file that is to be read again.
+    ///
+    /// - Throws: `FormatError.malformed` where it is longer than readers take.
+    func encoded(for path: String) throws(FormatError) -> [UInt8] {
+        let bytes = encoded()
+        guard bytes.count - Self.prefixByteCount <= Self.byteCountMax else {
+            throw .malformed(
+                path: path, reason: "its header of \(bytes.count) bytes would exceed \(Self.byteCountMax)")
+        }
+        return bytes
+    }
+
     private static func strings(_ value: JSONValue, _ path: String) throws(FormatError) -> [String: String] {
         guard let object = value.objectValue else {
             throw .malformed(path: path, reason: "__metadata__ is \(value.summary), not an object")

@@ -1,9 +1,7 @@
-public import Files
-
 /// Tensors that are stored without their zeros; see `SparseTensor`.
 extension SafetensorsReader {
     /// The tensors that compressed ones stand for, in the order of their elements.
-    private var sparseNames: [String] {
+    var sparseNames: [String] {
         let suffix = SparseLayout.compressedSuffix
         return entries.compactMap { entry in
             guard entry.name.hasSuffix(suffix) else { return nil }
@@ -11,9 +9,6 @@ extension SafetensorsReader {
             return isSparse(name) ? name : nil
         }
     }
-
-    /// Whether any tensor is stored without its zeros.
-    public var hasSparse: Bool { !sparseNames.isEmpty }
 
     /// Whether a tensor is stored without its zeros.
     func isSparse(_ name: String) -> Bool {
@@ -39,16 +34,38 @@ extension SafetensorsReader {
         guard isSparse(name) else {
             return contains(name) ? try (entry(name).element, entry(name).shape) : nil
         }
-        return (try entry(name + SparseLayout.compressedSuffix).element, try sparseShape(name).0)
+        return (try entry(name + SparseLayout.compressedSuffix).element, try sparseShape(name).shape)
     }
 
-    /// The extents of a tensor that is stored without its zeros.
-    private func sparseShape(_ name: String) throws(FormatError) -> ([Int], SparseLayout) {
-        let shape = try integers(name + SparseLayout.shapeSuffix).map { Int($0) }
-        guard let layout = SparseLayout(shape) else {
-            throw malformed(name, "has an impossible shape of \(shape.count) dimensions: \(shape.prefix(9))")
+    /// The extents of a tensor that is stored without its zeros, and how its bits lie.
+    func sparseShape(_ name: String) throws(FormatError) -> (shape: [Int], layout: SparseLayout) {
+        let place = name + SparseLayout.shapeSuffix
+        // Checked before it is read: a file may call anything so.
+        let rank = try entry(place).elementCount
+        let shape = rank <= TensorEntry.rankMax ? try integers(place).map { Int($0) } : []
+        guard shape.count == rank, let layout = SparseLayout(shape) else {
+            throw malformed(name, "has an impossible shape of \(rank) dimensions: \(shape)")
         }
         return (shape, layout)
+    }
+
+    /// The bits and the elements of a tensor that is stored without its zeros.
+    ///
+    /// - Throws: `FormatError.malformed` unless there is a bit for each element of the shape.
+    func sparseParts(
+        _ name: String, _ layout: SparseLayout
+    ) throws(FormatError) -> (bits: TensorEntry, values: TensorEntry) {
+        let bits = try entry(name + SparseLayout.bitmaskSuffix)
+        guard bits.element == .uint8, bits.range.count == layout.bitmaskCount else {
+            throw malformed(
+                name, "needs \(layout.bitmaskCount) bytes of bits, its bitmask is \(bits.summary)")
+        }
+        let values = try entry(name + SparseLayout.compressedSuffix)
+        guard values.elementCount <= layout.rows * layout.columns else {
+            throw malformed(
+                name, "has \(layout.rows * layout.columns) places for \(values.elementCount) elements")
+        }
+        return (bits, values)
     }
 
     /// The elements of a tensor that is stored without its zeros.
@@ -76,75 +93,26 @@ extension SafetensorsReader {
         if let shape, shape != found {
             throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: "\(found)")
         }
-        let bits = try entry(name + SparseLayout.bitmaskSuffix)
         // Checked before anything is allocated: as many bits as the shape has elements, eight to a byte.
-        guard bits.element == .uint8, bits.range.count == layout.bitmaskCount else {
-            throw malformed(
-                name, "needs \(layout.bitmaskCount) bytes of bits, its bitmask is \(bits.summary)")
+        let parts = try sparseParts(name, layout)
+        let bitmask = try bytes(parts.bits.name)
+        guard bitmask.bitCount == parts.values.elementCount else {
+            throw malformed(name, "has \(bitmask.bitCount) bits for \(parts.values.elementCount) elements")
         }
-        let bitmask = try bytes(bits.name)
-        let values = try load(name + SparseLayout.compressedSuffix)
-        let count = bitmask.reduce(0) { $0 + $1.nonzeroBitCount }
-        guard count == values.count else {
-            throw malformed(name, "has \(count) bits for \(values.count) elements")
+        guard layout.endsRows(of: bitmask, at: 0) else {
+            throw malformed(name, "has bits behind the last column")
         }
+        let values = try load(parts.values.name)
         var dense = [Element](repeating: zero, count: layout.rows * layout.columns)
         var next = 0
-        for row in 0..<layout.rows {
-            for byte in 0..<layout.rowBytes {
-                var left = bitmask[row * layout.rowBytes + byte]
-                while left != 0 {
-                    let column = 8 * byte + left.trailingZeroBitCount
-                    guard column < layout.columns else {
-                        throw malformed(name, "has bits behind the last column")
-                    }
-                    dense[row * layout.columns + column] = values[next]
-                    next += 1
-                    left &= left - 1
-                }
-            }
+        layout.forEachBit(of: dense.indices, in: bitmask, from: 0) { element in
+            dense[element] = values[next]
+            next += 1
         }
         return dense
     }
 
-    /// Writes the file again with every tensor whole, as programs expect it that know no compression.
-    ///
-    /// - Parameter path: Where the new file goes.
-    /// - Returns: Its size and hash.
-    /// - Throws: `FormatError`, also where a compressed tensor is damaged.
-    public func expand(to path: String) throws(FormatError) -> AtomicFile.Receipt {
-        let sparse = Set(sparseNames)
-        var parts: Set<String> = []
-        for name in sparse {
-            for suffix in [
-                SparseLayout.bitmaskSuffix, SparseLayout.offsetsSuffix, SparseLayout.shapeSuffix,
-            ] { parts.insert(name + suffix) }
-        }
-        var tensors: [(name: String, element: StoredElement, shape: [Int])] = []
-        for entry in entries where !parts.contains(entry.name) {
-            let name = String(entry.name.dropLast(SparseLayout.compressedSuffix.count))
-            if entry.name == name + SparseLayout.compressedSuffix, sparse.contains(name) {
-                tensors.append((name, entry.element, try sparseShape(name).0))
-            } else {
-                tensors.append((entry.name, entry.element, entry.shape))
-            }
-        }
-        let writer = try SafetensorsWriter(path, tensors: tensors, metadata: metadata)
-        for entry in writer.entries {
-            if sparse.contains(entry.name), entry.element == .int8 {
-                let codes = try sparseCodes(entry.name, shape: nil)
-                try writer.append(codes.span)
-            } else if sparse.contains(entry.name) {
-                let values = try sparseFloats(entry.name, shape: nil)
-                try writer.append(values.span)
-            } else {
-                try writer.append(bytes(entry.name))
-            }
-        }
-        return try writer.commit()
-    }
-
     private func malformed(_ name: String, _ reason: String) -> FormatError {
-        .malformed(path: path, reason: "\"\(name)\", stored without its zeros, \(reason)")
+        SparseLayout.malformed(path, name, reason)
     }
 }

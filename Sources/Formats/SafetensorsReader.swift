@@ -13,7 +13,8 @@ public final class SafetensorsReader {
     /// The free texts of `__metadata__`.
     public let metadata: [String: String]
     private let reader: FileReader
-    private let dataOffset: Int
+    /// Where the tensors' bytes begin.
+    let dataOffset: Int
     private let indices: [String: Int]
 
     /// Opens `path` and checks its header.
@@ -118,6 +119,15 @@ public final class SafetensorsReader {
             throw .mismatch(tensor: name, path: path, expected: "\(shape)", found: entry.summary)
         }
         return try typed(name, .int8)
+    }
+
+    /// The element of a tensor of type U8 that has one.
+    public func byte(_ name: String) throws(FormatError) -> UInt8 {
+        let entry = try entry(name)
+        guard entry.element == .uint8, entry.elementCount == 1, let byte = try bytes(name).first else {
+            throw .mismatch(tensor: name, path: path, expected: "U8 [1]", found: entry.summary)
+        }
+        return byte
     }
 
     private func typed<T: BitwiseCopyable>(

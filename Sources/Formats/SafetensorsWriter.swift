@@ -6,6 +6,7 @@ public import Files
 public final class SafetensorsWriter {
     /// The tensors in the order in which they must be appended.
     public let entries: [TensorEntry]
+    private let path: String
     private let writer: AtomicFile.Writer
     private var appended = 0
 
@@ -20,14 +21,10 @@ public final class SafetensorsWriter {
         _ path: String, tensors: [(name: String, element: StoredElement, shape: [Int])],
         metadata: [String: String] = [:]
     ) throws(FormatError) {
+        self.path = path
         let header = try SafetensorsHeader(tensors, metadata: metadata, path: path)
         entries = header.entries
-        let encoded = header.encoded()
-        guard encoded.count - SafetensorsHeader.prefixByteCount <= SafetensorsHeader.byteCountMax else {
-            throw .malformed(
-                path: path,
-                reason: "its header of \(encoded.count) bytes would exceed \(SafetensorsHeader.byteCountMax)")
-        }
+        let encoded = try header.encoded(for: path)
         writer = try FormatError.translating { () throws(FileError) in
             let writer = try AtomicFile.Writer(path)
             try writer.write(encoded)
@@ -55,12 +52,6 @@ public final class SafetensorsWriter {
         unsafe try append(bytes.bytes, as: .uint8)
     }
 
-    /// Appends the next tensor, of any type, as its bytes lie in a file.
-    func append(_ bytes: [UInt8]) throws(FormatError) {
-        precondition(appended < entries.count, "all \(entries.count) tensors have been appended")
-        unsafe try append(bytes.span.bytes, as: entries[appended].element)
-    }
-
     /// Appends the next tensor, of type I8.
     public func append(_ codes: Span<Int8>) throws(FormatError) {
         unsafe try append(codes.bytes, as: .int8)
@@ -68,20 +59,27 @@ public final class SafetensorsWriter {
 
     /// Publishes the file.
     ///
-    /// - Precondition: Every tensor has been appended.
     /// - Returns: Its size and hash.
-    /// - Throws: `FormatError.file`; then the old file, if any, is untouched.
+    /// - Throws: `FormatError.mismatch` unless every tensor has been appended, and `.file`; then the old
+    ///   file, if any, is untouched.
     public func commit() throws(FormatError) -> AtomicFile.Receipt {
-        precondition(appended == entries.count, "\(appended) of \(entries.count) tensors were appended")
+        if let missing = entries.dropFirst(appended).first {
+            throw .mismatch(tensor: missing.name, path: path, expected: missing.summary, found: "nothing")
+        }
         return try FormatError.translating { () throws(FileError) in try writer.commit() }
     }
 
+    /// Takes what was announced next, and nothing else.
     private func append(_ bytes: RawSpan, as element: StoredElement) throws(FormatError) {
-        precondition(appended < entries.count, "all \(entries.count) tensors have been appended")
+        let found = "\(bytes.byteCount) bytes of \(element.rawValue)"
+        guard appended < entries.count else {
+            throw .malformed(
+                path: path, reason: "its \(entries.count) tensors are there, and \(found) more")
+        }
         let entry = entries[appended]
-        precondition(
-            element == entry.element && bytes.byteCount == entry.range.count,
-            "\(entry.name) is \(entry.summary), not \(bytes.byteCount) bytes of \(element.rawValue)")
+        guard element == entry.element && bytes.byteCount == entry.range.count else {
+            throw .mismatch(tensor: entry.name, path: path, expected: entry.summary, found: found)
+        }
         try FormatError.translating { () throws(FileError) in try writer.write(bytes) }
         appended += 1
     }

@@ -16,6 +16,8 @@ public enum HTTPError: Error, Equatable, Sendable, CustomStringConvertible {
     case unsupportedLibrary(version: String)
     /// A file that should be served could not be opened.
     case cannotOpen(errno: Int32)
+    /// What makes a body made another part than the one that was due.
+    case cutShort(expected: Int, found: Int)
     /// The system gave no random bytes for a secret.
     case noRandomness(cause: String)
 
@@ -38,6 +40,8 @@ public enum HTTPError: Error, Equatable, Sendable, CustomStringConvertible {
         case .cannotStart(let address): "libmicrohttpd did not start on \(address)"
         case .unsupportedLibrary(let version): "libmicrohttpd \(version) is not a version this service knows"
         case .cannotOpen(let errno): "cannot open a file to serve: \(systemMessage(errno))"
+        case .cutShort(let expected, let found):
+            "expected \(expected) bytes of a body, found \(found)"
         case .noRandomness(let cause): "cannot make a secret: \(cause)"
         }
     }

@@ -8,6 +8,7 @@ public struct Response: Sendable {
     public enum Body: Sendable {
         case bytes([UInt8])
         case file(FileBody)
+        case made(MadeBody)
         case events(EventSource)
     }
 
@@ -44,7 +45,7 @@ public struct Response: Sendable {
     /// Makes an answer that sends a file or the part that was asked for, marked as a download.
     ///
     /// - Parameters:
-    ///   - file: The open file.
+    ///   - file: All of it.
     ///   - name: What the client should call it; only letters, digits, `.`, `-` and `_` are kept.
     ///   - etag: The file's strong validator, in quotes.
     ///   - request: What was asked for.
@@ -52,7 +53,7 @@ public struct Response: Sendable {
     ///   bytes.
     /// - Throws: `HTTPError.cannotOpen` where no descriptor is left for a part.
     public static func download(
-        _ file: FileBody, name: String, etag: String, for request: Request
+        _ file: any Downloadable, name: String, etag: String, for request: Request
     ) throws(HTTPError) -> Response {
         let safe = name.unicodeScalars.filter {
             $0.isASCII
@@ -65,12 +66,12 @@ public struct Response: Sendable {
         response.headers["ETag"] = etag
         response.headers["Accept-Ranges"] = "bytes"
         switch request.byteRange(of: file.byteCount, etag: etag) {
-        case .whole: response.body = .file(file)
+        case .whole: response.body = file.body
         case .part(let range):
             response.status = .partialContent
             response.headers["Content-Range"] =
                 "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(file.byteCount)"
-            response.body = .file(try file.part(range))
+            response.body = try file.body(of: range)
         case .unsatisfiable:
             return Problem(
                 .rangeNotSatisfiable, "range_not_satisfiable",
@@ -133,52 +134,6 @@ public struct Wait: Sendable {
         answer: @escaping @Sendable (_ isLast: Bool) throws -> Response?
     ) {
         (self.seconds, self.subscribe, self.answer) = (seconds, subscribe, answer)
-    }
-}
-
-/// An open file, or a part of one, that a response sends; closed when it was sent or dropped.
-public final class FileBody: Sendable {
-    let descriptor: Int32
-    /// Where the part begins in the file.
-    public let offset: Int
-    public let byteCount: Int
-
-    /// Opens a regular file; a link at the end of its path is refused.
-    ///
-    /// - Parameters:
-    ///   - path: Where it is; made by the server, never by a client.
-    ///   - isTemporary: Whether it was made for this body alone: its name goes now, its bytes with the body.
-    /// - Throws: `HTTPError.cannotOpen` with the system's reason.
-    public init(path: String, isTemporary: Bool = false) throws(HTTPError) {
-        let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
-        if isTemporary { _ = unsafe unlink(path) }
-        guard descriptor >= 0 else { throw .cannotOpen(errno: errno) }
-        var status = stat()
-        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            let error = status.st_mode == 0 ? errno : EINVAL
-            close(descriptor)
-            throw .cannotOpen(errno: error)
-        }
-        (self.descriptor, offset, byteCount) = (descriptor, 0, Int(status.st_size))
-    }
-
-    private init(_ descriptor: Int32, _ range: Range<Int>) {
-        (self.descriptor, offset, byteCount) = (descriptor, range.lowerBound, range.count)
-    }
-
-    /// A part of a whole file.
-    func part(_ range: Range<Int>) throws(HTTPError) -> FileBody {
-        precondition(offset == 0 && range.lowerBound >= 0 && range.upperBound <= byteCount, "no part")
-        guard let copy = duplicate() else { throw .cannotOpen(errno: errno) }
-        return FileBody(copy, range)
-    }
-
-    deinit { close(descriptor) }
-
-    /// A descriptor of its own for whoever sends the file; `nil` when the process has none left.
-    func duplicate() -> Int32? {
-        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        return copy >= 0 ? copy : nil
     }
 }
 

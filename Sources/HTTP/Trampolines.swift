@@ -249,6 +249,13 @@ private func send(
             response, connection,
             MHD_create_response_from_fd_at_offset64(
                 UInt64(file.byteCount), descriptor, UInt64(file.offset)))
+    case .made(let body):
+        core.connections.enter(.answering(byteCount: body.byteCount), connection.id)
+        let sender = unsafe Unmanaged.passRetained(BodySender(body, core, requestID: requestID))
+        return unsafe queue(
+            response, connection,
+            MHD_create_response_from_callback(
+                UInt64(body.byteCount), MadeBody.pieceByteCount, onPiece, sender.toOpaque(), onBodyEnd))
     case .events: return .NO
     }
 }
@@ -283,4 +290,37 @@ private let onRead: MHD_ContentReaderCallback = { context, _, buffer, count in
 private let onStreamEnd: MHD_ContentReaderFreeCallback = { context in
     guard let context = unsafe context else { return }
     unsafe Unmanaged<EventChannel>.fromOpaque(context).takeRetainedValue().release()
+}
+
+/// A body that is made while it is sent, on its way to one client.
+private final class BodySender {
+    private let body: MadeBody
+    private let core: ServerCore
+    private let requestID: String
+
+    init(_ body: MadeBody, _ core: ServerCore, requestID: String) {
+        (self.body, self.core, self.requestID) = (body, core, requestID)
+    }
+
+    /// The next bytes; nil, with the reason in the log, where they cannot be made.
+    func bytes(at position: UInt64, upTo count: Int) -> [UInt8]? {
+        do { return try body.bytes(at: Int(position), upTo: count) } catch {
+            core.log(.error, "the answer to request \(requestID) was cut off: \(error)")
+            return nil
+        }
+    }
+}
+
+private let onPiece: MHD_ContentReaderCallback = { context, position, buffer, count in
+    guard let context = unsafe context, let buffer = unsafe buffer else { return cmhd_end_with_error() }
+    let sender = unsafe Unmanaged<BodySender>.fromOpaque(context).takeUnretainedValue()
+    guard let bytes = sender.bytes(at: position, upTo: count) else { return cmhd_end_with_error() }
+    let target = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: count)
+    unsafe target.copyBytes(from: bytes)
+    return bytes.count
+}
+
+private let onBodyEnd: MHD_ContentReaderFreeCallback = { context in
+    guard let context = unsafe context else { return }
+    unsafe Unmanaged<BodySender>.fromOpaque(context).release()
 }

@@ -54,6 +54,8 @@ public struct ModelImport: Sendable {
                 try ImportedTensors(reader, model.graph, quantized, masked: texts.masks, log).check()
             }
             guard let stored, log.isEmpty else { throw Self.stop }
+            // What is taken can be downloaded with all its zeros, too.
+            try formatting { () throws(FormatError) in _ = try WholeLayout(reader) }
             (self.stored, parameters, macsPerSample) = (stored, cost.parameters, cost.macsPerSample)
             quantizedLayers = (quantized?.layers.keys.map { model.graph[$0].name } ?? []).sorted()
             datasetName = texts.dataset

@@ -201,11 +201,11 @@ extension StoredModel {
                 scales: try reader.floats(names.weightScale, shape: [shape[0]]),
                 bias: try reader.floats(names.bias, shape: [shape[0]]),
                 step: try reader.floats(names.inputScale, shape: [1]),
-                zero: try reader.bytes(names.inputZeroPoint)
+                zero: try reader.byte(names.inputZeroPoint)
             )
         }
-        guard let step = read.step.first, let zero = read.zero.first,
-            let input = ActivationScale(scale: step, zeroPoint: zero, codeMax: codeMax)
+        guard let step = read.step.first,
+            let input = ActivationScale(scale: step, zeroPoint: read.zero, codeMax: codeMax)
         else { throw .badModel(path: path, reason: "the scale of what \(weight.name) reads means nothing") }
         return QuantizedLayer(
             weights: read.codes, scales: read.scales, bias: read.bias, input: input, foldsNorm: foldsNorm)

@@ -1,6 +1,5 @@
 import Assets
 import Files
-import Formats
 import Jobs
 import Store
 
@@ -83,19 +82,6 @@ struct DataFolder: Sendable {
 
     /// Where the adapters lie that were merged into a model, relative.
     static func adapters(of model: ModelID) -> String { "\(folder(of: model))/adapters.safetensors" }
-
-    /// Writes a model's weights again with every tensor whole, into a file of the caller's own.
-    ///
-    /// - Returns: Its absolute path, which interrupted processes leave for `clean` to delete; nil where the
-    ///   stored file is whole.
-    func writeWhole(_ model: ModelRecord) throws -> String? {
-        let reader = try SafetensorsReader(absolute(model.path))
-        guard reader.hasSparse else { return nil }
-        let random = SHA256.Digest.hex(try secureRandomBytes(8))
-        let path = absolute("\(Self.folder(of: model.id))/.whole.\(random).tmp")
-        _ = try reader.expand(to: path)
-        return path
-    }
 
     /// Makes the folders that are missing; `path` may be a link, as systemd's `DynamicUser` makes it.
     func make() throws(FileError) {

@@ -109,6 +109,29 @@ import Testing
         #expect(try message { _ = try file.integers("float32") }.contains("to be I64, found F32"))
     }
 
+    @Test("what was not announced is refused, and so is a file that lacks something")
+    func unannounced() throws {
+        let path = folder + "/f"
+        let writer = try SafetensorsWriter(path, tensors: [("x", .float16, [2]), ("y", .uint8, [1])])
+        func refusal(_ body: () throws -> Void) throws -> String {
+            try #require(throws: FormatError.self, performing: body).description
+        }
+        let floats: [Float] = [1, 2]
+        #expect(
+            try refusal { try writer.append(floats.span) }
+                == "\(path): expected \"x\" to be F16 [2], found 8 bytes of F32.")
+        #expect(
+            try refusal { _ = try writer.commit() } == "\(path): expected \"x\" to be F16 [2], found nothing."
+        )
+        let full = try SafetensorsWriter(path, tensors: [("x", .uint8, [1])])
+        let byte: [UInt8] = [7]
+        try full.append(byte.span)
+        #expect(try refusal { try full.append(byte.span) }.contains("its 1 tensors are there"))
+        _ = try full.commit()
+        #expect(try SafetensorsReader(path).byte("x") == 7)
+        #expect(throws: FormatError.self) { try SafetensorsReader(path).byte("y") }
+    }
+
     @Test("an abandoned writer leaves no file, and impossible layouts are refused")
     func refusedLayouts() throws {
         do {

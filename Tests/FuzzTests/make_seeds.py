@@ -27,6 +27,17 @@ def tensor(dtype, shape, size):
 
 
 
+def sparse(dtype, element):
+    """A 2x9 tensor without its zeros: three elements, the last in the last column."""
+    parts = [("a.shape", "I64", [2], struct.pack("<2q", 2, 9)), ("a.row_offsets", "I64", [2], struct.pack("<2q", 0, 1)),
+             ("a.compressed", dtype, [3], element * 3), ("a.bitmask", "U8", [2, 2], bytes([4, 0, 1, 1]))]
+    header, data = {}, b""
+    for name, kind, shape, content in parts:
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    return safetensors(header, data)
+
+
 def npy(descriptor, shape, data=b"", version=1):
     text = f"{{'descr': '{descriptor}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
@@ -117,7 +128,9 @@ SEEDS = {
     "safetensors": [safetensors(tensor("F32", [2, 2], 16), bytes(16)), safetensors(tensor("I8", [4], 4), bytes(4)),
                     safetensors(tensor("F32", [65536, 65536], 8), bytes(8)),
                     safetensors(tensor("F32", [4194305, 4194305, 211106198978564], 4), bytes(4)),
-                    safetensors(b"{}"), struct.pack("<Q", 2**63), safetensors(tensor("BF16", [3], 6), bytes(6))],
+                    safetensors(b"{}"), struct.pack("<Q", 2**63), safetensors(tensor("BF16", [3], 6), bytes(6)),
+                    sparse("F32", struct.pack("<f", 1.5)), sparse("F16", struct.pack("<e", -2)),
+                    sparse("BF16", b"\x80\x3f"), sparse("I8", b"\xf9")],
 }
 
 for target, seeds in SEEDS.items():

@@ -67,6 +67,10 @@ final class TestServer {
                 return Response(.noContent)
             },
             Route(.get, "/v1/news", access: read, reply: { request in .later(news.wait(request)) }),
+            Route(.get, "/v1/made/{fault}", access: read) { request in
+                let source = Pattern(fault: request.parameter("fault"))
+                return try Response.download(MadeBody(source), name: "made", etag: "\"1\"", for: request)
+            },
             Route(.get, "/v1/stream", access: read) {
                 .events(news.source(after: Int($0.headers["Last-Event-ID"] ?? "")))
             },
@@ -83,6 +87,22 @@ final class LogLines: Sendable {
     /// How many have these words.
     func count(of words: String) -> Int {
         lines.withLock { lines in lines.count { $0.contains(words) } }
+    }
+}
+
+/// Bytes that follow from their place, up to where they fail.
+struct Pattern: ByteSource {
+    /// `none`, `broken` or `short`.
+    let fault: String
+    let byteCount = 100_000
+    static let failsBehind = 50_000
+
+    static func bytes(_ range: Range<Int>) -> [UInt8] { range.map { UInt8(truncatingIfNeeded: $0 * 7) } }
+
+    func read(_ range: Range<Int>) throws -> [UInt8] {
+        guard fault != "none", range.upperBound > Self.failsBehind else { return Self.bytes(range) }
+        guard fault == "short" else { throw TestServer.Broken() }
+        return Self.bytes(range).dropLast()
     }
 }
 

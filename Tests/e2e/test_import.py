@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 import struct
 import subprocess
 import tempfile
@@ -149,6 +150,127 @@ def test_a_half_precision_model_is_taken_as_it_is(binary, kept):
         expected = softmax([3 + 2 * 4 + 1, -3 + 0.5 * 4 - 1])
         assert found["label"] == "no", found
         assert all(abs(a - b) < 1e-6 for a, b in zip(found["probabilities"], expected)), (found, expected)
+
+
+def without_zeros(name, kind, shape, values):
+    """The tensors that stand for a sparse one, and the bytes of the whole."""
+    pack = {"F32": lambda one: struct.pack("<f", one), "F16": lambda one: struct.pack("<e", one),
+            "BF16": lambda one: struct.pack("<f", one)[2:], "I8": lambda one: struct.pack("<b", int(one))}[kind]
+    row_bytes = (shape[1] + 7) // 8
+    bits = bytearray(shape[0] * row_bytes)
+    for place, value in enumerate(values):
+        if value:
+            bits[place // shape[1] * row_bytes + place % shape[1] // 8] |= 1 << place % shape[1] % 8
+    kept = [pack(value) for value in values if value]
+    return {f"{name}.shape": ("I64", [2], struct.pack("<2q", *shape)),
+            f"{name}.compressed": (kind, [len(kept)], b"".join(kept)),
+            f"{name}.bitmask": ("U8", [shape[0], row_bytes], bytes(bits))}, b"".join(map(pack, values))
+
+
+NET = {"input": [1, 28, 28], "layers": [{"type": "flatten"}, {"type": "linear", "name": "fc1", "out_features": 12},
+                                        {"type": "relu"}, {"type": "linear", "name": "fc2", "out_features": 10}]}
+
+
+def sparse_net(kind, dataset):
+    """A file whose first layer is stored in this type without its zeros, and that layer's bytes with them."""
+    parts, whole = without_zeros("fc1.weight", kind, [12, 784],
+                                 [(place % 13 - 6) / (1 if kind == "I8" else 64) if place % 3 == 0 else 0
+                                  for place in range(12 * 784)])
+    metadata = {"vintner.model": json.dumps(NET), "vintner.classes": json.dumps(dataset["class_names"]),
+                "vintner.mean": json.dumps(dataset["mean"]), "vintner.std": json.dumps(dataset["standard_deviation"])}
+    tensors = {**parts, "fc1.bias": ("F32", [12], bytes(48)), "fc2.bias": ("F32", [10], bytes(40)),
+               "fc2.weight": ("F32", [10, 12], struct.pack("<120f", *[(i * i % 17 - 8) / 16 for i in range(120)]))}
+    if kind == "I8":
+        metadata["vintner.quantization"] = json.dumps(
+            {"scheme": "int8", "code_max": 255, "layers": [{"name": "fc1", "folds_norm": False}]})
+        tensors |= {"fc1.weight_scale": ("F32", [12], struct.pack("<12f", *[0.015625] * 12)),
+                    "fc1.input_scale": ("F32", [1], struct.pack("<f", 0.02)),
+                    "fc1.input_zero_point": ("U8", [1], b"\x30")}
+    else:
+        metadata["vintner.masks"] = '["fc1.weight"]'
+    return written(metadata, tensors), whole
+
+
+def test_sparse_models_of_every_type_are_downloaded_and_used(binary, kept):
+    samples = {"inputs": [[(7 * i + j) % 256 for j in range(784)] for i in range(3)], "raw": True}
+    with Service(binary) as service:
+        made = {}
+        dataset = service.get("/v1/datasets/fashion-mnist").json
+        for kind in ("F32", "F16", "BF16", "I8"):
+            data, dense = sparse_net(kind, dataset)
+            reply = send(service, data)
+            assert reply.status == 201, (kind, reply)
+            made[kind] = reply.json["id"]
+            place = f"/v1/models/{made[kind]}"
+            assert service.get(place).json["sha256"] == hashlib.sha256(data).hexdigest(), kind
+            whole = service.get(f"{place}/download")
+            metadata, tensors = read(whole.body)
+            expected = {name: one for name, one in read(data)[1].items() if not name.startswith("fc1.weight.")}
+            assert metadata == read(data)[0], (kind, metadata)
+            assert tensors == {**expected, "fc1.weight": (kind, [12, 784], dense)}, kind
+            head = service.call("HEAD", f"{place}/download")
+            assert head.headers["content-length"] == str(len(whole.body)) and head.status == 200, (kind, head)
+            assert head.headers["etag"] == whole.headers["etag"] == f'"{hashlib.sha256(data).hexdigest()}"', head
+            for begin, last in ((0, 0), (9, 4099), (len(whole.body) - 3001, len(whole.body) - 1)):
+                part = service.get(f"{place}/download", headers={"Range": f"bytes={begin}-{last}"})
+                assert part.status == 206 and part.body == whole.body[begin:last + 1], (kind, begin, part.status)
+            # Taken again with all its zeros, it computes the same.
+            again = send(service, whole.body)
+            assert again.status == 201, (kind, again)
+            first, second = (service.post(f"/v1/models/{one}/predict", samples)
+                             for one in (made[kind], again.json["id"]))
+            assert first.status == 200, (kind, first)
+            assert first.json["predictions"] == second.json["predictions"], kind
+        shared = {"dataset": "fashion-mnist"}
+        train = {"train": {"steps": 3, "optimizer": {"lr": 0.01}}}
+        jobs = [{"type": "evaluate", **shared, "model": {"id": made[kind]}} for kind in made]
+        for kind in ("F16", "BF16"):
+            model = {"model": {"id": made[kind]}}
+            jobs += [{"type": "train", **shared, **model, **train},
+                     {"type": "prune", **shared, **model, **train,
+                      "prune": {"target_sparsity": 0.8, "finetune": {"epochs": 1}}},
+                     {"type": "quantize", **shared, **model},
+                     {"type": "distill", **shared, **train, "model": {"preset": "mlp", "hidden": [8]},
+                      "distill": {"teacher": {"id": made[kind]}}}]
+        for body in jobs:
+            reply = service.post("/v1/jobs", body)
+            assert reply.status == 201, (body, reply)
+            job = service.wait(reply.json["id"])
+            assert job["state"] == "succeeded", (body, job["error"])
+            if body["type"] != "evaluate":
+                found = service.get(f"/v1/models/{job['result']['model_id']}/download")
+                assert found.status == 200 and "fc1.weight" in read(found.body)[1], (body, found.status)
+
+
+def test_downloads_of_pruned_models_take_neither_memory_nor_disk(binary, kept):
+    net = {"input": [4096], "layers": [{"type": "linear", "name": "fc", "out_features": 4096}]}
+    parts, _ = without_zeros("fc.weight", "F32", [4096, 4096], [])
+    data = written({"vintner.model": json.dumps(net)}, {**parts, "fc.bias": ("F32", [4096], bytes(16384))})
+    with Service(binary) as service:
+        model = send(service, data).json["id"]
+        path = f"/v1/models/{model}/download"
+        head = service.call("HEAD", path)
+        assert int(head.headers["content-length"]) > 4 * 4096 * 4096, head
+        service.get(path, headers={"Range": "bytes=0-0"})
+        before = service.resident_bytes
+        request = (f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\nAuthorization: Bearer {service.token}\r\n"
+                   "Range: bytes=0-9999999\r\n\r\n").encode()
+        # Clients that ask, and then read nothing but the status.
+        clients = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(20)]
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            assert client.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 206"
+        growth = service.resident_bytes - before
+        files = f"/proc/{service.process.pid}/fd"
+        gone = [one for one in os.listdir(files) if "(deleted)" in os.readlink(f"{files}/{one}")]
+        print(f"      20 clients: {growth / 1e6:.1f} MB")
+        assert growth < 8_000_000 and not gone, (growth, gone)
+        assert os.listdir(os.path.join(service.data, "models", model)) == ["model.safetensors"]
+        for client in clients:
+            client.close()
+        end = service.get(path, headers={"Range": "bytes=-16384"})
+        assert end.status == 206 and end.body == bytes(16384), end.status
 
 
 def test_what_is_wrong_is_named_and_leaves_nothing(binary, kept):

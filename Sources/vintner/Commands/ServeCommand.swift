@@ -189,6 +189,7 @@ struct ServeCommand: ParsableCommand {
         _ log: Logger, _ level: LogSwitch
     ) -> Router {
         let folder = service.configuration.folder
+        let wholes = WholeModels()
         let environment = APIEnvironment(
             system: { SystemFacts.members(of: service, configuration) },
             metrics: { ServiceMetrics.all(of: service, configuration.meter) },
@@ -196,7 +197,8 @@ struct ServeCommand: ParsableCommand {
                 if service.pool.isDraining { return "draining" }
                 return service.configuration.room.shortage.map { "disk_full: \($0)" }
             },
-            modelFile: { folder.absolute($0.path) }, wholeModelFile: { try folder.writeWhole($0) },
+            modelFile: { folder.absolute($0.path) },
+            wholeModel: { try wholes.source(of: $0.sha256, at: folder.absolute($0.path), isSent: $1) },
             adapterFile: { folder.absolute(DataFolder.adapters(of: $0.id)) },
             checkpointFile: { folder.absolute($0.path) }, predictor: service.predictions,
             intake: service.uploads, imports: service.imports,
