@@ -23,6 +23,10 @@ final class Exchange: Sendable {
         var phase = Phase.receiving
         var body: [UInt8] = []
         var byteCount = 0
+        /// Of them, those that room was taken for, until the library is done with the exchange.
+        var heldCount = 0
+        /// Whether there was no room for more.
+        var isCrowdedOut = false
         var isSuspended = false
         var poll: LongPoll?
         /// Whether the client chose to wait for a change.
@@ -66,11 +70,24 @@ final class Exchange: Sendable {
         }
         let count = state.withLock { state in
             state.byteCount += bytes.count
-            if state.byteCount <= byteCountMax { state.body += bytes } else { state.body = [] }
+            if keeps(bytes.count, &state) {
+                state.body += bytes
+                state.heldCount += bytes.count
+            } else {
+                state.body = []
+                core.bodyRoom.give(state.heldCount)
+                state.heldCount = 0
+            }
             return state.byteCount
         }
         core.connections.enter(.body(byteCount: count), connection.id)
         return count <= byteCountMax + Self.excessByteCountMax
+    }
+
+    private func keeps(_ byteCount: Int, _ state: inout State) -> Bool {
+        guard state.byteCount <= byteCountMax, !state.isCrowdedOut else { return false }
+        state.isCrowdedOut = !core.bodyRoom.take(byteCount, total: state.byteCount)
+        return !state.isCrowdedOut
     }
 
     /// Goes on once the request is complete, and again after each resumption.
@@ -128,7 +145,13 @@ final class Exchange: Sendable {
     }
 
     /// The library is done with the exchange; what nobody will ask for again goes.
-    func close() { stream?.abandon() }
+    func close() {
+        stream?.abandon()
+        state.withLock { state in
+            core.bodyRoom.give(state.heldCount)
+            state.heldCount = 0
+        }
+    }
 
     /// Ends the exchange with `response`; later ends are ignored.
     func finish(_ response: Response) { end(.ready(response)) }
@@ -181,8 +204,9 @@ final class Exchange: Sendable {
 
     private func refusalOfBody() -> Response? {
         guard case .admitted = admission else { return nil }
-        return state.withLock { $0.byteCount > byteCountMax }
-            ? ServerCore.tooLarge(byteCountMax).response : nil
+        let (isTooLarge, isCrowdedOut) = state.withLock { ($0.byteCount > byteCountMax, $0.isCrowdedOut) }
+        if isTooLarge { return ServerCore.tooLarge(byteCountMax).response }
+        return isCrowdedOut ? ServerCore.busy.response : nil
     }
 
     private func makeRequest(_ parameters: [String: String], _ principal: Principal?) -> Request {

@@ -37,6 +37,8 @@ public struct ServerConfiguration: Sendable {
     public var idleSeconds = 15
     /// Header and target of one request, in bytes.
     public var headerByteCountMax = 65_536
+    /// Bodies kept in memory until they are answered, in bytes; those of up to 64 KiB are always taken.
+    public var bodiesByteCountMax = 256 << 20
     /// The time a client has for sending a header.
     public var headerSeconds = 10.0
     /// A body slower than 1 KiB/s is cut after this time.

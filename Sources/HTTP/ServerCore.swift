@@ -21,6 +21,7 @@ final class ServerCore: Sendable {
     let work: WorkQueue
     /// Takes bodies off the connections' threads, so that neither they nor handlers wait for a disk.
     let bodies: WorkQueue
+    let bodyRoom: BodyRoom
     let waiters: Waiters
     private let router: Router
     private let gate: Gate
@@ -37,6 +38,7 @@ final class ServerCore: Sendable {
         connections = ConnectionTable(bodySeconds: configuration.bodySeconds)
         work = WorkQueue(threads: configuration.handlerThreads, countMax: configuration.queuedHandlersMax)
         bodies = WorkQueue(threads: configuration.bodyThreads, countMax: configuration.queuedHandlersMax)
+        bodyRoom = BodyRoom(byteCountMax: configuration.bodiesByteCountMax)
         waiters = Waiters(countMax: configuration.waitersMax, onDeadline: onDeadline)
         requestPrefix = String(UInt32.random(in: .min ... .max), radix: 36)
     }

@@ -54,6 +54,34 @@ import Testing
         #expect(try client.reply().status == 413)
     }
 
+    @Test("tells long bodies to come back when there are too many, and takes short ones")
+    func crowdsOut() throws {
+        let server = try TestServer { ($0.bodiesByteCountMax, $0.writesPerSecond) = (300_000, 0) }
+        func head(_ count: Int) -> String {
+            "POST /v1/things HTTP/1.1\r\nHost: localhost:\(server.port)\r\nAuthorization: Bearer secret\r\n"
+                + "Content-Type: application/json\r\nContent-Length: \(count)\r\n\r\n"
+        }
+        let long = "[" + String(repeating: " ", count: 250_000) + "]"
+        let slow = try server.client()
+        slow.send(head(long.utf8.count) + long.dropLast())
+        let other = try server.client()
+        // Tried again until the server has read what the slow client sent.
+        var reply = try other.ask("POST", "/v1/things", body: long, port: server.port)
+        for _ in 0..<1000 where reply.status == 201 {
+            reply = try other.ask("POST", "/v1/things", body: long, port: server.port)
+        }
+        #expect(reply.status == 503 && reply.code == "busy" && reply["Retry-After"] == "1")
+        #expect(try other.ask("POST", "/v1/things", body: "[1]", port: server.port).status == 201)
+        slow.send("]")
+        #expect(try slow.reply().status == 201)
+        // The room is given back when the library is done with the exchange, just behind the answer.
+        for _ in 0..<1000 {
+            reply = try other.ask("POST", "/v1/things", body: long, port: server.port)
+            if reply.status == 201 { break }
+        }
+        #expect(reply.status == 201)
+    }
+
     @Test("refuses bodies it does not want, and says how")
     func refusesBodies() throws {
         let server = try TestServer()
