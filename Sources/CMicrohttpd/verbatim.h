@@ -58,6 +58,9 @@ static inline int cmhd_is_verbatim(
     walk.end = version + strlen(version);
     walk.separator_count = 2;
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, cmhd_walk_pair, &walk);
-    // The end of the last line, and the empty one.
-    return walk.is_verbatim && cmhd_is_separator(walk.end, walk.end + 4, 4);
+    if (!walk.is_verbatim) return 0;
+    // The end of the last line, and the empty one; what is behind them may not be there yet.
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info && info->header_size == (size_t)(walk.end + 4 - method);
 }

@@ -53,7 +53,7 @@ import Testing
             #expect(throws: expected(.queued)) { try store.models.deleteModel(model) }
             _ = try store.jobs.pause(user, at: .start)
             #expect(throws: expected(.paused)) { try store.models.deleteModel(model) }
-            _ = try store.jobs.resume(user, at: .start)
+            _ = try store.jobs.resume(user, limits: QueueLimits(), at: .start)
             let lease = try #require(try store.claim()).lease
             #expect(throws: expected(.running)) { try store.models.deleteModel(model) }
             #expect(throws: expected(.running)) { try store.jobs.delete(maker, includingModels: true) }
