@@ -176,6 +176,12 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
+    /// What clients are told of an error: files are named by their place in the catalogue, not by that on the
+    /// machine.
+    public func describe(_ error: DataError) -> String {
+        error.description.split(separator: "\(folder)/", omittingEmptySubsequences: false).joined()
+    }
+
     /// Deletes the files of a dataset that was buried.
     public func removeGrave(of id: String) throws(DataError) {
         try DataError.translating { () throws(FileError) in

@@ -23,6 +23,7 @@ extension DatasetCatalogue {
         let entry = try entry(nameOrID)
         guard let images = entry.info.images else { return [] }
         let size = images.shape.elementCount
+        guard size > 0 else { return [] }
         let count = min(ImagePreview.countMax, entry.info.trainCount, ImagePreview.byteCountMax / size)
         guard count > 0 else { return [] }
         let files = try IDXFiles(in: entry.folder).train

@@ -20,6 +20,9 @@ final class BodyRoom: Sendable {
         return false
     }
 
+    /// Bytes that are taken now.
+    var byteCount: Int { taken.load(ordering: .relaxed) }
+
     /// Gives room back.
     func give(_ byteCount: Int) { taken.subtract(byteCount, ordering: .relaxed) }
 }

@@ -90,6 +90,8 @@ public final class Server: Sendable {
     }
     /// Whether new work is refused.
     public var isDraining: Bool { running.withLock { $0?.core.isDraining } ?? false }
+    /// Bytes of bodies that are in memory until they are answered.
+    public var bodyByteCount: Int { running.withLock { $0?.core.bodyRoom.byteCount ?? 0 } }
     /// Whether the thread that looks after connections has done so lately.
     public var isTended: Bool { running.withLock { $0?.watchdog.hasLooked(within: .seconds(10)) ?? false } }
     /// Open connections.

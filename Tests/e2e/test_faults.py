@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import tempfile
 import time
@@ -182,3 +183,24 @@ def fill(path, leaving):
             except OSError:
                 file.truncate(os.path.getsize(path))
                 return
+
+
+def test_a_damaged_dataset_is_named_without_the_place_where_the_data_lie(binary, kept):
+    with Service(binary, "--workers", "1") as service, tempfile.TemporaryDirectory() as folder:
+        for split, count in (("train", 800), ("t10k", 4)):
+            with open(f"{folder}/{split}-images-idx3-ubyte", "wb") as file:
+                file.write(struct.pack(">IIII", 0x803, count, 2, 2) + bytes(range(4)) * count)
+            with open(f"{folder}/{split}-labels-idx1-ubyte", "wb") as file:
+                file.write(struct.pack(">II", 0x801, count) + bytes([0, 1]) * (count // 2))
+        subprocess.run([binary, "datasets", "add", "tiny", folder, "--data", service.data], check=True, capture_output=True)
+        first = service.submit({**mlp(), "train": {"epochs": 1000}})["id"]
+        service.wait(first, lambda job: job["state"] == "running")
+        job = service.submit({**mlp(), "dataset": "tiny", "train": {"steps": 5, "batch_size": 2}})["id"]
+        images, = (os.path.join(place, name) for place, _, names in os.walk(os.path.join(service.data, "datasets"))
+                   for name in names if name.startswith("train-images"))
+        os.chmod(images, 0o600)
+        os.truncate(images, 100)
+        assert service.post(f"/v1/jobs/{first}/cancel").status < 300
+        job = service.wait(job)
+        assert job["state"] == "failed" and job["error"]["code"] == "dataset_unusable", job
+        assert "/train-images" in job["error"]["message"] and service.data not in json.dumps(job), job["error"]

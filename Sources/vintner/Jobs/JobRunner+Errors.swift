@@ -9,42 +9,48 @@ extension JobRunner {
     func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
         do throws(TrainingError) { return try body() } catch {
             if error.isDiskFull { throw .diskFull }
+            let said = withoutOurPaths(error.description)
             switch error {
             case .nonFiniteLoss(let step, _, _):
-                throw JobFailure(code: "non_finite_loss", message: error.description, step: step)
+                throw JobFailure(code: "non_finite_loss", message: said, step: step)
             case .plan(.noMemory):
-                throw JobFailure(code: "insufficient_memory", message: error.description)
-            case .plan: throw JobFailure(code: "engine", message: error.description)
-            case .data: throw JobFailure(code: "dataset_unusable", message: error.description)
+                throw JobFailure(code: "insufficient_memory", message: said)
+            case .plan: throw JobFailure(code: "engine", message: said)
+            case .data: throw JobFailure(code: "dataset_unusable", message: said)
             case .badStart:
                 throw JobFailure(
                     code: "model_unusable", message: "The stored model's weights are missing or damaged.",
                     pointer: "/model/id")
             case .misfit:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/model")
+                throw JobFailure(code: "invalid_spec", message: said, pointer: "/model")
             case .badAdapters:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/train/lora")
+                throw JobFailure(code: "invalid_spec", message: said, pointer: "/train/lora")
             case .badTeacher:
                 throw JobFailure(
-                    code: "invalid_spec", message: error.description, pointer: "/distill/teacher")
+                    code: "invalid_spec", message: said, pointer: "/distill/teacher")
             case .badPeer:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/distill/peer")
+                throw JobFailure(code: "invalid_spec", message: said, pointer: "/distill/peer")
             case .badFeatures:
                 throw JobFailure(
-                    code: "invalid_spec", message: error.description, pointer: "/distill/features")
+                    code: "invalid_spec", message: said, pointer: "/distill/features")
             case .pruning(.constraintOutOfReach):
                 throw JobFailure(
-                    code: "constraint_unsatisfiable", message: error.description, pointer: "/prune/constraint"
+                    code: "constraint_unsatisfiable", message: said, pointer: "/prune/constraint"
                 )
             case .pruning:
-                throw JobFailure(code: "invalid_spec", message: error.description, pointer: "/prune")
+                throw JobFailure(code: "invalid_spec", message: said, pointer: "/prune")
             case .notEquivalent:
-                throw JobFailure(code: "not_equivalent", message: error.description)
+                throw JobFailure(code: "not_equivalent", message: said)
             case .badCheckpoint, .badModel, .modelTooLarge, .format, .file:
                 throw JobFailure(
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
             }
         }
+    }
+
+    /// Where the data lie is no client's business: files are named by their place in the folder.
+    private func withoutOurPaths(_ text: String) -> String {
+        text.split(separator: "\(folder.path)/", omittingEmptySubsequences: false).joined()
     }
 }
 

@@ -93,7 +93,8 @@ final class JobRunner: JobExecutor {
     /// Decodes a dataset on a thread of its own; it is shared with whoever else uses it.
     func load(_ dataset: DatasetInfo) throws(JobFailure) -> Dataset {
         do throws(DataError) { return try catalogue.startLoading(dataset.id).wait() } catch {
-            throw JobFailure(code: "dataset_unusable", message: error.description, pointer: "/dataset")
+            throw JobFailure(
+                code: "dataset_unusable", message: catalogue.describe(error), pointer: "/dataset")
         }
     }
 

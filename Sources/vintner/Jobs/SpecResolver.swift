@@ -180,7 +180,8 @@ struct SpecResolver: JobSpecResolver {
 
     private func decodingByteCount(_ request: JobRequest) throws(InvalidInput) -> Int {
         do { return try catalogue.decodingByteCount(request.dataset.id) } catch {
-            throw InvalidInput(pointer: "/dataset", code: "dataset_unusable", detail: error.description)
+            throw InvalidInput(
+                pointer: "/dataset", code: "dataset_unusable", detail: catalogue.describe(error))
         }
     }
 

@@ -39,10 +39,11 @@ final class ModelImporter: ModelIntake {
 
     func receive(byteCount: Int?) throws(JobError) -> any ModelFileIntake {
         let announced = try limits.announced(byteCount)
-        try checkRoom(for: announced)
+        // Looking for room and taking it are one step: two that come at once do not get the same.
         try state.withLock { (state) throws(JobError) in
             guard !state.isStopped else { throw .draining }
             guard state.count < limits.importsMax else { throw .uploadsBusy(limit: limits.importsMax) }
+            try checkRoom(for: announced, beside: state.announced)
             state.count += 1
             state.announced += announced
         }
@@ -64,7 +65,10 @@ final class ModelImporter: ModelIntake {
 
     /// Refuses bytes for which there is no room beside those that are announced.
     func checkRoom(for byteCount: Int) throws(JobError) {
-        let announced = state.withLock { $0.announced }
+        try checkRoom(for: byteCount, beside: state.withLock { $0.announced })
+    }
+
+    private func checkRoom(for byteCount: Int, beside announced: Int) throws(JobError) {
         try limits.checkRoom(
             for: byteCount + announced, limits.modelsQuota,
             used: { () throws(FileError) in try Folder.byteCount(of: folder.models) }, in: folder.path)
