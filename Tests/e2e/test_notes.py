@@ -11,7 +11,7 @@ from test_torture import debug_build
 
 OPTIMIZER = {"lr": 0.05, "momentum": 0.9}
 PRUNE = {"type": "prune", "dataset": "fashion-mnist", "model": {"preset": "mlp", "hidden": [32]}, "seed": 3,
-         "prune": {"target_sparsity": 0.5, "finetune": {"epochs": 2}},
+         "prune": {"target_sparsity": 0.5, "finetune": {"epochs": 6}},
          "train": {"steps": 200, "eval_every_steps": 400, "optimizer": OPTIMIZER, "checkpoint_every_seconds": 1}}
 TEACHER = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "mlp", "hidden": [32]}, "seed": 4,
            "train": {"steps": 50, "optimizer": OPTIMIZER}}
@@ -20,10 +20,11 @@ TAUGHT = {"type": "distill", "dataset": "fashion-mnist", "model": {"preset": "ml
 DENSE, LEDGER = "dense.safetensors", "trainings.json"
 
 
-def taught(service):
+def taught(service, steps=1500):
     """A distill job with two seeds, by a teacher that is trained first."""
     teacher = service.wait(service.submit(TEACHER)["id"])["result"]["model_id"]
-    return {**TAUGHT, "distill": {"teacher": {"id": teacher}, "seeds": 2}}
+    train = {**TAUGHT["train"], "steps": steps, "eval_every_steps": steps // 3}
+    return {**TAUGHT, "train": train, "distill": {"teacher": {"id": teacher}, "seeds": 2}}
 
 
 def files(service, job):
@@ -34,7 +35,7 @@ def files(service, job):
 
 def soon(condition, what):
     """Waits for what happens right behind an answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -43,7 +44,7 @@ def soon(condition, what):
 def stop_at(service, body, until, action="cancel"):
     """A job that was cancelled, or paused, once that was so."""
     job = service.submit(body)["id"]
-    service.wait(job, lambda one: until(one, files(service, job) or []))
+    soon(lambda: until(service.job(job), files(service, job) or []), "the job was over before it could be stopped")
     service.post(f"/v1/jobs/{job}/{action}")
     service.wait(job, lambda one: one["state"] in ("cancelled", "paused"))
     return job
@@ -143,7 +144,7 @@ def test_a_pruning_that_lost_too_much_says_so_again(binary, kept):
 
 def test_a_cancelled_distillation_with_two_seeds_goes_on_in_the_second(binary, kept):
     with Service(binary) as service:
-        body = taught(service)
+        body = taught(service, steps=15000)
         calm = service.wait(service.submit(body)["id"])["result"]["report"]
         job = stop_at(service, body, is_second)
         assert LEDGER in files(service, job), files(service, job)
@@ -153,7 +154,7 @@ def test_a_cancelled_distillation_with_two_seeds_goes_on_in_the_second(binary, k
         assert all("Seed 5" in one for one in told["resumed"]), told["resumed"]
         assert sum("Seed 6" in one for one in told["training"]) == 1, "the first training was done twice"
         curves = service.get(f"/v1/jobs/{job}/metrics?max_points=10000").json["series"]
-        assert curves["val_accuracy.seed1"]["steps"] == curves["val_accuracy"]["steps"] == [500, 1000, 1500], curves
+        assert curves["val_accuracy.seed1"]["steps"] == curves["val_accuracy"]["steps"] == [5000, 10000, 15000], curves
 
         # Without what was written down it begins anew, and says so.
         job = stop_at(service, body, is_second)

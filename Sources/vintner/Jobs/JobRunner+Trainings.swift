@@ -127,6 +127,12 @@ extension JobRunner {
         let first = part.firstCheckpoint(steps: task.steps)
         let steps = first...first + task.steps
         let own = claim.checkpoints.filter { steps.contains($0.step) }
+        if part.index == 0, claim.checkpoints.contains(where: { $0.step > steps.upperBound }) {
+            sink.event(
+                .warning, "trainings_lost",
+                "It is not written down any more how the job's first trainings ended: they are done again.",
+                .null)
+        }
         for checkpoint in own.sorted(by: { $0.step > $1.step }) {
             let step = checkpoint.step - first
             guard let trainer = try resume(task, from: checkpoint) else {
@@ -148,12 +154,6 @@ extension JobRunner {
                 .info, "resumed", "\(part.prefix)Resumed from the checkpoint of step \(step).",
                 ["step": JSONValue(step)])
             return trainer
-        }
-        if part.index == 0, own.isEmpty, !claim.checkpoints.isEmpty {
-            sink.event(
-                .warning, "trainings_lost",
-                "It is not written down any more how the job's first trainings ended: they begin anew.",
-                .null)
         }
         try rewind(sink, to: 0, part)
         return try translate { () throws(TrainingError) in try Trainer(task) }
