@@ -65,7 +65,7 @@ format: ## format the Swift sources in place
 fuzz: deps ## feed every parser with anything for FUZZ_SECONDS each, under AddressSanitizer
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
-sanitize: test-deps ## the unit tests under AddressSanitizer and ThreadSanitizer; docs/reliability.md (more than an hour)
+sanitize: test-deps ## the unit tests under AddressSanitizer and ThreadSanitizer; docs/reliability.md (40 min)
 	@scripts/sanitize.sh
 
 bench: build bench-deps ## step time and memory side by side with PyTorch
