@@ -15,6 +15,7 @@ toolchain=$(dirname "$(dirname "$(readlink -f "$(command -v swift)")")")
 libraries=$toolchain/lib/swift/linux
 export SWIFT_BACKTRACE=enable=no
 export ASAN_OPTIONS=detect_leaks=1
+export LSAN_OPTIONS="suppressions=$PWD/Tests/sanitize/leak.txt"
 export TSAN_OPTIONS="suppressions=$PWD/Tests/sanitize/thread.txt history_size=4 second_deadlock_stack=1"
 findings='^(WARNING: ThreadSanitizer|==[0-9]+==ERROR: (Address|Leak)Sanitizer)'
 
