@@ -178,9 +178,7 @@ public final class DatasetCatalogue: Sendable {
 
     /// What clients are told of an error: files are named by their place in the catalogue, not by that on the
     /// machine.
-    public func describe(_ error: DataError) -> String {
-        error.description.split(separator: "\(folder)/", omittingEmptySubsequences: false).joined()
-    }
+    public func describe(_ error: DataError) -> String { Folder.naming(error.description, within: folder) }
 
     /// Deletes the files of a dataset that was buried.
     public func removeGrave(of id: String) throws(DataError) {

@@ -1,3 +1,5 @@
+import Files
+
 /// One of the first training images of a dataset, for people.
 public struct ImagePreview: Sendable, Equatable {
     /// The name of its class.
@@ -78,35 +80,19 @@ struct Thumbnail {
         let rows = (0..<height).flatMap { [0] + pixels[$0 * stride..<($0 + 1) * stride] }
         let count = UInt16(clamping: rows.count)
         let block = [count, ~count].flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
-        let data = [0x78, 0x01, 0x01] + block + rows + Self.big(Self.adler32(rows))
+        let data = [0x78, 0x01, 0x01] + block + rows + Self.big(Int(Adler32(of: rows).value))
         return [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
             + Self.chunk("IHDR", header) + Self.chunk("IDAT", data) + Self.chunk("IEND", [])
     }
 
     private static func chunk(_ type: StaticString, _ content: [UInt8]) -> [UInt8] {
         let named = Array("\(type)".utf8) + content
-        return big(content.count) + named + big(crc32(named))
+        var checksum = CRC32()
+        checksum.update(named)
+        return big(content.count) + named + big(Int(checksum.value))
     }
 
     private static func big(_ value: Int) -> [UInt8] {
         [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
-    }
-
-    private static func crc32(_ bytes: [UInt8]) -> Int {
-        var crc = ~UInt32(0)
-        for byte in bytes {
-            crc ^= UInt32(byte)
-            for _ in 0..<8 { crc = crc >> 1 ^ (crc & 1) * 0xEDB8_8320 }
-        }
-        return Int(~crc)
-    }
-
-    private static func adler32(_ bytes: [UInt8]) -> Int {
-        var (low, high) = (1, 0)
-        for byte in bytes {
-            low = (low + Int(byte)) % 65_521
-            high = (high + low) % 65_521
-        }
-        return high << 16 | low
     }
 }

@@ -151,6 +151,11 @@ public enum Folder {
         public let modifiedNanoseconds: Int64
     }
 
+    /// A text that names paths in `folder`, as seen from there: for those who need not know where it lies.
+    public static func naming(_ text: String, within folder: String) -> String {
+        text.split(separator: "\(folder)/", omittingEmptySubsequences: false).joined()
+    }
+
     /// The folder a path lies in (`.` when it names none) and the last component.
     static func split(_ path: String) -> (folder: String, name: String) {
         let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path

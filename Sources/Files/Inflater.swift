@@ -69,3 +69,14 @@ public struct CRC32: Sendable {
         unsafe value = UInt32(truncatingIfNeeded: crc32_z(UInt(value), bytes, bytes.count))
     }
 }
+
+/// The checksum at the end of a zlib stream, computed by zlib.
+public struct Adler32: Sendable {
+    /// Of all the bytes.
+    public let value: UInt32
+
+    /// Sums up `bytes`.
+    public init(of bytes: [UInt8]) {
+        unsafe value = UInt32(truncatingIfNeeded: adler32_z(1, bytes, bytes.count))
+    }
+}

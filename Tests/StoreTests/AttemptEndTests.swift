@@ -17,17 +17,23 @@ import Testing
         return nil
     }
 
-    @Test("is the state that the job entered with it, whatever the attempt came to")
-    func stored() throws {
-        let shop = try Workshop(workers: 1)
+    /// A job that runs until the flag is raised, and looks at no signal.
+    private func begin(in shop: Workshop) throws -> (id: JobID, isOver: Flag) {
         let isOver = Flag()
-        shop.executor.script("late") { _, _, _ in
+        shop.executor.script("deaf") { _, _, _ in
             while !isOver.isRaised { sched_yield() }
             return Self.success
         }
         shop.pool.start()
-        let id = try shop.submit("late")
+        let id = try shop.submit("deaf")
         try shop.wait(for: id, toBe: .running)
+        return (id, isOver)
+    }
+
+    @Test("is the state that the job entered with it, whatever the attempt came to")
+    func stored() throws {
+        let shop = try Workshop(workers: 1)
+        let (id, isOver) = try begin(in: shop)
         // Behind the last step nobody looks at the signal any more.
         _ = try shop.service.cancel(id)
         isOver.raise()
@@ -41,14 +47,7 @@ import Testing
     @Test("is void where the lease was lost, as when a drain did not wait")
     func void() throws {
         let shop = try Workshop()
-        let isOver = Flag()
-        shop.executor.script("deaf") { _, _, _ in
-            while !isOver.isRaised { sched_yield() }
-            return Self.success
-        }
-        shop.pool.start()
-        let id = try shop.submit("deaf")
-        try shop.wait(for: id, toBe: .running)
+        let (id, isOver) = try begin(in: shop)
         #expect(!shop.pool.drain(milliseconds: 0))
         isOver.raise()
         shop.pool.stop(milliseconds: 60_000)
@@ -59,14 +58,7 @@ import Testing
     @Test("is unknown where the store did not answer")
     func unknown() throws {
         let shop = try Workshop(workers: 1)
-        let isOver = Flag()
-        shop.executor.script("late") { _, _, _ in
-            while !isOver.isRaised { sched_yield() }
-            return Self.success
-        }
-        shop.pool.start()
-        let id = try shop.submit("late")
-        try shop.wait(for: id, toBe: .running)
+        let isOver = try begin(in: shop).isOver
         try shop.store.database.close()
         isOver.raise()
         shop.pool.stop(milliseconds: 60_000)

@@ -9,7 +9,8 @@ extension JobRunner {
     func translate<R>(_ body: () throws(TrainingError) -> R) throws(JobFailure) -> R {
         do throws(TrainingError) { return try body() } catch {
             if error.isDiskFull { throw .diskFull }
-            let said = withoutOurPaths(error.description)
+            // Where the data lie is no client's business.
+            let said = Folder.naming(error.description, within: folder.path)
             switch error {
             case .nonFiniteLoss(let step, _, _):
                 throw JobFailure(code: "non_finite_loss", message: said, step: step)
@@ -46,11 +47,6 @@ extension JobRunner {
                     code: "io", message: "A file of the job could not be read or written.", isRetryable: true)
             }
         }
-    }
-
-    /// Where the data lie is no client's business: files are named by their place in the folder.
-    private func withoutOurPaths(_ text: String) -> String {
-        text.split(separator: "\(folder.path)/", omittingEmptySubsequences: false).joined()
     }
 }
 
