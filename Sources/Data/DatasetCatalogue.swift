@@ -176,6 +176,16 @@ public final class DatasetCatalogue: Sendable {
         }
     }
 
+    /// Puts a dataset that was buried back in its place.
+    public func exhume(_ id: String) throws(DataError) {
+        guard Self.isName(id) else { throw .badName(id) }
+        try registering.withLock { (_) throws(DataError) in
+            try DataError.translating { () throws(FileError) in
+                try Folder.move("\(folder)/\(Self.gravePrefix)\(id)", to: "\(folder)/\(id)")
+            }
+        }
+    }
+
     /// What clients are told of an error: files are named by their place in the catalogue, not by that on the
     /// machine.
     public func describe(_ error: DataError) -> String { Folder.naming(error.description, within: folder) }

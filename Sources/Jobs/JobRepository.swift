@@ -89,14 +89,16 @@ public struct JobSubmission: Sendable {
     public let submitter: String
     /// How many jobs may wait.
     public let limits: QueueLimits
+    /// Whether the job's dataset is still there; asked where no deletion can come in between.
+    public let hasDataset: @Sendable () -> Bool
 
     /// Describes a submission.
     public init(
         resolved: ResolvedJob, idempotency: IdempotencyKey?, body: JSONValue, submitter: String = "",
-        limits: QueueLimits = QueueLimits()
+        limits: QueueLimits = QueueLimits(), hasDataset: @escaping @Sendable () -> Bool = { true }
     ) {
         (self.resolved, self.idempotency, self.body) = (resolved, idempotency, body)
-        (self.submitter, self.limits) = (submitter, limits)
+        (self.submitter, self.limits, self.hasDataset) = (submitter, limits, hasDataset)
     }
 }
 

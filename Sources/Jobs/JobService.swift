@@ -94,9 +94,11 @@ public struct JobService: Sendable {
         }
         if workers.isDraining { throw .draining }
         try requireRoom()
+        let resolved = try resolve(body)
         let submission = JobSubmission(
-            resolved: try resolve(body), idempotency: idempotency, body: body, submitter: submitter,
-            limits: queueLimits)
+            resolved: resolved, idempotency: idempotency, body: body, submitter: submitter,
+            limits: queueLimits
+        ) { [resolver] in resolver.hasDataset(of: resolved) }
         let receipt = try repositories.jobs.submit(submission, at: time.now())
         FailPoint.afterSubmitCommit.pass()
         if !receipt.isReplay { announce(receipt.job.id) }

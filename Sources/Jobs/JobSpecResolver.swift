@@ -10,6 +10,8 @@ public protocol JobSpecResolver: Sendable {
     var types: [JobType] { get }
     /// The JSON Schema of a job type; `nil` for an unknown type.
     func schema(for type: JobType) -> JSONValue?
+    /// Whether the dataset of a resolved job is still there; asked while the job is stored.
+    func hasDataset(of job: ResolvedJob) -> Bool
 }
 
 /// A request that can be queued.
@@ -32,6 +34,10 @@ public struct ResolvedJob: Sendable, Equatable {
     public var memoryBytes: Int
     /// The jobs that must succeed first.
     public var dependencies: [JobID]
+    /// The identifier of the dataset that it reads; `nil` without one.
+    public var dataset: String?
+    /// The stored models that it starts or learns from, by the places where the request names them.
+    public var models: [String: ModelID] = [:]
     /// What the job will need, as the API describes it.
     public var estimate: JSONValue
 

@@ -94,15 +94,27 @@ extension SQLiteDatasetRepository {
 
     /// Whether a job that has not ended names the dataset.
     public func isNeeded(_ dataset: DatasetRecord) throws(JobError) -> Bool {
-        try database.read { db in
-            try Bool.fetchOne(
-                db,
-                sql: """
-                    SELECT EXISTS(SELECT 1 FROM job WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
-                        AND json_extract(spec, '$.dataset') IN (?, ?))
-                    """,
-                arguments: [dataset.id.rawValue, dataset.name]) ?? false
+        try database.read { try isNeeded($0, dataset) }
+    }
+
+    /// Forgets a dataset that no job needs, however soon a job comes that would; `inUse` otherwise.
+    ///
+    /// Take its files away before: whoever is stored later must not find them.
+    public func deleteUnneeded(_ dataset: DatasetRecord) throws(JobError) {
+        try database.write { db in
+            guard try !isNeeded(db, dataset) else { throw JobError.inUse(dataset.name) }
+            try db.execute(sql: "DELETE FROM dataset WHERE id = ?", arguments: [dataset.id.rawValue])
         }
+    }
+
+    private func isNeeded(_ db: Database, _ dataset: DatasetRecord) throws -> Bool {
+        try Bool.fetchOne(
+            db,
+            sql: """
+                SELECT EXISTS(SELECT 1 FROM job WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
+                    AND json_extract(spec, '$.dataset') IN (?, ?))
+                """,
+            arguments: [dataset.id.rawValue, dataset.name]) ?? false
     }
 }
 

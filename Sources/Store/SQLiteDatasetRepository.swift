@@ -73,13 +73,6 @@ public struct SQLiteDatasetRepository: DatasetRepository {
         return Page(items: items, nextCursor: datasets.count > items.count ? items.last?.id.rawValue : nil)
     }
 
-    /// Forgets a dataset that may be forgotten already.
-    public func forgetDataset(_ id: DatasetID) throws(JobError) {
-        do throws(JobError) { _ = try deleteDataset(id) } catch {
-            guard case .datasetNotFound = error else { throw error }
-        }
-    }
-
     /// Forgets a dataset.
     public func deleteDataset(_ id: DatasetID) throws(JobError) -> String {
         try database.write { db in

@@ -43,6 +43,7 @@ public struct SQLiteJobRepository: JobRepository {
             try requireRoom(db, for: submission.submitter, submission.limits)
             let id: JobID = database.identifiers.next(at: now)
             let unfinished = try unfinishedDependencies(db, submission.resolved.dependencies)
+            try requireSources(db, of: submission)
             try insert(db, id, submission, spec: spec, unfinished: unfinished, now)
             if let key = submission.idempotency, let digest {
                 try db.execute(
@@ -186,6 +187,24 @@ public struct SQLiteJobRepository: JobRepository {
         }
         guard violations.isEmpty else { throw JobError.invalid(violations) }
         return unfinished
+    }
+
+    /// Refuses a job whose dataset or models were deleted since it was checked.
+    private func requireSources(_ db: Database, of submission: JobSubmission) throws {
+        var violations: [Violation] = []
+        if let dataset = submission.resolved.dataset, !submission.hasDataset() {
+            violations.append(
+                Violation(
+                    pointer: "/dataset", code: "unknown_dataset",
+                    detail: "the dataset \(dataset) was deleted a moment ago"))
+        }
+        for (place, id) in submission.resolved.models.sorted(by: { $0.key < $1.key })
+        where try Bool.fetchOne(db, sql: "SELECT 1 FROM model WHERE id = ?", arguments: [id.rawValue]) == nil
+        {
+            violations.append(
+                Violation(pointer: place, code: "unknown_model", detail: "\(id) was deleted a moment ago"))
+        }
+        guard violations.isEmpty else { throw JobError.invalid(violations) }
     }
 
     /// The job as the rows just written say.

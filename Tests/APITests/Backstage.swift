@@ -167,6 +167,7 @@ struct Answer {
 
 /// Takes a name, a seed, labels and gates.
 struct Resolver: JobSpecResolver {
+    func hasDataset(of job: ResolvedJob) -> Bool { true }
     static let type = Field.string("type", "The type.")
     static let name = Field.string("name", default: "", lengthMax: 200, "The name.")
     static let seed = Field.integer("seed", default: 0, in: 0...1000, "The seed.")

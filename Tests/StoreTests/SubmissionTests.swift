@@ -231,6 +231,27 @@ import Testing
         }
     }
 
+    @Test("is refused where what it starts from was deleted since it was checked")
+    func missingSources() throws {
+        let store = try TemporaryStore()
+        let model = ModelRecord.sample(store, job: nil)
+        var job = ResolvedJob.sample()
+        (job.dataset, job.models) = ("dst_1", ["/model": model.id])
+        func submit(hasDataset: Bool) throws {
+            let submission = JobSubmission(resolved: job, idempotency: nil, body: job.spec) { hasDataset }
+            _ = try store.jobs.submit(submission, at: .start)
+        }
+        let error = #expect(throws: JobError.self) { try submit(hasDataset: false) }
+        guard case .invalid(let violations) = error else { throw error ?? JobError.draining }
+        #expect(violations.map(\.pointer) == ["/dataset", "/model"])
+        #expect(violations.map(\.code) == ["unknown_dataset", "unknown_model"])
+        try store.models.add(model)
+        #expect(throws: JobError.self) { try submit(hasDataset: false) }
+        #expect(try store.jobs.counts().isEmpty)
+        try submit(hasDataset: true)
+        #expect(try store.jobs.counts() == [.queued: 1])
+    }
+
     @Test("is refused at the limit exactly, though the queue is not counted each time")
     func countsAtTheLimit() throws {
         let store = try TemporaryStore()

@@ -115,6 +115,7 @@ final class ScriptedExecutor: JobExecutor {
 
 /// Takes `{"name":..., "threads":..., "memory":...}` for a job.
 struct PlainResolver: JobSpecResolver {
+    func hasDataset(of job: ResolvedJob) -> Bool { true }
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         guard let name = body["name"]?.stringValue else {
             throw InvalidInput(pointer: "/name", code: "missing_field", detail: "a name is required")

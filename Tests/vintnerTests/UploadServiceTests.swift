@@ -323,6 +323,33 @@ private final class Dock {
         }
     }
 
+    @Test("that a job came to need while their deletion went on are put back")
+    func deletionThatCameTooLate() throws {
+        let dock = try Dock()
+        let service = dock.service()
+        let id = try open(service)
+        _ = try put(service, id, "train.txt", Self.text)
+        let record = try commit(service, id)
+        let jobs = SQLiteJobRepository(dock.database)
+        var resolved = ResolvedJob(
+            type: .train, name: "job", spec: ["dataset": "play"], threads: 1, memoryBytes: 1)
+        resolved.dataset = id.rawValue
+        let submission = JobSubmission(resolved: resolved, idempotency: nil, body: resolved.spec) {
+            [catalogue = dock.catalogue] in catalogue.has(id.rawValue)
+        }
+        let job = try jobs.submit(submission, at: dock.clock.now()).job
+        try dock.catalogue.bury(id.rawValue)
+        let error = #expect(throws: JobError.self) { try jobs.submit(submission, at: dock.clock.now()) }
+        #expect(error?.description.contains("deleted a moment ago") == true)
+        try dock.service().recover()
+        #expect(try dock.repository.dataset("play") == record && dock.catalogue.has(id.rawValue))
+        try dock.catalogue.verify(id.rawValue, readsContent: true)
+        #expect(throws: JobError.inUse("play")) { try dock.repository.deleteUnneeded(record) }
+        _ = try jobs.cancel(job.id, reason: JobReason(code: "x", message: "y"), at: dock.clock.now())
+        try dock.repository.deleteUnneeded(record)
+        #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
+    }
+
     @Test("are no part of a backup, and the doctor finds what is wrong with them")
     func care() throws {
         let patient = try Patient()

@@ -1,3 +1,4 @@
+import Data
 import Files
 import Jobs
 import Store
@@ -58,8 +59,11 @@ struct Treatment {
             _ = try SQLiteDatasetRepository(database).deleteDataset(id)
             return "the dataset is forgotten; it is known again once its files are back."
         case .finishDeletion(let id):
-            try SQLiteDatasetRepository(database).forgetDataset(id)
-            try Folder.removeTree(folder.absolute(place))
+            let catalogue = DatasetCatalogue(folder: folder.datasets)
+            let burial = DatasetBurial(
+                catalogue: catalogue, repository: SQLiteDatasetRepository(database))
+            guard try burial.end(id.rawValue) else { return "a job needs the dataset; it is back." }
+            try catalogue.removeGrave(of: id.rawValue)
             return "the dataset is deleted."
         }
     }

@@ -85,7 +85,10 @@ import Training
         }
         if origin == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
-        for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
+        settings.depend(on: origin, at: "/model")
+        for (index, teacher) in (distill?.teachers ?? []).enumerated() {
+            settings.depend(on: teacher, at: distill?.place(ofTeacher: index) ?? "")
+        }
         let request = JobRequest(
             settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
             prune: prune, byteTraining: byteTraining, bytes: bytes, graph: graph,
@@ -214,8 +217,9 @@ extension ModelRecord {
 }
 
 extension JobSettings {
-    /// Lets the job wait for the one that makes a model.
-    mutating func depend(on reference: ModelLookup.Reference?) {
+    /// Lets the job wait for the one that makes a model, and need the model where it is there.
+    mutating func depend(on reference: ModelLookup.Reference?, at pointer: String) {
+        models[pointer] = reference?.record?.id
         guard let job = reference?.job, !dependencies.contains(job) else { return }
         dependencies.append(job)
     }

@@ -19,6 +19,8 @@ struct JobSettings {
     var seed: UInt64 = 0
     var maxAttempts = 3
     var dependencies: [JobID] = []
+    /// The stored models that the job starts or learns from, by the places where the body names them.
+    var models: [String: ModelID] = [:]
     var limits = Limits()
     var options = TrainOptions()
     var choosesBatchSize = false

@@ -39,10 +39,12 @@ extension SpecResolver {
         estimate["macs_per_sample"] = JSONValue(cost.macsPerSample)
         estimate["peak_memory_bytes"] = JSONValue(needed)
         estimate["disk_bytes"] = JSONValue(kept)
-        return ResolvedJob(
+        var job = ResolvedJob(
             type: type, name: settings.name, labels: settings.labels, priority: settings.priority,
             maxAttempts: settings.maxAttempts, spec: .object(request.resolved), threads: settings.threads,
             memoryBytes: needed, dependencies: settings.dependencies, estimate: .object(estimate))
+        (job.dataset, job.models) = (request.dataset.id, settings.models)
+        return job
     }
 
     /// The dataset, its batches, and what a job counts besides; the weights alone where they are too large.

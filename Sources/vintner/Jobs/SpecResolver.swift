@@ -86,12 +86,14 @@ struct SpecResolver: JobSpecResolver {
         if let bytes = request.bytes {
             estimate["layers"] = .array(bytes.layers.map { .string(request.model.graph[$0].name) })
         }
-        return ResolvedJob(
+        var job = ResolvedJob(
             type: request.type, name: request.name, labels: request.labels,
             priority: request.priority,
             maxAttempts: request.maxAttempts, spec: .object(spec), threads: request.threads,
             memoryBytes: needed, dependencies: request.dependencies,
             estimate: .object(estimate))
+        (job.dataset, job.models) = (request.dataset.id, request.settings.models)
+        return job
     }
 
     /// Bytes that the job will hold, with the largest parts of its batches and the fewest repeated parts of
@@ -117,6 +119,10 @@ struct SpecResolver: JobSpecResolver {
         }
         request.options = whole
         return kept
+    }
+
+    func hasDataset(of job: ResolvedJob) -> Bool {
+        job.dataset.map { DatasetCatalogue.isOfSystem($0) || catalogue.has($0) } ?? true
     }
 
     var types: [JobType] { JobFields.Kind.allCases.map { JobType(rawValue: $0.rawValue) } }

@@ -54,7 +54,7 @@ struct SubjectRequest {
                 throw InvalidInput(
                     pointer: "", code: "invalid_value", detail: "the job cannot be understood")
             }
-            settings.depend(on: subject)
+            settings.depend(on: subject, at: "/model")
             reader.resolve("threads", as: JSONValue(settings.threads))
             return SubjectRequest(
                 settings: settings, dataset: dataset, model: model, subject: subject,

@@ -262,24 +262,25 @@ final class UploadService: DatasetIntake {
             throw .inUse("\(record.name) belongs to a package of the system, and")
         }
         guard try !repository.isNeeded(record) else { throw .inUse("\(record.name)") }
-        // The folder first: without it no look at the folders brings the row back. Its grave goes last: where
-        // the process ends in between, it tells the next start that the row is to go.
-        do { try catalogue.bury(record.id.rawValue) } catch {
-            throw .storeUnavailable(cause: "\(error)")
+        let isGone: Bool
+        do {
+            try catalogue.bury(record.id.rawValue)
+            FailPoint.afterBurial.pass()
+            isGone = try burial.end(record.id.rawValue)
+        } catch {
+            throw error as? JobError ?? .storeUnavailable(cause: "\(error)")
         }
-        FailPoint.afterBurial.pass()
-        _ = try repository.deleteDataset(record.id)
+        guard isGone else { throw .inUse("\(record.name)") }
         do { try catalogue.removeGrave(of: record.id.rawValue) } catch {
             report("a dataset's files could not be deleted", "\(error)")
         }
     }
 
+    private var burial: DatasetBurial { DatasetBurial(catalogue: catalogue, repository: repository) }
+
     /// Ends the deletions that an earlier process began.
     private func finishDeletions() throws {
-        for id in try catalogue.buried() {
-            if let id = DatasetID(id) { try repository.forgetDataset(id) }
-            try catalogue.removeGrave(of: id)
-        }
+        for id in try catalogue.buried() where try burial.end(id) { try catalogue.removeGrave(of: id) }
     }
 
     // MARK: Sweeping
