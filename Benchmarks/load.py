@@ -9,10 +9,12 @@ Prints a JSON object.
 
 import argparse
 import asyncio
+import bisect
 import json
 import os
 import pathlib
 import re
+import resource
 import sqlite3
 import statistics
 import subprocess
@@ -29,6 +31,8 @@ LONG = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "lenet5
 # Small enough that admission is all there is to a submission.
 SHORT = {"type": "train", "dataset": "fashion-mnist", "model": {"preset": "linear"}, "threads": 1,
          "train": {"steps": 1, "batch_size": 64, "optimizer": {"lr": 0.01}}}
+# Windows of each kind, with quiet ones between, from which the median is taken.
+PAIRS = 4
 BARE = r"""
 #include <microhttpd.h>
 #include <stdio.h>
@@ -36,7 +40,13 @@ BARE = r"""
 #include <unistd.h>
 static enum MHD_Result answer(void *c, struct MHD_Connection *connection, const char *u, const char *m, const char *v,
     const char *d, size_t *n, void **k) {
-    static char body[1500];
+    static int is_known;
+    static char body[3261];
+    // An answer at the first call would close the connection.
+    if (!*k) {
+        *k = &is_known;
+        return MHD_YES;
+    }
     memset(body, 'x', sizeof body);
     struct MHD_Response *response = MHD_create_response_from_buffer(sizeof body, body, MHD_RESPMEM_PERSISTENT);
     enum MHD_Result result = MHD_queue_response(connection, 200, response);
@@ -78,20 +88,52 @@ end
     return {"per_second": round(float(rate)), "p99_ms": round(float(p99), 2), "errors": int(bad)}
 
 
-def steps(service, jobs):
-    return sum(service.get(f"/v1/jobs/{job}").json["progress"]["step"] for job in jobs)
+class Rates:
+    """Steps a second of trainings in windows of time, from the times at which the steps' losses were noted."""
+
+    def __init__(self, service, jobs):
+        self.service, self.jobs, self.windows = service, jobs, []
+
+    def during(self, name, body):
+        """Names the time that `body` takes; returns what that returns."""
+        begin = time.time()
+        result = body()
+        self.windows.append((name, begin, time.time()))
+        return result
+
+    def quiet(self, seconds):
+        self.during(None, lambda: time.sleep(seconds))
+
+    def relative(self):
+        """For each name the median of its windows, each as a part of the quiet ones beside it."""
+        time.sleep(3)
+        link = sqlite3.connect(f"file:{self.service.data}/vintner.sqlite?mode=ro", uri=True)
+        curves = [link.execute(
+            "SELECT at / 1000.0, step FROM point JOIN series ON series.id = series_id "
+            "WHERE job_id = ? AND name = 'train_loss' ORDER BY step", (job,)).fetchall() for job in self.jobs]
+        link.close()
+        rates = [sum(step_at(curve, end) - step_at(curve, begin) for curve in curves) / (end - begin)
+                 for _, begin, end in self.windows]
+        found = {}
+        for index, (name, _, _) in enumerate(self.windows):
+            if name:
+                found.setdefault(name, []).append(2 * rates[index] / (rates[index - 1] + rates[index + 1]))
+        quiet = statistics.median(rate for rate, window in zip(rates, self.windows) if not window[0])
+        return {"steps_per_second": round(quiet, 1),
+                **{name: round(statistics.median(parts), 3) for name, parts in found.items()}}
 
 
-def training_rate(service, jobs, seconds=None, during=None):
-    """Steps a second of all jobs while `during` runs, or for so many seconds."""
-    before, start = steps(service, jobs), time.monotonic()
-    result = during() if during else time.sleep(seconds)
-    return (steps(service, jobs) - before) / (time.monotonic() - start), result
+def step_at(curve, moment):
+    """The step at a moment, between two that were noted."""
+    after = min(max(1, bisect.bisect([at for at, _ in curve], moment)), len(curve) - 1)
+    (before_at, before), (after_at, step) = curve[after - 1], curve[after]
+    return before + (step - before) * (moment - before_at) / max(after_at - before_at, 1e-3)
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def client_seconds():
+    """Processor time of all commands that were run."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def answering_seconds(pid):
@@ -174,7 +216,8 @@ class Bare:
         source.write_text(BARE)
         subprocess.run(["cc", "-O2", str(source), "-lmicrohttpd", "-o", f"{self.folder.name}/bare"], check=True)
         self.process = subprocess.Popen([f"{self.folder.name}/bare"], stdout=subprocess.PIPE)
-        return f"http://127.0.0.1:{int(self.process.stdout.readline())}/"
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/"
+        return self
 
     def __exit__(self, *_):
         self.process.kill()
@@ -190,44 +233,41 @@ def busy(binary, seconds, more):
         jobs = [service.submit({**LONG, "seed": seed})["id"] for seed in (1, 2)]
         for job in jobs:
             service.wait(job, lambda one: (one["progress"]["step"] or 0) > 200)
-        url = f"http://127.0.0.1:{service.port}"
-        token = service.token
+        url, token = f"http://127.0.0.1:{service.port}", service.token
         post = f"""wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = [[{json.dumps(SHORT)}]]
 """
-        alone, _ = training_rate(service, jobs, seconds)
+        rates = Rates(service, jobs)
+        rates.quiet(seconds)
         with Held(service, jobs[0], 1000, 200) as held:
             found["held"] = {"long_polls": held.polls, "streams": held.streams}
-            waiting, _ = training_rate(service, jobs, seconds)
-            used = cpu_seconds(service.process.pid)
-            polled, found["polls"] = training_rate(
-                service, jobs, during=lambda: wrk(f"{url}/v1/jobs/{jobs[0]}", seconds, token))
-            submitted, found["submissions"] = training_rate(
-                service, jobs, during=lambda: wrk(f"{url}/v1/jobs", 5, token, script=post))
+            rates.during("holding", lambda: time.sleep(seconds))
+            rates.during(None, lambda: time.sleep(1))
+            found["polls"] = rates.during("polling", lambda: wrk(f"{url}/v1/jobs/{jobs[0]}", seconds, token))
+            rates.during(None, lambda: time.sleep(1))
+            found["submissions"] = rates.during(
+                "submitting", lambda: wrk(f"{url}/v1/jobs", 5, token, script=post))
             found["held"] |= {"answers": held.answers, "events": held.events, "errors": held.errors}
-            found["server_cores"] = round((cpu_seconds(service.process.pid) - used) / (seconds + 5), 2)
-        # As many as were aimed for, and no more, while nobody waits: what does that cost those who train?
-        paced = {}
-        for name, pause, path, body in (("polls", 12, f"/v1/jobs/{jobs[0]}", None),
-                                        ("submissions", 60, "/v1/jobs", post)):
-            used, start = answering_seconds(service.process.pid), time.monotonic()
-            rate, found[f"paced_{name}"] = training_rate(
-                service, jobs, during=lambda: wrk(f"{url}{path}", seconds, token, 64, body, pause))
-            paced[name] = rate
-            found[f"paced_{name}"]["answering_cores"] = round(
-                (answering_seconds(service.process.pid) - used) / (time.monotonic() - start), 3)
-        # What the same requests cost where nothing is done for them: no service can cost less.
-        with Bare() as url:
-            paced["bare"], found["paced_bare"] = training_rate(
-                service, jobs, during=lambda: wrk(url, seconds, None, 64, None, 12))
-        after, _ = training_rate(service, jobs, seconds)
-        base = (alone + after) / 2
-        found["training"] = {"steps_per_second": round(base, 1), "holding": round(waiting / base, 3),
-                             "polling": round(polled / base, 3), "submitting": round(submitted / base, 3),
-                             "paced_polling": round(paced["polls"] / base, 3),
-                             "paced_submitting": round(paced["submissions"] / base, 3),
-                             "paced_bare": round(paced["bare"] / base, 3)}
+        rates.quiet(seconds)
+        # As many as were aimed for, and no more, while nobody waits: what does that cost those who train? And
+        # what do the same requests cost where nothing is done for them?
+        with Bare() as bare:
+            asked = {"paced_polls": lambda: wrk(f"{url}/v1/jobs/{jobs[0]}", 4, token, 64, None, 12),
+                     "paced_submissions": lambda: wrk(f"{url}/v1/jobs", 4, token, 64, post, 60),
+                     "paced_bare": lambda: wrk(bare.url, 4, None, 64, None, 12)}
+            for name in list(asked) * PAIRS:
+                server = bare.process.pid if name == "paced_bare" else service.process.pid
+                used, client, start = answering_seconds(server), client_seconds(), time.monotonic()
+                result = rates.during(name, asked[name])
+                passed = time.monotonic() - start
+                result |= {"answering_cores": round((answering_seconds(server) - used) / passed, 3),
+                           "client_cores": round((client_seconds() - client) / passed, 3)}
+                found.setdefault(name, []).append(result)
+                rates.quiet(4)
+        for name in asked:
+            found[name] = {key: statistics.median(run[key] for run in found[name]) for key in found[name][0]}
+        found["training"] = rates.relative()
         found["rss_mib"] = round(resident(service.process.pid))
     return found
 
@@ -239,7 +279,7 @@ def idle(binary, seconds):
         ours, theirs = [], []
         for _ in range(3):
             ours.append(wrk(f"http://127.0.0.1:{service.port}/v1/jobs/{job}", seconds, service.token))
-            theirs.append(wrk(bare, seconds))
+            theirs.append(wrk(bare.url, seconds))
     best = {name: max(runs, key=lambda run: run["per_second"]) for name, runs in (("vintner", ours), ("bare", theirs))}
     return {**best, "ratio": round(best["bare"]["per_second"] / best["vintner"]["per_second"], 2)}
 

@@ -100,7 +100,7 @@ final class Exchange: Sendable {
         case .admitted(let route, let parameters, let principal):
             let request = makeRequest(parameters, principal)
             if case .inline = route.execution, stream == nil { return run(route, request) }
-            if let response = route.shortcut?(request) { return answer(response) }
+            if let response = route.glance(request) { return answer(response) }
             return handOver(route, request)
         }
     }
@@ -226,7 +226,7 @@ final class Exchange: Sendable {
 
     private func run(_ route: Route, _ request: Request) -> Step {
         do {
-            switch try route.handler(request) {
+            switch try route.reply(to: request) {
             case .now(let response): return answer(response)
             case .later(let wait):
                 // A route that waits must be queued; look once, as if the time were over.
@@ -243,7 +243,7 @@ final class Exchange: Sendable {
                 try stream.complete()
                 return finish(try streamed.reply(request, stream.sink))
             }
-            switch try route.handler(request) {
+            switch try route.reply(to: request) {
             case .now(let response): finish(response)
             case .later(let wait): park(wait)
             }

@@ -25,6 +25,16 @@ public struct Headers: Sendable, ExpressibleByDictionaryLiteral {
         fields.filter { Self.isSame($0.name, name) }.map(\.value)
     }
 
+    /// Whether a field is there more than once.
+    func hasSeveral(_ name: String) -> Bool {
+        var isThere = false
+        for field in fields where Self.isSame(field.name, name) {
+            if isThere { return true }
+            isThere = true
+        }
+        return false
+    }
+
     /// Adds a field; control characters are taken out of the value, so that no text can end the line.
     public mutating func add(_ name: String, _ value: String) {
         let isClean = value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
@@ -36,14 +46,29 @@ public struct Headers: Sendable, ExpressibleByDictionaryLiteral {
         if self[name] == nil { add(name, value) }
     }
 
+    /// Adds those fields of which there is none of the name.
+    mutating func addMissing(_ others: Headers) {
+        let own = fields
+        fields.reserveCapacity(own.count + others.fields.count)
+        for field in others.fields where !own.contains(where: { Self.isSame($0.name, field.name) }) {
+            fields.append(field)
+        }
+    }
+
     private static func cleaned(_ value: String) -> String {
         let scalars = value.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }
         return String(String.UnicodeScalarView(scalars))
     }
 
     private static func isSame(_ left: String, _ right: String) -> Bool {
-        left.utf8.count == right.utf8.count
-            && zip(left.utf8, right.utf8).allSatisfy { $0 == $1 || lowercase($0) == lowercase($1) }
+        guard left.utf8.count == right.utf8.count else { return false }
+        var others = right.utf8.makeIterator()
+        for byte in left.utf8 {
+            guard let other = others.next(), byte == other || lowercase(byte) == lowercase(other) else {
+                return false
+            }
+        }
+        return true
     }
 
     private static func lowercase(_ byte: UInt8) -> UInt8 {

@@ -5,6 +5,8 @@ enum PercentEncoding {
     /// - Parameter encoded: One path segment, or a key or a value of a query.
     /// - Returns: `nil` for a broken escape, invalid UTF-8 or a control character.
     static func decode(_ encoded: some StringProtocol) -> String? {
+        let isPlain = encoded.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != UInt8(ascii: "%") }
+        if isPlain { return String(encoded) }
         var bytes: [UInt8] = []
         var rest = encoded.utf8.makeIterator()
         while let byte = rest.next() {
@@ -33,8 +35,10 @@ enum PercentEncoding {
         guard path.utf8.first == UInt8(ascii: "/") else { return nil }
         if path.utf8.count == 1 { return [] }
         var segments: [String] = []
-        for raw in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
-            guard let segment = decode(raw), segment != ".", segment != "..",
+        for raw in path.utf8.dropFirst().split(
+            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        {
+            guard let segment = decode(Substring(raw)), segment != ".", segment != "..",
                 !segment.utf8.contains(UInt8(ascii: "/")), !segment.utf8.contains(UInt8(ascii: "\\"))
             else { return nil }
             segments.append(segment)

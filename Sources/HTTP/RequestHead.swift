@@ -102,7 +102,7 @@ enum Validator {
         guard areClean, !head.hasMalformedField else {
             throw malformed("invalid_header", "A header field has a character that is not allowed there.")
         }
-        for name in unique where head.headers.all(name).count > 1 {
+        if let name = unique.first(where: head.headers.hasSeveral) {
             throw malformed("invalid_header", "The header field \(name) is given twice.")
         }
         if let expect = head.headers["Expect"], expect.lowercased() != "100-continue" {
@@ -128,8 +128,7 @@ enum Validator {
     }
 
     private static func checkTarget(_ head: RequestHead) throws(Problem) {
-        let isClean = head.path.utf8.allSatisfy { (0x21...0x7E).contains($0) && !isForbiddenInPath($0) }
-        guard head.path.hasPrefix("/"), isClean, !head.path.contains("//") else {
+        guard head.path.utf8.first == slash, isClean(path: head.path.utf8) else {
             throw malformed("invalid_target", "The target is not a plain absolute path.")
         }
         let parts = head.query.lazy.flatMap { [$0.name, $0.value] }
@@ -138,8 +137,21 @@ enum Validator {
         }
     }
 
-    private static func isForbiddenInPath(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: "#") || byte == UInt8(ascii: ";") || byte == UInt8(ascii: "\\")
+    private static let slash = UInt8(ascii: "/")
+
+    /// Whether a path has nothing but printable ASCII, no empty segment but the last and nothing that others
+    /// read as its end.
+    private static func isClean(path: String.UTF8View) -> Bool {
+        var before: UInt8 = 0
+        for byte in path {
+            switch byte {
+            case UInt8(ascii: "#"), UInt8(ascii: ";"), UInt8(ascii: "\\"): return false
+            case slash where before == slash: return false
+            case 0x21...0x7E: before = byte
+            default: return false
+            }
+        }
+        return true
     }
 
     private static func decode(_ raw: [(name: String, value: String)]) -> Query? {
@@ -162,9 +174,9 @@ enum Validator {
     private static func isToken(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
             true
-        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        default: "!#$%&'*+.^_`|~".utf8.contains(byte)
         }
     }
 

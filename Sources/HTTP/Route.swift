@@ -1,5 +1,9 @@
+import JSON
+
 /// One method and path, what it asks of the caller, and what answers.
-public struct Route: Sendable {
+///
+/// A class, because each request passes it on several times.
+public final class Route: Sendable {
     /// Makes an answer; thrown `Problem`s are sent as they are, anything else becomes 500.
     public typealias Handler = @Sendable (Request) throws -> Reply
     /// Makes an answer without blocking, or leaves it to the handler.
@@ -48,11 +52,13 @@ public struct Route: Sendable {
     public let query: [any AnyQueryField]?
     public let body: BodyPolicy
     let segments: [Segment]
-    let handler: Handler
+    private let handler: Handler
     /// Answers on the connection's thread what it can without blocking; `nil` leaves it to the handler.
-    private(set) var shortcut: Shortcut?
+    private let shortcut: Shortcut?
     /// How the body is taken where it is a stream; then nothing else handles the request.
-    private(set) var streamed: StreamedRoute?
+    let streamed: StreamedRoute?
+    /// What the fields make of a request without a query; `nil` where one is required.
+    private let unasked: Query?
 
     /// The usual limit of a JSON body: 1 MiB.
     public static let jsonByteCountMax = 1 << 20
@@ -68,24 +74,26 @@ public struct Route: Sendable {
     ///     them, and every other parameter, is refused. `nil` lets any query pass unread.
     ///   - body: Which bodies are taken; JSON by default where a body has a meaning.
     ///   - handler: Makes an answer.
-    public init(
+    public convenience init(
         _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
         query fields: [any AnyQueryField]? = nil, body: BodyPolicy? = nil, reply handler: @escaping Handler
+    ) {
+        self.init(method, pattern, access, execution, fields, body, handler)
+    }
+
+    private init(
+        _ method: Method, _ pattern: String, _ access: Access, _ execution: Execution,
+        _ fields: [any AnyQueryField]?, _ body: BodyPolicy?, _ handler: @escaping Handler,
+        shortcut: Shortcut? = nil, streamed: StreamedRoute? = nil
     ) {
         (self.method, self.pattern, self.access, self.execution) = (method, pattern, access, execution)
         self.body =
             body ?? (method.isSafe || method == .delete ? .none : .json(byteCountMax: Self.jsonByteCountMax))
-        query = fields
+        (query, self.handler, self.shortcut, self.streamed) = (fields, handler, shortcut, streamed)
         if let fields {
             precondition(Set(fields.map(\.name)).count == fields.count, "\(pattern) has a query field twice")
-            self.handler = { request in
-                var request = request
-                request.query = try request.query.read(as: fields)
-                return try handler(request)
-            }
-        } else {
-            self.handler = handler
         }
+        unasked = fields.flatMap { try? Query().read(as: $0) }
         segments = pattern.split(separator: "/").map { part in
             guard part.hasPrefix("{"), part.hasSuffix("}") else { return .literal(String(part)) }
             let name = part.dropFirst().dropLast()
@@ -95,20 +103,35 @@ public struct Route: Sendable {
 
     /// The same route, which first tries to answer on the connection's thread.
     public func trying(_ shortcut: @escaping Shortcut) -> Route {
-        var route = self
-        let fields = query
-        route.shortcut = { request in
-            guard let fields else { return shortcut(request) }
-            guard let query = try? request.query.read(as: fields) else { return nil }
-            var request = request
-            request.query = query
-            return shortcut(request)
+        Route(
+            method, pattern, access, execution, query, body, handler, shortcut: shortcut, streamed: streamed)
+    }
+
+    /// The request with the values of the fields, where there are fields.
+    ///
+    /// - Throws: `InvalidInput` with all that is wrong with its query.
+    private func reading(_ request: Request) throws(InvalidInput) -> Request {
+        guard let query else { return request }
+        var request = request
+        if request.query.items.isEmpty, let unasked {
+            request.query = unasked
+        } else {
+            request.query = try request.query.read(as: query)
         }
-        return route
+        return request
+    }
+
+    /// Answers a request; not where the body is a stream.
+    func reply(to request: Request) throws -> Reply { try handler(reading(request)) }
+
+    /// Answers at once where that takes no waiting; what is wrong with a query is left to the handler.
+    func glance(_ request: Request) -> Response? {
+        guard let shortcut, let request = try? reading(request) else { return nil }
+        return shortcut(request)
     }
 
     /// Declares a route that always answers at once.
-    public init(
+    public convenience init(
         _ method: Method, _ pattern: String, access: Access, execution: Execution = .queued,
         query fields: [any AnyQueryField]? = nil, body: BodyPolicy? = nil,
         handler: @escaping @Sendable (Request) throws -> Response
@@ -128,29 +151,43 @@ public struct Route: Sendable {
     ///   - fields: The query parameters that there may be.
     ///   - open: Decides by the header alone whether the body is wanted, on the connection's thread: quickly.
     ///   - reply: Answers after the whole body was taken; may block.
-    public init<Sink: BodySink>(
+    public convenience init<Sink: BodySink>(
         _ method: Method, _ pattern: String, access: Access, byteCountMax: Int,
         query fields: [any AnyQueryField] = [], open: @escaping @Sendable (Request) throws -> Sink,
         reply: @escaping @Sendable (Request, Sink) throws -> Response
     ) {
-        self.init(method, pattern, access: access, query: fields, body: .stream(byteCountMax: byteCountMax)) {
-            _ -> Response in preconditionFailure("\(pattern) is answered by its stream")
-        }
         @Sendable func reading(_ request: Request) throws -> Request {
             var request = request
             request.query = try request.query.read(as: fields)
             return request
         }
-        streamed = StreamedRoute(
-            open: { try open(try reading($0)) },
-            reply: { request, sink in
-                guard let sink = sink as? Sink else { preconditionFailure("the sink of another route") }
-                return try reply(try reading(request), sink)
-            })
+        self.init(
+            method, pattern, access, .queued, fields, .stream(byteCountMax: byteCountMax),
+            { _ in preconditionFailure("\(pattern) is answered by its stream") },
+            streamed: StreamedRoute(
+                open: { try open(try reading($0)) },
+                reply: { request, sink in
+                    guard let sink = sink as? Sink else { preconditionFailure("the sink of another route") }
+                    return try reply(try reading(request), sink)
+                }))
+    }
+
+    /// Whether a path of so many segments can be this one's.
+    func canMatch(segmentCount: Int) -> Bool {
+        if case .rest? = segments.last {
+            segmentCount >= segments.count
+        } else {
+            segmentCount == segments.count
+        }
     }
 
     /// What the placeholders match; `nil` when the path is another one.
     func match(_ path: [String]) -> [String: String]? {
+        // Most routes are others; they cost no more than a comparison.
+        for (segment, value) in zip(segments, path) {
+            if case .literal(let literal) = segment, literal != value { return nil }
+        }
+        guard segments.count <= path.count else { return nil }
         var parameters: [String: String] = [:]
         var rest = path[...]
         for segment in segments {

@@ -4,8 +4,10 @@ import JSON
 public struct Router: Sendable {
     /// Every route, in the order of declaration.
     public let routes: [Route]
+    /// Those that a path of so many segments can lead to; the last for all longer ones.
+    ///
     /// Routes that end in `{name...}` come last: they would match what others know better.
-    private let ranked: [Route]
+    private let ranked: [[Route]]
 
     /// Makes a router.
     public init(_ routes: [Route]) {
@@ -19,8 +21,10 @@ public struct Router: Sendable {
                 }
             }
         }
-        ranked = routes.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }
-            .map(\.element)
+        let sorted = routes.enumerated()
+            .sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }.map(\.element)
+        let longest = routes.map(\.segments.count).max() ?? 0
+        ranked = (0...longest + 1).map { count in sorted.filter { $0.canMatch(segmentCount: count) } }
     }
 
     /// What a path leads to.
@@ -35,7 +39,7 @@ public struct Router: Sendable {
     func match(_ method: Method, _ path: [String]) -> Match {
         let wanted: Method = method == .head ? .get : method
         var known: [Route] = []
-        for route in ranked {
+        for route in ranked[min(path.count, ranked.count - 1)] {
             guard let parameters = route.match(path) else { continue }
             if route.method == wanted { return .route(route, parameters) }
             known.append(route)
@@ -61,7 +65,7 @@ public struct Router: Sendable {
             var request = request
             request.parameters = parameters
             do {
-                guard let streamed = route.streamed else { return try route.handler(request) }
+                guard let streamed = route.streamed else { return try route.reply(to: request) }
                 let sink = try streamed.open(request)
                 defer { sink.abandon() }
                 if !request.body.isEmpty { try sink.take(request.body) }

@@ -1,4 +1,5 @@
 import Files
+import Foundation
 import HTTP
 import JSON
 import Jobs
@@ -31,9 +32,13 @@ final class TokenFile: Sendable {
     static let countMax = 256
     private static let byteCountMax = 1 << 20
 
+    /// How long a server goes by what it knows; a command that changes the file returns later.
+    private static let staleDuration = Duration.milliseconds(10)
+
     private struct Known {
         var status: Folder.Status?
         var tokens: [NamedToken] = []
+        var lookedAt: ContinuousClock.Instant?
     }
 
     private let folder: String
@@ -54,9 +59,12 @@ final class TokenFile: Sendable {
         (self.tell, self.complain) = (tell, complain)
     }
 
-    /// The tokens as the file has them now; none where it is damaged.
+    /// The tokens as the file had them a moment ago; none where it is damaged.
     var tokens: [NamedToken] {
         known.withLock { known in
+            let now = ContinuousClock.now
+            if let last = known.lookedAt, now - last < Self.staleDuration { return known.tokens }
+            known.lookedAt = now
             let status = Folder.status(of: path)
             guard status != known.status else { return known.tokens }
             let earlier = known
@@ -80,6 +88,8 @@ final class TokenFile: Sendable {
 
     /// Those that have not ended, for the server.
     var valid: [TokenAuthenticator.Named] {
+        let tokens = tokens
+        guard !tokens.isEmpty else { return [] }
         let now = time.now()
         return tokens.filter { $0.isValid(at: now) }
             .map { TokenAuthenticator.Named(sha256: $0.sha256, principal: $0.principal) }
@@ -120,6 +130,8 @@ final class TokenFile: Sendable {
     }
 
     /// One command at a time: the second would undo what the first did.
+    ///
+    /// When it returns, a running server knows.
     private func change(_ body: (inout [NamedToken]) throws -> Void) throws {
         let lock = try FolderLock(folder: folder, name: "TOKENS.LOCK")
         try withExtendedLifetime(lock) {
@@ -128,6 +140,7 @@ final class TokenFile: Sendable {
             let json: JSONValue = ["tokens": .array(tokens.map(\.json))]
             try AtomicFile.write(json.encoded(pretty: true), to: path)
         }
+        Thread.sleep(forTimeInterval: 1.5 * (Self.staleDuration / .seconds(1)))
     }
 
     private func read() throws -> [NamedToken] {
