@@ -11,7 +11,7 @@ struct CurveRoutes: Sendable {
     private static let series = QueryField.list("series", "Only these curves; all of them without it.")
     private static let pointsMax = QueryField.integer(
         "max_points", default: 500, in: 2...10_000,
-        "The most points of each curve; the first, the last and the extreme ones stay.")
+        "The most points of each curve; the first, the last and, from 4 on, the extreme ones stay.")
     private static let sinceStep = QueryField.optionalInteger(
         "since_step", in: 0...Int(Int32.max), "Only points of later steps.")
     private static let format = QueryField.choice(

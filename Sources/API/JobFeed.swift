@@ -10,6 +10,8 @@ final class JobFeed: Sendable {
         let id: JobID
         var cursor: EventCursor
         var progress: JobProgress?
+        /// Whether what happened before the connection was looked at.
+        var knowsPast = false
     }
 
     /// What comes after a place, for everybody who stands there.
@@ -74,6 +76,10 @@ final class JobFeed: Sendable {
         var place = place
         // The job is read first: whatever ended it is among the events read afterwards.
         let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+        if !place.knowsPast, !place.cursor.steps.isEmpty {
+            place.cursor.rewind(toStep: try restart(since: place.cursor.event))
+        }
+        place.knowsPast = true
         let records = try Problem.translating { () throws(JobError) in
             try jobs.events(of: id, after: place.cursor.event, limit: Self.eventsMax)
         }
@@ -98,6 +104,36 @@ final class JobFeed: Sendable {
         return Step(
             batch: EventBatch(events, hasMore: hasMore, isLast: job.state.isTerminal && !hasMore), next: place
         )
+    }
+
+    /// The earliest step from which the job recorded its steps again since an event; `.max` where it did not.
+    ///
+    /// An attempt tells the step at which it went on; one that does not began anew, unless it has not come to
+    /// its first step yet.
+    private func restart(since event: EventID?) throws -> Int {
+        var (earliest, event) = (Int.max, event)
+        var unexplained: EventRecord?
+        while true {
+            let records = try Problem.translating { [event] () throws(JobError) in
+                try jobs.events(of: id, after: event, limit: Self.eventsMax)
+            }
+            for record in records {
+                if record.type == "resumed", let step = record.data["step"]?.intValue {
+                    (earliest, unexplained) = (min(earliest, step), nil)
+                } else if record.type == "state", record.data["state"] == "running" {
+                    if unexplained != nil { earliest = 0 }
+                    unexplained = record
+                }
+            }
+            event = records.last?.id ?? event
+            guard records.count == Self.eventsMax else { break }
+        }
+        guard let unexplained, earliest > 0 else { return earliest }
+        var query = CurveQuery(pointsMax: 2)
+        query.isThinned = false
+        let curves = try Problem.translating { () throws(JobError) in try jobs.metrics(of: id, query) }
+        let hasBegunAnew = curves.contains { ($0.times.first.map { $0 >= unexplained.at }) ?? false }
+        return hasBegunAnew ? 0 : earliest
     }
 
     /// Of each curve the points after the cursor's step for it; moves the cursor.

@@ -63,6 +63,10 @@ struct UploadRoutes: Sendable {
     /// Decides over a file by its header: 404, 409 `dataset_ready` and `dataset_busy`, 413, 507.
     private func receive(_ request: Request) throws -> UploadSink {
         let digest = try request.contentSHA256()
+        guard request.headers["Content-Range"] == nil else {
+            throw Problem(
+                .badRequest, "unsupported_header", "A file is sent whole: Content-Range is not supported.")
+        }
         let file = try Problem.translating { () throws(JobError) in
             try intake.receive(
                 request.parameter("name"), for: request.parameter("id"), byteCount: request.contentLength)

@@ -101,14 +101,22 @@ enum VerdictText {
             case ">": "&gt;"
             case "&": "&amp;"
             case "\"": "&quot;"
-            default: scalar.value < 0x20 ? " " : String(scalar)
+            default: isPrinted(scalar) ? String(scalar) : " "
             }
         }.joined()
     }
 
+    /// Whether XML has a place for it, and terminals do nothing by it.
+    private static func isPrinted(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7F...0x9F: false
+        default: !scalar.properties.isNoncharacterCodePoint
+        }
+    }
+
     private static func markdownEscaped(_ text: String) -> String {
         text.unicodeScalars.map { scalar in
-            scalar.value < 0x20
+            !isPrinted(scalar)
                 ? " " : "\\`*_{}[]<>#|!".unicodeScalars.contains(scalar) ? "\\\(scalar)" : String(scalar)
         }.joined()
     }

@@ -108,6 +108,9 @@ static const unsigned char migration_0010[] = {
 static const unsigned char migration_0011[] = {
 #embed "../../migrations/0011_kept.sql"
 };
+static const unsigned char migration_0012[] = {
+#embed "../../migrations/0012_lost_dependencies.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -146,6 +149,7 @@ static const cassets_file files[] = {
     ROW("migrations/0009_discarded.sql", migration_0009),
     ROW("migrations/0010_paused.sql", migration_0010),
     ROW("migrations/0011_kept.sql", migration_0011),
+    ROW("migrations/0012_lost_dependencies.sql", migration_0012),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

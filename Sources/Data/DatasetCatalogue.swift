@@ -169,22 +169,28 @@ public final class DatasetCatalogue: Sendable {
     public func bury(_ id: String) throws(DataError) {
         guard Self.isName(id) else { throw .badName(id) }
         guard Folder.status(of: "\(folder)/\(id)") != nil else { return }
-        try registering.withLock { (_) throws(DataError) in
-            try DataError.translating { () throws(FileError) in
-                try Folder.move("\(folder)/\(id)", to: "\(folder)/\(Self.gravePrefix)\(id)")
-            }
+        try DataError.translating { () throws(FileError) in
+            try Folder.removeTree(grave(of: id))
+            try Folder.move("\(folder)/\(id)", to: grave(of: id))
         }
     }
 
-    /// Puts a dataset that was buried back in its place.
+    /// Whether there is a grave of a dataset.
+    public func isBuried(_ id: String) -> Bool { Folder.status(of: grave(of: id)) != nil }
+
+    /// Puts a dataset that was buried back in its place, unless there is one again.
     public func exhume(_ id: String) throws(DataError) {
         guard Self.isName(id) else { throw .badName(id) }
-        try registering.withLock { (_) throws(DataError) in
-            try DataError.translating { () throws(FileError) in
-                try Folder.move("\(folder)/\(Self.gravePrefix)\(id)", to: "\(folder)/\(id)")
-            }
+        guard Folder.status(of: "\(folder)/\(id)") == nil else { return try removeGrave(of: id) }
+        try DataError.translating { () throws(FileError) in
+            try Folder.move(grave(of: id), to: "\(folder)/\(id)")
         }
     }
+
+    /// The name of a dataset's grave in the catalogue's folder.
+    public static func graveName(of id: String) -> String { gravePrefix + id }
+
+    private func grave(of id: String) -> String { "\(folder)/\(Self.graveName(of: id))" }
 
     /// What clients are told of an error: files are named by their place in the catalogue, not by that on the
     /// machine.
@@ -193,7 +199,7 @@ public final class DatasetCatalogue: Sendable {
     /// Deletes the files of a dataset that was buried.
     public func removeGrave(of id: String) throws(DataError) {
         try DataError.translating { () throws(FileError) in
-            try Folder.removeTree("\(folder)/\(Self.gravePrefix)\(id)")
+            try Folder.removeTree(grave(of: id))
         }
     }
 

@@ -40,7 +40,10 @@ enum ModelFields {
             "type": "array", "minItems": 1, "maxItems": JSONValue(ModelSpec.layerCountMax),
             "items": [
                 "$id": LayerFields.schemaID,
-                "oneOf": .array(LayerType.allCases.map { LayerFields.schema(of: $0).jsonSchema() }),
+                "oneOf": .array(
+                    LayerType.allCases.map { type in
+                        LayerFields.schema(of: type).jsonSchema(where: "type", is: type.rawValue)
+                    }),
             ],
         ], "The layers in order.")
     static let initialization = Field.choice(
@@ -71,12 +74,8 @@ enum ModelFields {
 extension ModelSpec {
     /// The JSON Schema of the field `model`: one alternative for each preset, and one for layers.
     public static var jsonSchema: JSONValue {
-        let presets = Preset.allCases.map { preset -> JSONValue in
-            var schema = ModelFields.schema(of: preset).jsonSchema().objectValue ?? [:]
-            var properties = schema["properties"]?.objectValue ?? [:]
-            properties["preset"] = ["const": .string(preset.rawValue)]
-            schema["properties"] = .object(properties)
-            return .object(schema)
+        let presets = Preset.allCases.map { preset in
+            ModelFields.schema(of: preset).jsonSchema(where: "preset", is: preset.rawValue)
         }
         return ["oneOf": .array(presets + [ModelFields.layered.jsonSchema()])]
     }

@@ -23,6 +23,7 @@ final class ServerCore: Sendable {
     let bodies: WorkQueue
     let bodyRoom: BodyRoom
     let waiters: Waiters
+    private let lingerer = Lingerer()
     private let router: Router
     private let gate: Gate
     private let stage = Mutex(Stage.open)
@@ -49,7 +50,10 @@ final class ServerCore: Sendable {
     var isClosed: Bool { stage.withLock { $0 == .closed } }
 
     func startDraining() { stage.withLock { $0 = max($0, .draining) } }
-    func close() { stage.withLock { $0 = .closed } }
+    func close() {
+        stage.withLock { $0 = .closed }
+        lingerer.stop()
+    }
 
     func log(_ level: LogLevel, _ message: String) { configuration.log(level, message) }
 
@@ -67,16 +71,18 @@ final class ServerCore: Sendable {
         }
         let admission = admit(valid)
         // The library closes after an answer before the body, which is then not read. Who is only to come
-        // back later may keep the connection: a close with bytes unread could lose the answer.
+        // back later may keep the connection.
         if case .refused(let response, let principal) = admission, valid.hasBody,
             response.status != .tooManyRequests || response.headers["Connection"] != nil || !valid.isShort
         {
+            lingerer.adopt(connection.socket, byteCount: valid.contentLength)
             return refuse(head, valid, principal, response, requestID)
         }
         let stream: BodyStream?
         do { stream = try openStream(valid, admission, connection, requestID) } catch {
             let response = Router.response(for: error)
             if response.status.code >= 500 { log(.error, "request \(requestID) failed: \(error)") }
+            if valid.hasBody { lingerer.adopt(connection.socket, byteCount: valid.contentLength) }
             return refuse(head, valid, admission.principal, response, requestID)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission, stream)

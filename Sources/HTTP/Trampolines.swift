@@ -32,7 +32,8 @@ struct ConnectionID: Hashable, Sendable {
         return String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    fileprivate var socket: Int32 { unsafe cmhd_socket(pointer) }
+    /// The descriptor, which the library closes.
+    var socket: Int32 { unsafe cmhd_socket(pointer) }
 }
 
 /// The running library: owns the daemon, the listening socket and the logger it writes to.

@@ -63,15 +63,15 @@ enum Decoding {
     static func stringConstraints(lengthMin: Int = 0, lengthMax: Int) -> JSONObject {
         var constraints: JSONObject = ["type": "string", "maxLength": JSONValue(lengthMax)]
         if lengthMin > 0 { constraints["minLength"] = JSONValue(lengthMin) }
-        constraints["pattern"] = "^[^\\u0000-\\u001F\\u007F]*$"
+        constraints["pattern"] = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"
         return constraints
     }
 
-    /// The first control character of ASCII, as `U+0000`; C libraries, terminals and logs act on them.
+    /// The first control character, as `U+0000`; C libraries, terminals and logs act on them.
     static func controlCharacter(in text: String) -> String? {
-        guard let found = text.unicodeScalars.first(where: { $0.value < 0x20 || $0.value == 0x7F }) else {
-            return nil
-        }
+        // C0, DEL and C1, with which some terminals begin commands.
+        let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || (0x7F...0x9F) ~= scalar.value }
+        guard let found = text.unicodeScalars.first(where: isControl) else { return nil }
         let digits = String(found.value, radix: 16, uppercase: true)
         return "U+" + String(repeating: "0", count: 4 - digits.count) + digits
     }

@@ -24,6 +24,15 @@ public struct ObjectSchema: Sendable {
         return .object(schema)
     }
 
+    /// The same for one alternative of several, which a member tells apart.
+    public func jsonSchema(where name: String, is value: String) -> JSONValue {
+        var schema = jsonSchema().objectValue ?? [:]
+        var properties = schema["properties"]?.objectValue ?? [:]
+        properties[name] = ["const": .string(value)]
+        schema["properties"] = .object(properties)
+        return .object(schema)
+    }
+
     /// The schema for use within another.
     var nestedSchema: JSONObject {
         var schema: JSONObject = [

@@ -129,6 +129,12 @@ public struct JobService: Sendable {
     /// How many jobs are in each state.
     public func counts() throws(JobError) -> [JobState: Int] { try repositories.jobs.counts() }
 
+    /// Whether no more jobs may wait; false where that cannot be told.
+    public var isFull: Bool {
+        guard let counts = try? repositories.jobs.counts() else { return false }
+        return (counts[.queued] ?? 0) + (counts[.paused] ?? 0) >= queueLimits.total
+    }
+
     /// The loss curves of a job and their like.
     public func metrics(of id: JobID, _ query: CurveQuery) throws(JobError) -> [Curve] {
         try repositories.metrics.metrics(of: id, query)

@@ -36,8 +36,8 @@ public struct ResolvedJob: Sendable, Equatable {
     public var dependencies: [JobID]
     /// The identifier of the dataset that it reads; `nil` without one.
     public var dataset: String?
-    /// The stored models that it starts or learns from, by the places where the request names them.
-    public var models: [String: ModelID] = [:]
+    /// The models that it starts or learns from.
+    public var models: [NeededModel] = []
     /// What the job will need, as the API describes it.
     public var estimate: JSONValue
 
@@ -50,6 +50,21 @@ public struct ResolvedJob: Sendable, Equatable {
         (self.type, self.name, self.labels, self.priority) = (type, name, labels, priority)
         (self.maxAttempts, self.spec, self.threads) = (maxAttempts, spec, threads)
         (self.memoryBytes, self.dependencies, self.estimate) = (memoryBytes, dependencies, estimate)
+    }
+}
+
+/// A model that a job starts or learns from.
+public struct NeededModel: Sendable, Equatable {
+    /// Where the request names it.
+    public let pointer: String
+    /// `nil` until `job` has made it.
+    public let id: ModelID?
+    /// The job that makes it, where it is named by that.
+    public let job: JobID?
+
+    /// Names a model.
+    public init(pointer: String, id: ModelID?, job: JobID?) {
+        (self.pointer, self.id, self.job) = (pointer, id, job)
     }
 }
 

@@ -97,12 +97,16 @@ extension SQLiteDatasetRepository {
         try database.read { try isNeeded($0, dataset) }
     }
 
-    /// Forgets a dataset that no job needs, however soon a job comes that would; `inUse` otherwise.
+    /// Forgets a dataset that no job needs; `inUse` otherwise.
     ///
-    /// Take its files away before: whoever is stored later must not find them.
-    public func deleteUnneeded(_ dataset: DatasetRecord) throws(JobError) {
+    /// `removal` takes its files away, within the transaction: jobs that are stored later do not find them.
+    /// That may have happened although this throws.
+    public func deleteUnneeded(
+        _ dataset: DatasetRecord, removal: () throws(JobError) -> Void = {}
+    ) throws(JobError) {
         try database.write { db in
             guard try !isNeeded(db, dataset) else { throw JobError.inUse(dataset.name) }
+            try removal()
             try db.execute(sql: "DELETE FROM dataset WHERE id = ?", arguments: [dataset.id.rawValue])
         }
     }

@@ -118,9 +118,9 @@ extension SQLiteJobRepository {
             // What its dependants show of it goes with it; its key stays, and knows.
             try db.execute(
                 sql: """
-                    UPDATE job SET version = version + 1
+                    UPDATE job SET version = version + 1, lost_dependencies = lost_dependencies + ?
                     WHERE id IN (SELECT job_id FROM job_dependency WHERE dependency_id = ?)
-                    """, arguments: [id.rawValue])
+                    """, arguments: [job.state == .succeeded ? 0 : 1, id.rawValue])
             try db.execute(
                 sql: "UPDATE idempotency SET is_job_deleted = 1 WHERE job_id = ?", arguments: [id.rawValue])
             try db.execute(sql: "DELETE FROM job WHERE id = ?", arguments: [id.rawValue])
@@ -138,6 +138,13 @@ extension SQLiteJobRepository {
     }
 
     private func unfinishedDependencies(_ db: Database, of job: Job) throws -> Int {
+        let lost = try Int.fetchOne(
+            db, sql: "SELECT lost_dependencies FROM job WHERE id = ?", arguments: [job.id.rawValue])
+        guard lost == 0 else {
+            throw JobError.stateConflict(
+                job.id, state: job.state,
+                action: "be retried: what it depends on was deleted and had not succeeded, so it")
+        }
         let states = try job.dependencies.map { try JobRows.job(db, $0)?.state }
         guard !states.contains(where: { $0 == .failed || $0 == .cancelled }) else {
             throw JobError.stateConflict(

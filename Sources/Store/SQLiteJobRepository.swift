@@ -175,7 +175,7 @@ public struct SQLiteJobRepository: JobRepository {
     /// Counts the dependencies that have not succeeded; they exist already, so there are no cycles.
     private func unfinishedDependencies(_ db: Database, _ dependencies: [JobID]) throws -> Int {
         var (unfinished, violations) = (0, [Violation]())
-        for (index, id) in dependencies.enumerated() {
+        for (index, id) in dependencies.enumerated() where dependencies.firstIndex(of: id) == index {
             let state = try String.fetchOne(
                 db, sql: "SELECT state FROM job WHERE id = ?", arguments: [id.rawValue]
             ).map(JobRows.state)
@@ -198,13 +198,25 @@ public struct SQLiteJobRepository: JobRepository {
                     pointer: "/dataset", code: "unknown_dataset",
                     detail: "the dataset \(dataset) was deleted a moment ago"))
         }
-        for (place, id) in submission.resolved.models.sorted(by: { $0.key < $1.key })
-        where try Bool.fetchOne(db, sql: "SELECT 1 FROM model WHERE id = ?", arguments: [id.rawValue]) == nil
-        {
+        for model in submission.resolved.models where try isGone(db, model) {
+            let name = model.id.map { "\($0)" } ?? "the model of \(model.job.map { "\($0)" } ?? "a job")"
             violations.append(
-                Violation(pointer: place, code: "unknown_model", detail: "\(id) was deleted a moment ago"))
+                Violation(
+                    pointer: model.pointer, code: model.job == nil ? "unknown_model" : "no_model",
+                    detail: "\(name) was deleted a moment ago"))
         }
         guard violations.isEmpty else { throw JobError.invalid(violations) }
+    }
+
+    /// Whether a model that was there, or was still to be made, is there no more.
+    private func isGone(_ db: Database, _ model: NeededModel) throws -> Bool {
+        if let id = model.id {
+            return try Bool.fetchOne(db, sql: "SELECT 1 FROM model WHERE id = ?", arguments: [id.rawValue])
+                == nil
+        }
+        return try Bool.fetchOne(
+            db, sql: "SELECT 1 FROM job WHERE id = ? AND state = 'succeeded' AND model_id IS NULL",
+            arguments: [model.job?.rawValue]) != nil
     }
 
     /// The job as the rows just written say.

@@ -284,7 +284,8 @@ public final class Trainer {
 
     private func stop(_ observer: any TrainingObserver) throws(TrainingError) -> StopReason? {
         let reason = observer.stopReason
-        if reason == .pause || reason == .drain { try observer.storeCheckpoint(of: self, isBest: false) }
+        // Also of what is cancelled: who asks for another attempt goes on from there.
+        if reason != nil { try observer.storeCheckpoint(of: self, isBest: false) }
         return reason
     }
 }

@@ -57,7 +57,9 @@ import Testing
         #expect(alternatives?[1]["properties"]?["preset"]?["const"] == "mlp")
         let layer = alternatives?.last?["properties"]?["layers"]?["items"]
         let types = layer?["oneOf"]?.arrayValue
-        #expect(types?.count == LayerType.allCases.count)
+        #expect(
+            types?.map { $0["properties"]?["type"]?["const"] }
+                == LayerType.allCases.map { .string($0.rawValue) })
         let residual = types?.first { $0["title"] == "residual" }
         #expect(residual?["properties"]?["layers"]?["items"]?["$ref"] == layer?["$id"])
     }

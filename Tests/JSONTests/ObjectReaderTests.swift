@@ -115,7 +115,7 @@ import Testing
     @Test("says in the schema that text has no control characters")
     func schemaOfText() {
         let properties = Self.schema.jsonSchema()["properties"]
-        let expected: JSONValue = "^[^\\u0000-\\u001F\\u007F]*$"
+        let expected: JSONValue = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"
         #expect(properties?["name"]?["pattern"] == expected)
         #expect(properties?["ids"]?["items"]?["pattern"] == expected)
         #expect(properties?["labels"]?["additionalProperties"]?["pattern"] == expected)

@@ -236,20 +236,85 @@ import Testing
         let store = try TemporaryStore()
         let model = ModelRecord.sample(store, job: nil)
         var job = ResolvedJob.sample()
-        (job.dataset, job.models) = ("dst_1", ["/model": model.id])
+        job.dataset = "dst_1"
+        job.models = [NeededModel(pointer: "/model/id", id: model.id, job: nil)]
         func submit(hasDataset: Bool) throws {
             let submission = JobSubmission(resolved: job, idempotency: nil, body: job.spec) { hasDataset }
             _ = try store.jobs.submit(submission, at: .start)
         }
         let error = #expect(throws: JobError.self) { try submit(hasDataset: false) }
         guard case .invalid(let violations) = error else { throw error ?? JobError.draining }
-        #expect(violations.map(\.pointer) == ["/dataset", "/model"])
+        #expect(violations.map(\.pointer) == ["/dataset", "/model/id"])
         #expect(violations.map(\.code) == ["unknown_dataset", "unknown_model"])
         try store.models.add(model)
         #expect(throws: JobError.self) { try submit(hasDataset: false) }
         #expect(try store.jobs.counts().isEmpty)
         try submit(hasDataset: true)
         #expect(try store.jobs.counts() == [.queued: 1])
+
+        // The model of a job that had not ended when it was checked.
+        let maker = try store.submit(.sample(name: "maker", priority: 50))
+        job.models = [NeededModel(pointer: "/distill/teacher/job", id: nil, job: maker.id)]
+        try submit(hasDataset: true)
+        let claim = try #require(try store.claim())
+        #expect(claim.job.id == maker.id)
+        _ = try store.jobs.finish(
+            claim.lease, .succeeded(JobResult(models: [], report: .null)), at: .start)
+        let late = #expect(throws: JobError.self) { try submit(hasDataset: true) }
+        guard case .invalid(let missing) = late else { throw late ?? JobError.draining }
+        #expect(missing.map(\.pointer) == ["/distill/teacher/job"] && missing.map(\.code) == ["no_model"])
+    }
+
+    @Test(
+        "waits once for a job that it names twice, and never starts after one that was deleted unsuccessful")
+    func dependencies() throws {
+        let store = try TemporaryStore()
+        let reason = JobReason(code: "c", message: "m")
+        let needed = try store.submit(.sample(name: "needed"))
+        let twice = try store.submit(.sample(dependencies: [needed.id, needed.id]))
+        let once = try store.submit(.sample(dependencies: [needed.id]))
+        let claim = try #require(try store.claim())
+        _ = try store.jobs.finish(claim.lease, .succeeded(JobResult(models: [], report: .null)), at: .start)
+        for job in [twice, once] {
+            let claim = try #require(try store.claim())
+            #expect(claim.job.id == job.id)
+            _ = try store.jobs.finish(claim.lease, .cancelled, at: .start)
+        }
+
+        let failed = try store.submit(.sample(name: "failed"))
+        let dependant = try store.submit(.sample(dependencies: [needed.id, failed.id]))
+        _ = try store.jobs.cancel(failed.id, reason: reason, at: .start)
+        #expect(try store.jobs.job(dependant.id).state == .cancelled)
+        func retry() throws -> Job {
+            try store.jobs.retry(dependant.id, fromScratch: false, limits: QueueLimits(), at: .start).job
+        }
+        #expect(throws: JobError.self) { try retry() }
+        _ = try store.jobs.delete(needed.id, includingModels: false)
+        _ = try store.jobs.delete(failed.id, includingModels: false)
+        let error = #expect(throws: JobError.self) { try retry() }
+        #expect(error?.description.contains("was deleted and had not succeeded") == true)
+
+        let plain = try store.submit(.sample(name: "plain"))
+        let later = try store.submit(.sample(dependencies: [plain.id]))
+        let second = try #require(try store.claim())
+        _ = try store.jobs.finish(second.lease, .succeeded(JobResult(models: [], report: .null)), at: .start)
+        _ = try store.jobs.cancel(later.id, reason: reason, at: .start)
+        _ = try store.jobs.delete(plain.id, includingModels: false)
+        #expect(
+            try store.jobs.retry(later.id, fromScratch: false, limits: QueueLimits(), at: .start).job.state
+                == .queued)
+    }
+
+    @Test("is refused by the service where its dataset goes between the check and the storing")
+    func fleetingDataset() throws {
+        let shop = try Workshop()
+        let error = #expect(throws: JobError.self) {
+            try shop.service.submit(["name": "a", "dataset": .string(PlainResolver.fleeting)])
+        }
+        guard case .invalid(let violations) = error else { throw error ?? JobError.draining }
+        #expect(violations.map(\.code) == ["unknown_dataset"])
+        #expect(try shop.store.jobs.counts().isEmpty)
+        _ = try shop.service.submit(["name": "a", "dataset": "kept"])
     }
 
     @Test("is refused at the limit exactly, though the queue is not counted each time")

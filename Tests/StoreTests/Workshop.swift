@@ -113,16 +113,22 @@ final class ScriptedExecutor: JobExecutor {
     }
 }
 
-/// Takes `{"name":..., "threads":..., "memory":...}` for a job.
+/// Takes `{"name":..., "threads":..., "memory":..., "dataset":...}` for a job.
 struct PlainResolver: JobSpecResolver {
-    func hasDataset(of job: ResolvedJob) -> Bool { true }
+    /// A dataset that is deleted as soon as a job was checked.
+    static let fleeting = "fleeting"
+
+    func hasDataset(of job: ResolvedJob) -> Bool { job.dataset != Self.fleeting }
+
     func resolve(_ body: JSONValue) throws(InvalidInput) -> ResolvedJob {
         guard let name = body["name"]?.stringValue else {
             throw InvalidInput(pointer: "/name", code: "missing_field", detail: "a name is required")
         }
-        return .sample(
+        var job = ResolvedJob.sample(
             name: name, threads: body["threads"]?.intValue ?? 1, memoryBytes: body["memory"]?.intValue ?? 1,
             spec: body)
+        job.dataset = body["dataset"]?.stringValue
+        return job
     }
 
     var types: [JobType] { [] }

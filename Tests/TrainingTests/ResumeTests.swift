@@ -144,13 +144,19 @@ import Training
         #expect(again.state == trainer.state)
     }
 
-    @Test("cancelled, it stops without a checkpoint")
+    @Test("cancelled, it stops with a checkpoint, from which another attempt goes on to the same bits")
     func cancelled() throws {
         let toy = try Toy()
         let follower = Follower(toy)
         (follower.reason, follower.stopsAtPoll) = (.cancel, 3)
         #expect(try toy.trainer().run(follower) == .cancel)
-        #expect(follower.steps.count == 3 && follower.checkpoints == 0)
+        #expect(follower.steps.count == 3 && follower.checkpoints == 1)
+        let (expected, _) = try Self.undisturbed(toy)
+        follower.restart(stoppingAt: nil)
+        let again = try toy.trainer()
+        try again.restore(from: follower.last, sha256: follower.lastReceipt?.sha256.hex)
+        #expect(try again.run(follower) == nil)
+        #expect(try Outcome(again, follower, toy) == expected)
     }
 
     @Test("the best epoch's parameters are kept")

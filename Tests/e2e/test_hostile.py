@@ -259,3 +259,15 @@ def test_a_name_that_was_led_here_is_not_ours(binary, kept):
                 connection.close()
                 assert reply.status == 421, (method, path, reply.status)
                 assert method == "HEAD" or json.loads(body)["code"] == "unknown_host"
+
+
+def test_refusals_reach_clients_that_send_before_they_read(binary, kept):
+    with Service(binary) as service:
+        sent = [("POST", "/v1/jobs", (1 << 20) + 1, True, 413), ("POST", "/v1/jobs", 5 << 20, True, 413),
+                ("POST", "/v1/jobs", 900_000, False, 401), ("POST", "/v1/nothing", 900_000, True, 404),
+                ("PUT", "/v1/datasets/none/files/a", 3 << 20, True, 415)]
+        for method, path, count, token, status in sent * 6:
+            # http.client sends the whole body, and fails where the connection is reset meanwhile.
+            reply = service.call(method, path, b"x" * count, token=token)
+            assert reply.status == status, (method, path, count, reply)
+        assert service.get("/healthz").status == 200

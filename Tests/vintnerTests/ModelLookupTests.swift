@@ -79,7 +79,8 @@ import Training
         let tuned = try shelf.add("d", .train, .queued, model: ["id": .string(kept.rawValue)])
         for id in [running, chained, tuned] {
             let found = shelf.find(["job": .string(id.rawValue)]).found
-            #expect(found == .init(record: nil, architecture: Self.model, job: id))
+            #expect(
+                found == .init(record: nil, architecture: Self.model, job: id, pointer: "/model/job"))
         }
     }
 
@@ -137,6 +138,58 @@ import Training
         let plain = try needed()
         _ = try shelf.addModel(lineage: ["masked": true], wide)
         #expect(try needed() > plain)
+    }
+
+    @Test("a job tells what it needs, each once and by its place, to be looked for again when it is stored")
+    func needs() throws {
+        var shelf = Shelf()
+        let kept = try shelf.addModel()
+        let running = try shelf.add("b", .train, .running, model: Self.model)
+        let resolver = SpecResolver(
+            catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: 8 << 30), limits: MachineLimits(),
+            models: shelf, jobs: shelf)
+        let (id, job): (JSONValue, JSONValue) = (
+            ["id": .string(kept.rawValue)], ["job": .string(running.rawValue)]
+        )
+        let stored = NeededModel(pointer: "/model/id", id: kept, job: nil)
+        func needs(_ body: JSONObject) throws -> [NeededModel] {
+            var body = body
+            body["dataset"] = "fashion-mnist"
+            if body["type"] != "evaluate" { body["train"] = ["batch_size": 8, "steps": 1] }
+            let resolved = try resolver.resolve(.object(body))
+            #expect(try resolved.dataset == catalogue.info("fashion-mnist").id)
+            #expect(resolver.hasDataset(of: resolved))
+            return resolved.models
+        }
+        #expect(try needs(["type": "train", "model": Self.model]).isEmpty)
+        #expect(try needs(["type": "train", "model": id]) == [stored])
+        #expect(
+            try needs(["type": "evaluate", "model": job])
+                == [NeededModel(pointer: "/model/job", id: nil, job: running)])
+        #expect(
+            try needs(["type": "distill", "model": Self.model, "distill": ["teacher": [id, job]]]) == [
+                NeededModel(pointer: "/distill/teacher/0/id", id: kept, job: nil),
+                NeededModel(pointer: "/distill/teacher/1/job", id: nil, job: running),
+            ])
+        let deep: JSONValue = [
+            "input": [1, 28, 28],
+            "layers": [
+                ["type": "flatten"], ["type": "linear", "out_features": 8],
+                ["type": "linear", "out_features": 10],
+            ],
+        ]
+        let own = try shelf.addModel(lineage: .null, deep)
+        let pruning = SpecResolver(
+            catalogue: catalogue, budget: Budget(threads: 2, memoryBytes: 8 << 30), limits: MachineLimits(),
+            models: shelf, jobs: shelf)
+        let pruned = try pruning.resolve([
+            "type": "prune", "dataset": "fashion-mnist", "model": ["id": .string(own.rawValue)],
+            "prune": ["target_sparsity": 0.5], "distill": [:], "train": ["batch_size": 8, "steps": 1],
+        ])
+        #expect(pruned.models == [NeededModel(pointer: "/model/id", id: own, job: nil)])
+        var gone = try resolver.resolve(["type": "evaluate", "dataset": "fashion-mnist", "model": id])
+        gone.dataset = "dst_01arz3ndektsv4rrffq69g5fav"
+        #expect(!resolver.hasDataset(of: gone))
     }
 
     @Test("what can never give a model is refused at its place")

@@ -131,7 +131,10 @@ import Threads
         let complaints = Counter()
         let file = TokenFile(place.folder) { _ in complaints.count.withLock { $0 += 1 } }
         let server = TokenAuthenticator(tokens: [], named: { file.valid })
-        for _ in 0..<3 { #expect(server.principal(bearer: "known") == nil) }
+        for _ in 0..<3 {
+            #expect(server.principal(bearer: "known") == nil)
+            usleep(12_000)  // Longer than it goes by what it knows.
+        }
         #expect(complaints.count.withLock { $0 } == 1, "once, not with every request")
         #expect(throws: (any Error).self) { try file.add("ci", [.read], at: Self.at, expiresAt: nil) }
         #expect(try readFile(place.folder.tokens, limit: 1 << 16) == Array(content.utf8))

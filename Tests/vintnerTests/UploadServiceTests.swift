@@ -10,143 +10,64 @@ import Threads
 
 @testable import vintner
 
-/// A data folder with the upload service of one process over it, gone when the test is over.
-private final class Dock {
-    let folder: DataFolder
-    let database: SQLiteDatabase
-    let repository: SQLiteDatasetRepository
-    let catalogue: DatasetCatalogue
-    let reports = Mutex<[String]>([])
-    let clock: Clock
-
-    /// A clock that the test sets.
-    final class Clock: TimeSource {
-        let seconds = Mutex(1000.0)
-        func now() -> Timestamp { Timestamp(milliseconds: Int64(seconds.withLock { $0 } * 1000)) }
-        func monotonicNanoseconds() -> UInt64 { 0 }
-        func wait(for bell: Bell, after ring: UInt64, until deadline: UInt64) {}
-    }
-
-    init(in path: String? = nil) throws {
-        folder = DataFolder(
-            path: path ?? "\(NSTemporaryDirectory())vintner-uploads-\(UUID().uuidString)")
-        try folder.make()
-        database = try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations)
-        repository = SQLiteDatasetRepository(database)
-        catalogue = DatasetCatalogue(folder: folder.datasets)
-        clock = Clock()
-    }
-
-    deinit {
-        try? database.close()
-        try? Folder.removeTree(folder.path)
-    }
-
-    func service(_ limits: UploadLimits = UploadLimits()) -> UploadService {
-        let repository = repository
-        return UploadService(
-            folder: folder, limits: limits, repository: repository, catalogue: catalogue,
-            identifiers: database.identifiers, time: clock,
-            register: { info throws(JobError) in
-                var record = try repository.dataset(info.id)
-                (record.isReady, record.sha256, record.details) = (true, info.sha256, info.json)
-                try repository.update(record)
-            }, report: { message, cause in Issue.record("\(message): \(cause)") })
-    }
-
-    /// Everything below the folder of uploads.
-    func uploaded() throws -> [String] {
-        try Folder.names(in: folder.uploads).flatMap { name in
-            try Folder.names(in: "\(folder.uploads)/\(name)").map { "\(name)/\($0)" }
-        }
-    }
-}
-
 @Suite("Uploads") struct UploadServiceTests {
-    private static let text = Array(String(repeating: "To be, or not to be.\n", count: 20).utf8)
-
-    private func open(
-        _ service: UploadService, _ name: String = "play", _ format: String = "text"
-    ) throws -> DatasetID {
-        try service.open(["name": .string(name), "format": .string(format)]).id
-    }
-
-    private func put(
-        _ service: UploadService, _ id: DatasetID, _ name: String, _ bytes: [UInt8], sha256: [UInt8]? = nil
-    ) throws -> (file: DatasetFile, isNew: Bool) {
-        let file = try service.receive(name, for: id.rawValue, byteCount: bytes.count)
-        defer { file.abandon() }
-        for start in stride(from: 0, to: bytes.count, by: 100) {
-            try file.take(Array(bytes[start..<min(start + 100, bytes.count)]))
-        }
-        return try file.finish(expecting: sha256)
-    }
-
-    private func commit(_ service: UploadService, _ id: DatasetID) throws -> DatasetRecord {
-        let pending = try service.commit(id.rawValue)
-        let done = DispatchSemaphore(value: 0)
-        let subscription = pending.subscribe { done.signal() }
-        done.wait()
-        subscription()
-        return try #require(pending.outcome).get()
-    }
-
     @Test("become datasets that jobs can name, and leave nothing else")
     func publish() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try open(service)
-        let (file, isNew) = try put(service, id, "../play.txt", Self.text)
-        #expect(isNew && file.sha256 == SHA256.digest(of: Self.text).hex)
+        let id = try Dock.open(service)
+        let (file, isNew) = try Dock.put(service, id, "../play.txt", Dock.text)
+        #expect(isNew && file.sha256 == SHA256.digest(of: Dock.text).hex)
         #expect(!file.path.contains("play"), "what clients call a file is no part of a path")
         #expect(try dock.repository.files(of: id).map(\.name) == ["../play.txt"])
         #expect(try dock.catalogue.list().isEmpty)
-        let record = try commit(service, id)
+        let record = try Dock.commit(service, id)
         #expect(record.isReady && record.format == "text" && record.path == "datasets/\(id)")
         let info = try dock.catalogue.info("play")
         #expect(info.id == id.rawValue && info.sha256 == record.sha256 && info.format == "text")
         #expect(try Folder.names(in: dock.folder.absolute(record.path)) == ["dataset.json", "train.txt"])
         #expect(try dock.uploaded().isEmpty && Folder.names(in: dock.folder.uploads).isEmpty)
-        #expect(throws: JobError.datasetReady(id)) { try put(service, id, "a", [1]) }
-        #expect(try commit(service, id) == record, "once more is no harm")
+        #expect(throws: JobError.datasetReady(id)) { try Dock.put(service, id, "a", [1]) }
+        #expect(try Dock.commit(service, id) == record, "once more is no harm")
     }
 
     @Test("take a file again in the place of the one before, and never half of one")
     func replace() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try open(service)
-        let first = try put(service, id, "train.txt", Self.text)
-        let same = try put(service, id, "train.txt", Self.text, sha256: SHA256.digest(of: Self.text).bytes)
+        let id = try Dock.open(service)
+        let first = try Dock.put(service, id, "train.txt", Dock.text)
+        let same = try Dock.put(
+            service, id, "train.txt", Dock.text, sha256: SHA256.digest(of: Dock.text).bytes)
         #expect(!same.isNew && same.file.sha256 == first.file.sha256)
         let error = #expect(throws: JobError.self) {
-            try put(service, id, "train.txt", [1], sha256: Array(repeating: 0, count: 32))
+            try Dock.put(service, id, "train.txt", [1], sha256: Array(repeating: 0, count: 32))
         }
         #expect(error?.code == "digest_mismatch")
         let half = try service.receive("train.txt", for: id.rawValue, byteCount: 2000)
-        try half.take(Self.text)
+        try half.take(Dock.text)
         #expect(throws: JobError.self) { try service.commit(id.rawValue) }
         #expect(throws: JobError.self) { try service.delete(id.rawValue, mayDeleteReady: false) }
         half.abandon()
         half.abandon()
         #expect(try dock.repository.files(of: id) == [same.file])
         #expect(try dock.uploaded() == [String(same.file.path.dropFirst("uploads/".count))])
-        #expect(try commit(service, id).isReady)
+        #expect(try Dock.commit(service, id).isReady)
     }
 
     @Test("say what is wrong with which file, and stay open to be mended")
     func violations() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try open(service, "pictures", "npy")
+        let id = try Dock.open(service, "pictures", "npy")
         func faults() throws -> [String] {
-            let error = #expect(throws: JobError.self) { try commit(service, id) }
+            let error = #expect(throws: JobError.self) { try Dock.commit(service, id) }
             guard case .invalid(let violations)? = error else { return [] }
             return violations.map { "\($0.pointer) \($0.code)" }
         }
         #expect(try faults() == Array(repeating: "/files missing_file", count: 4))
         for name in ["x_train", "y_train", "x_test", "y_test"] {
-            _ = try put(service, id, "\(name).npy", Array("nothing".utf8))
+            _ = try Dock.put(service, id, "\(name).npy", Array("nothing".utf8))
         }
         #expect(
             try Set(faults())
@@ -155,7 +76,7 @@ private final class Dock {
         #expect(try dock.uploaded().count == 4 && Folder.names(in: dock.folder.datasets).isEmpty)
         try service.delete("pictures", mayDeleteReady: false)
         #expect(try dock.uploaded().isEmpty)
-        #expect(throws: JobError.datasetNotFound(id.rawValue)) { try commit(service, id) }
+        #expect(throws: JobError.datasetNotFound(id.rawValue)) { try Dock.commit(service, id) }
     }
 
     @Test("have their limits")
@@ -165,10 +86,10 @@ private final class Dock {
         (limits.fileByteCountMax, limits.filesMax, limits.openMax, limits.receivingMax) = (1000, 2, 2, 2)
         limits.totalByteCountMax = 1500
         let service = dock.service(limits)
-        let id = try open(service)
-        #expect(throws: JobError.nameTaken("play")) { try open(service) }
-        _ = try open(service, "second")
-        #expect(throws: JobError.tooManyUploads(limit: 2)) { try open(service, "third") }
+        let id = try Dock.open(service)
+        #expect(throws: JobError.nameTaken("play")) { try Dock.open(service) }
+        _ = try Dock.open(service, "second")
+        #expect(throws: JobError.tooManyUploads(limit: 2)) { try Dock.open(service, "third") }
         #expect(throws: JobError.fileTooLarge(limit: 1000)) {
             try service.receive("a", for: id.rawValue, byteCount: 1001)
         }
@@ -186,8 +107,8 @@ private final class Dock {
         }
         #expect(error?.code == "insufficient_storage", "what is announced counts")
         other.abandon()
-        for name in ["a", "b"] { _ = try put(service, id, name, [1, 2]) }
-        #expect(throws: JobError.self) { try put(service, id, "c", [1]) }
+        for name in ["a", "b"] { _ = try Dock.put(service, id, name, [1, 2]) }
+        #expect(throws: JobError.self) { try Dock.put(service, id, "c", [1]) }
         for name in ["", String(repeating: "n", count: 256)] {
             #expect(throws: JobError.self) { try service.receive(name, for: id.rawValue, byteCount: 1) }
         }
@@ -208,7 +129,7 @@ private final class Dock {
             let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (\(extents)), }\n"
             let content = [UInt8](repeating: 1, count: shape.reduce(1, *))
             let start = [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(header.utf8.count), 0]
-            _ = try put(service, id, "\(name).npy", start + Array(header.utf8) + content)
+            _ = try Dock.put(service, id, "\(name).npy", start + Array(header.utf8) + content)
         }
     }
 
@@ -218,15 +139,15 @@ private final class Dock {
         var limits = UploadLimits()
         limits.totalByteCountMax = 50_000
         let service = dock.service(limits)
-        let id = try open(service, "pictures", "npy")
+        let id = try Dock.open(service, "pictures", "npy")
         try putArrays(service, id)
-        let error = #expect(throws: JobError.self) { try commit(service, id) }
+        let error = #expect(throws: JobError.self) { try Dock.commit(service, id) }
         #expect(error?.code == "insufficient_storage")
         #expect(error?.description.contains("may take 50000 bytes") == true, "\(String(describing: error))")
         #expect(try Folder.names(in: dock.folder.datasets).isEmpty)
         #expect(try dock.repository.dataset(id.rawValue).isReady == false && dock.uploaded().count == 4)
         limits.totalByteCountMax = 70_000
-        #expect(try commit(dock.service(limits), id).isReady, "what failed has kept nothing")
+        #expect(try Dock.commit(dock.service(limits), id).isReady, "what failed has kept nothing")
         let (used, uploaded) = (
             try Folder.byteCount(of: dock.folder.datasets), try Folder.byteCount(of: dock.folder.uploads)
         )
@@ -237,19 +158,19 @@ private final class Dock {
     func memory() throws {
         let dock = try Dock()
         var limits = UploadLimits()
-        limits.memoryByteCount = DatasetFormat.text(.init()).checkingByteCount(ofFiles: [Self.text.count])
+        limits.memoryByteCount = DatasetFormat.text(.init()).checkingByteCount(ofFiles: [Dock.text.count])
         let service = dock.service(limits)
-        let ids = try (0..<6).map { try open(service, "play-\($0)") }
-        for id in ids { _ = try put(service, id, "train.txt", Self.text) }
+        let ids = try (0..<6).map { try Dock.open(service, "play-\($0)") }
+        for id in ids { _ = try Dock.put(service, id, "train.txt", Dock.text) }
         let all = try ids.map { try service.commit($0.rawValue) }
         let deadline = ContinuousClock.now + .seconds(60)
         while all.contains(where: { $0.outcome == nil }), ContinuousClock.now < deadline {
             Thread.sleep(forTimeInterval: 0.01)
         }
         for pending in all { #expect(try pending.outcome?.get().isReady == true) }
-        let large = try open(service, "large")
-        _ = try put(service, large, "train.txt", Self.text + Self.text)
-        let error = #expect(throws: JobError.self) { try commit(service, large) }
+        let large = try Dock.open(service, "large")
+        _ = try Dock.put(service, large, "train.txt", Dock.text + Dock.text)
+        let error = #expect(throws: JobError.self) { try Dock.commit(service, large) }
         guard case .invalid(let violations)? = error else {
             Issue.record("\(String(describing: error))")
             return
@@ -261,9 +182,9 @@ private final class Dock {
     func recovery() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try open(service)
-        let kept = try put(service, id, "train.txt", Self.text).file
-        let lost = try put(service, id, "test.txt", Self.text).file
+        let id = try Dock.open(service)
+        let kept = try Dock.put(service, id, "train.txt", Dock.text).file
+        let lost = try Dock.put(service, id, "test.txt", Dock.text).file
         let place = dock.folder.absolute(DataFolder.uploads(of: id))
         try AtomicFile.write("orphan", to: "\(place)/0123456789abcdef")
         try AtomicFile.write("half", to: "\(place)/.0123.4567.tmp")
@@ -275,7 +196,7 @@ private final class Dock {
         #expect(try Folder.names(in: dock.folder.uploads) == [id.rawValue])
         #expect(try dock.repository.files(of: id) == [kept])
         dock.clock.seconds.withLock { $0 += 86_000 }
-        _ = try put(next, id, "test.txt", Self.text)
+        _ = try Dock.put(next, id, "test.txt", Dock.text)
         dock.clock.seconds.withLock { $0 += 86_000 }
         next.sweep()
         #expect(try dock.repository.files(of: id).count == 2, "something came for it meanwhile")
@@ -283,71 +204,6 @@ private final class Dock {
         next.sweep()
         #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
         #expect(try Folder.names(in: dock.folder.uploads).isEmpty)
-    }
-
-    @Test("that were published are deleted by who may, unless a job needs them")
-    func deletion() throws {
-        let dock = try Dock()
-        let service = dock.service()
-        let id = try open(service)
-        _ = try put(service, id, "train.txt", Self.text)
-        _ = try commit(service, id)
-        let error = #expect(throws: JobError.self) { try service.delete("play", mayDeleteReady: false) }
-        #expect(error?.code == "insufficient_scope")
-        let jobs = SQLiteJobRepository(dock.database)
-        let resolved = ResolvedJob(
-            type: .train, name: "job", spec: ["dataset": "play"], threads: 1, memoryBytes: 1)
-        let job = try jobs.submit(
-            JobSubmission(resolved: resolved, idempotency: nil, body: resolved.spec), at: dock.clock.now()
-        ).job
-        #expect(throws: JobError.inUse("play")) { try service.delete("play", mayDeleteReady: true) }
-        _ = try jobs.cancel(job.id, reason: JobReason(code: "x", message: "y"), at: dock.clock.now())
-        try service.delete("play", mayDeleteReady: true)
-        #expect(try dock.catalogue.list().isEmpty && Folder.names(in: dock.folder.datasets).isEmpty)
-        #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
-    }
-
-    @Test("whose deletion was interrupted are gone after the next start")
-    func interruptedDeletion() throws {
-        let dock = try Dock()
-        let service = dock.service()
-        let id = try open(service)
-        _ = try put(service, id, "train.txt", Self.text)
-        _ = try commit(service, id)
-        try dock.catalogue.bury(id.rawValue)
-        #expect(try dock.catalogue.list().isEmpty && dock.repository.dataset("play").isReady)
-        for _ in 1...2 {
-            try dock.service().recover()
-            #expect(try Folder.names(in: dock.folder.datasets).isEmpty)
-            #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
-        }
-    }
-
-    @Test("that a job came to need while their deletion went on are put back")
-    func deletionThatCameTooLate() throws {
-        let dock = try Dock()
-        let service = dock.service()
-        let id = try open(service)
-        _ = try put(service, id, "train.txt", Self.text)
-        let record = try commit(service, id)
-        let jobs = SQLiteJobRepository(dock.database)
-        var resolved = ResolvedJob(
-            type: .train, name: "job", spec: ["dataset": "play"], threads: 1, memoryBytes: 1)
-        resolved.dataset = id.rawValue
-        let submission = JobSubmission(resolved: resolved, idempotency: nil, body: resolved.spec) {
-            [catalogue = dock.catalogue] in catalogue.has(id.rawValue)
-        }
-        let job = try jobs.submit(submission, at: dock.clock.now()).job
-        try dock.catalogue.bury(id.rawValue)
-        let error = #expect(throws: JobError.self) { try jobs.submit(submission, at: dock.clock.now()) }
-        #expect(error?.description.contains("deleted a moment ago") == true)
-        try dock.service().recover()
-        #expect(try dock.repository.dataset("play") == record && dock.catalogue.has(id.rawValue))
-        try dock.catalogue.verify(id.rawValue, readsContent: true)
-        #expect(throws: JobError.inUse("play")) { try dock.repository.deleteUnneeded(record) }
-        _ = try jobs.cancel(job.id, reason: JobReason(code: "x", message: "y"), at: dock.clock.now())
-        try dock.repository.deleteUnneeded(record)
-        #expect(throws: JobError.datasetNotFound("play")) { try dock.repository.dataset("play") }
     }
 
     @Test("are no part of a backup, and the doctor finds what is wrong with them")

@@ -60,11 +60,9 @@ struct Treatment {
             return "the dataset is forgotten; it is known again once its files are back."
         case .finishDeletion(let id):
             let catalogue = DatasetCatalogue(folder: folder.datasets)
-            let burial = DatasetBurial(
-                catalogue: catalogue, repository: SQLiteDatasetRepository(database))
-            guard try burial.end(id.rawValue) else { return "a job needs the dataset; it is back." }
-            try catalogue.removeGrave(of: id.rawValue)
-            return "the dataset is deleted."
+            let burial = DatasetBurial(catalogue, SQLiteDatasetRepository(database))
+            let isGone = try burial.end(id.rawValue)
+            return isGone ? "the dataset is deleted." : "a job needs the dataset; it is back."
         }
     }
 

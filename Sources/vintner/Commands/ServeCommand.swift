@@ -195,6 +195,7 @@ struct ServeCommand: ParsableCommand {
             metrics: { ServiceMetrics.all(of: service, configuration.meter) },
             unreadiness: {
                 if service.pool.isDraining { return "draining" }
+                if service.jobs.isFull { return "queue_full: no more jobs may wait" }
                 return service.configuration.room.shortage.map { "disk_full: \($0)" }
             },
             modelFile: { folder.absolute($0.path) },

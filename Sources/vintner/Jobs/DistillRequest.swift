@@ -217,12 +217,8 @@ struct DistillRequest {
         }
         for (index, model) in models.enumerated() {
             guard let reason = Distillation.misfit(of: model.graph, with: student.graph) else { continue }
-            log.add(place(ofTeacher: index), "invalid_value", "the teacher does not fit: \(reason)")
+            let place = models.count == 1 ? "" : "/\(index)"
+            log.add("/distill/teacher\(place)", "invalid_value", "the teacher does not fit: \(reason)")
         }
-    }
-
-    /// Where the body names a teacher.
-    func place(ofTeacher index: Int) -> String {
-        models.count == 1 ? "/distill/teacher" : JSONPointer.element(index, of: "/distill/teacher")
     }
 }

@@ -58,7 +58,7 @@ enum JobFields {
     static let gateSchema = ObjectSchema(
         "gate", "A condition on the result.", fields: [gateMetric, gateMin, gateMax])
     static let gate = Field.raw(
-        "gate", schema: ["type": "array", "maxItems": 32, "items": gateSchema.jsonSchema()],
+        "gate", schema: ["type": ["array", "null"], "maxItems": 32, "items": gateSchema.jsonSchema()],
         "Conditions that the verdict checks.")
     static let train = Field.object("train", TrainFields.schema, "How the model is trained.")
 

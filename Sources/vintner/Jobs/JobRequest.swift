@@ -85,10 +85,7 @@ import Training
         }
         if origin == nil { reader.resolve("model", as: model.json) }
         reader.resolve("threads", as: JSONValue(settings.threads))
-        settings.depend(on: origin, at: "/model")
-        for (index, teacher) in (distill?.teachers ?? []).enumerated() {
-            settings.depend(on: teacher, at: distill?.place(ofTeacher: index) ?? "")
-        }
+        for reference in [origin] + (distill?.teachers ?? []) { settings.depend(on: reference) }
         let request = JobRequest(
             settings: settings, dataset: dataset, model: model, origin: origin, distill: distill,
             prune: prune, byteTraining: byteTraining, bytes: bytes, graph: graph,
@@ -217,10 +214,12 @@ extension ModelRecord {
 }
 
 extension JobSettings {
-    /// Lets the job wait for the one that makes a model, and need the model where it is there.
-    mutating func depend(on reference: ModelLookup.Reference?, at pointer: String) {
-        models[pointer] = reference?.record?.id
-        guard let job = reference?.job, !dependencies.contains(job) else { return }
+    /// Lets the job wait for the one that makes a model, and need the model.
+    mutating func depend(on reference: ModelLookup.Reference?) {
+        guard let reference else { return }
+        let model = NeededModel(pointer: reference.pointer, id: reference.record?.id, job: reference.job)
+        if !models.contains(where: { ($0.id, $0.job) == (model.id, model.job) }) { models.append(model) }
+        guard let job = reference.job, !dependencies.contains(job) else { return }
         dependencies.append(job)
     }
 }

@@ -19,8 +19,8 @@ struct JobSettings {
     var seed: UInt64 = 0
     var maxAttempts = 3
     var dependencies: [JobID] = []
-    /// The stored models that the job starts or learns from, by the places where the body names them.
-    var models: [String: ModelID] = [:]
+    /// The models that the job starts or learns from.
+    var models: [NeededModel] = []
     var limits = Limits()
     var options = TrainOptions()
     var choosesBatchSize = false
@@ -45,7 +45,7 @@ struct JobSettings {
         maxAttempts = reader.read(JobFields.maxAttempts)
         for (index, text) in reader.read(JobFields.dependsOn).enumerated() {
             if let id = JobID(text) {
-                dependencies.append(id)
+                if !dependencies.contains(id) { dependencies.append(id) }
             } else {
                 let place = JSONPointer.element(index, of: "/depends_on")
                 reader.log.add(place, "invalid_value", "expected a job id (job_...), found \"\(text)\"")

@@ -18,6 +18,8 @@ struct ModelLookup: Sendable {
         let job: JobID?
         /// Whether weights of it are held at zero, one by one or in tiles.
         var isMasked = false
+        /// Where the request names it.
+        var pointer = ""
     }
 
     /// Whether a value names a model instead of describing one.
@@ -46,7 +48,8 @@ struct ModelLookup: Sendable {
             guard let models else { throw .modelNotFound(id) }
             let record = try models.model(id)
             return Reference(
-                record: record, architecture: record.architecture, job: nil, isMasked: record.isMasked)
+                record: record, architecture: record.architecture, job: nil, isMasked: record.isMasked,
+                pointer: pointer)
         } catch {
             log.add(pointer, "unknown_model", error.description)
             return nil
@@ -64,7 +67,8 @@ struct ModelLookup: Sendable {
             if let made = job.result?.modelID, let models {
                 let record = try models.model(made)
                 return Reference(
-                    record: record, architecture: record.architecture, job: id, isMasked: record.isMasked)
+                    record: record, architecture: record.architecture, job: id, isMasked: record.isMasked,
+                    pointer: pointer)
             }
             guard !job.state.isTerminal else {
                 log.add(pointer, "no_model", "\(id) is \(job.state.rawValue) and has left no model")
@@ -74,7 +78,8 @@ struct ModelLookup: Sendable {
                 log.add(pointer, "no_model", "a job of type \(job.type) makes no model")
                 return nil
             }
-            return Reference(record: nil, architecture: architecture, job: id, isMasked: isMasked)
+            return Reference(
+                record: nil, architecture: architecture, job: id, isMasked: isMasked, pointer: pointer)
         } catch {
             let isMissing = if case .modelNotFound = error { true } else { false }
             log.add(pointer, isMissing ? "no_model" : "unknown_job", error.description)

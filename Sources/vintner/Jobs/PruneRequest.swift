@@ -40,7 +40,7 @@ struct PruneRequest {
         "gate",
         schema: [
             "oneOf": [
-                gateSchema.jsonSchema(),
+                gateSchema.jsonSchema(), ["type": "null"],
                 ["type": "array", "maxItems": 32, "items": JobFields.gateSchema.jsonSchema()],
             ]
         ], "What the change may cost, or conditions that the verdict checks.")

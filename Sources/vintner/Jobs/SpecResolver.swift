@@ -122,7 +122,9 @@ struct SpecResolver: JobSpecResolver {
     }
 
     func hasDataset(of job: ResolvedJob) -> Bool {
-        job.dataset.map { DatasetCatalogue.isOfSystem($0) || catalogue.has($0) } ?? true
+        guard let id = job.dataset, !DatasetCatalogue.isOfSystem(id), !catalogue.has(id) else { return true }
+        // One whose folder somebody has given another name.
+        return (try? catalogue.info(id)) != nil
     }
 
     var types: [JobType] { JobFields.Kind.allCases.map { JobType(rawValue: $0.rawValue) } }

@@ -54,7 +54,7 @@ struct SubjectRequest {
                 throw InvalidInput(
                     pointer: "", code: "invalid_value", detail: "the job cannot be understood")
             }
-            settings.depend(on: subject, at: "/model")
+            settings.depend(on: subject)
             reader.resolve("threads", as: JSONValue(settings.threads))
             return SubjectRequest(
                 settings: settings, dataset: dataset, model: model, subject: subject,

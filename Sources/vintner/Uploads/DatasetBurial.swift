@@ -1,29 +1,60 @@
 import Data
+import FailPoints
 import Jobs
 import Store
+import Synchronization
 
-/// The deletion of a dataset, which is a folder and a row.
+/// The deletion of datasets, each of which is a folder and a row.
 ///
-/// The folder goes first, into a grave: without it no look at the folders brings the row back. The grave goes
-/// last: where the process ends in between, it tells the next start that the row is to go.
-struct DatasetBurial {
-    let catalogue: DatasetCatalogue
-    let repository: SQLiteDatasetRepository
+/// The folder is laid into a grave within the transaction that finds no job in need of it and takes the row:
+/// jobs are stored by such transactions too, which look whether their folder is there, so that a job either
+/// keeps its dataset or is refused. The grave goes last: where the process ends in between, it tells the next
+/// start that the row is to go.
+final class DatasetBurial: Sendable {
+    private let catalogue: DatasetCatalogue
+    private let repository: SQLiteDatasetRepository
+    /// One deletion at a time: two of one dataset would undo what the other did.
+    private let turn = Mutex(())
 
-    /// Ends a deletion whose folder lies in its grave.
+    init(_ catalogue: DatasetCatalogue, _ repository: SQLiteDatasetRepository) {
+        (self.catalogue, self.repository) = (catalogue, repository)
+    }
+
+    /// Deletes a dataset, but for its grave.
     ///
-    /// A job that was stored before the burial keeps its dataset: everything is put back.
-    ///
-    /// - Returns: Whether the row is gone; the grave may then be removed.
-    /// - Throws: What kept the store or the disk from it; nothing is lost by trying again.
-    func end(_ id: String) throws -> Bool {
-        guard let record = try known(id) else { return true }
-        do throws(JobError) { try repository.deleteUnneeded(record) } catch {
-            guard case .inUse = error else { throw error }
-            try catalogue.exhume(id)
-            return false
+    /// - Throws: `inUse` while a job needs it; after any other failure it is still there, or its grave is and
+    ///   trying again ends it.
+    func delete(_ record: DatasetRecord) throws(JobError) {
+        try turn.withLock { (_) throws(JobError) in
+            do throws(JobError) {
+                try repository.deleteUnneeded(record) { [catalogue] () throws(JobError) in
+                    try Self.storing { () throws(DataError) in try catalogue.bury(record.id.rawValue) }
+                    FailPoint.afterBurial.pass()
+                }
+            } catch {
+                if catalogue.isBuried(record.id.rawValue) {
+                    try Self.storing { () throws(DataError) in try catalogue.exhume(record.id.rawValue) }
+                }
+                throw error
+            }
         }
-        return true
+    }
+
+    /// Ends a deletion that an earlier process began; a dataset that a job needs is put back, and one that
+    /// somebody put back stays.
+    ///
+    /// - Returns: Whether the dataset is gone.
+    /// - Throws: What kept the store or the disk from it; nothing is lost by trying again.
+    func end(_ id: String) throws(JobError) -> Bool {
+        var isGone = !catalogue.has(id)
+        do throws(JobError) {
+            if isGone, let record = try known(id) { try delete(record) }
+        } catch {
+            guard case .inUse = error else { throw error }
+            isGone = false
+        }
+        try Self.storing { () throws(DataError) in try catalogue.removeGrave(of: id) }
+        return isGone
     }
 
     private func known(_ id: String) throws(JobError) -> DatasetRecord? {
@@ -34,5 +65,9 @@ struct DatasetBurial {
             guard case .datasetNotFound = error else { throw error }
             return nil
         }
+    }
+
+    private static func storing(_ body: () throws(DataError) -> Void) throws(JobError) {
+        do throws(DataError) { try body() } catch { throw .storeUnavailable(cause: "\(error)") }
     }
 }

@@ -1,5 +1,6 @@
 import Data
 import JSON
+import Jobs
 
 /// The body that opens an upload: a name, and how its files are to be read.
 struct UploadRequest {
@@ -41,7 +42,9 @@ struct UploadRequest {
         let fraction = reader.read(Self.validationFraction)
         let limit = reader.read(Self.vocabulary)
         reader.finish()
-        if log.isEmpty, !DatasetCatalogue.isName(name) {
+        if log.isEmpty, DatasetID(name) != nil || DatasetCatalogue.isOfSystem(name) {
+            log.add("/name", "invalid_name", "a dataset cannot be called as another one's id is")
+        } else if log.isEmpty, !DatasetCatalogue.isName(name) {
             log.add("/name", "invalid_name", DataError.badName(name).description)
         }
         func settings(_ usual: TokenUnit) -> TextSettings {

@@ -1,5 +1,4 @@
 import Data
-import FailPoints
 import Files
 import Foundation
 import JSON
@@ -29,6 +28,7 @@ final class UploadService: DatasetIntake {
     let repository: SQLiteDatasetRepository
     let catalogue: DatasetCatalogue
     let room: DatasetRoom
+    private let burial: DatasetBurial
     private let identifiers: IdentifierGenerator
     private let report: @Sendable (_ message: String, _ cause: String) -> Void
     /// Puts a dataset that was published into its row.
@@ -51,6 +51,7 @@ final class UploadService: DatasetIntake {
         (self.catalogue, self.identifiers, self.time) = (catalogue, identifiers, time)
         (self.register, self.report) = (register, report)
         room = DatasetRoom(folder, limits, catalogue)
+        burial = DatasetBurial(catalogue, repository)
     }
 
     var schema: ObjectSchema { UploadRequest.schema }
@@ -261,26 +262,21 @@ final class UploadService: DatasetIntake {
         guard !DatasetCatalogue.isOfSystem(record.id.rawValue) else {
             throw .inUse("\(record.name) belongs to a package of the system, and")
         }
-        guard try !repository.isNeeded(record) else { throw .inUse("\(record.name)") }
-        let isGone: Bool
-        do {
-            try catalogue.bury(record.id.rawValue)
-            FailPoint.afterBurial.pass()
-            isGone = try burial.end(record.id.rawValue)
-        } catch {
-            throw error as? JobError ?? .storeUnavailable(cause: "\(error)")
-        }
-        guard isGone else { throw .inUse("\(record.name)") }
+        try burial.delete(record)
         do { try catalogue.removeGrave(of: record.id.rawValue) } catch {
             report("a dataset's files could not be deleted", "\(error)")
         }
     }
 
-    private var burial: DatasetBurial { DatasetBurial(catalogue: catalogue, repository: repository) }
-
     /// Ends the deletions that an earlier process began.
+    ///
+    /// What keeps one from its end waits for the next start.
     private func finishDeletions() throws {
-        for id in try catalogue.buried() where try burial.end(id) { try catalogue.removeGrave(of: id) }
+        for id in try catalogue.buried() {
+            do throws(JobError) { _ = try burial.end(id) } catch {
+                report("the deletion of the dataset \(id) could not be ended", "\(error)")
+            }
+        }
     }
 
     // MARK: Sweeping
