@@ -64,15 +64,17 @@ struct JobRoutes: Sendable {
             Operation(
                 "updateJob", "Changes name, labels or priority; what is not sent stays.", .jobs,
                 Route(.patch, "/v1/jobs/{id}", access: .requires(.submit), query: [], handler: update),
-                path: [.job], body: RequestBody(Self.changesSchema, isRequired: true).forChanges(),
-                answers: [.json("The job as it is now.", .job)], refusals: [.conflict, .insufficientStorage]),
+                path: [.job], headers: [.ifMatch],
+                body: RequestBody(Self.changesSchema, isRequired: true).forChanges(),
+                answers: [.json("The job as it is now.", .job, headers: [Answer.etag])],
+                refusals: [.conflict, .preconditionFailed, .insufficientStorage]),
             Operation(
                 "deleteJob", "Deletes a job that is over, with its points and files.", .jobs,
                 Route(
                     .delete, "/v1/jobs/{id}", access: .requires(.admin), query: [Self.includesModels],
                     handler: delete),
-                path: [.job], answers: [Answer(.noContent, "It is gone.")],
-                refusals: [.conflict, .insufficientStorage]),
+                path: [.job], headers: [.ifMatch], answers: [Answer(.noContent, "It is gone.")],
+                refusals: [.conflict, .preconditionFailed, .insufficientStorage]),
         ]
     }
 
@@ -243,13 +245,17 @@ struct JobRoutes: Sendable {
         let log = ViolationLog()
         var reader = ObjectReader(try request.json(), as: Self.changesSchema, at: "", log: log)
         let labels = reader.read(Self.labels)
-        let changes = JobChanges(
+        var changes = JobChanges(
             name: reader.read(Self.name), labels: reader.contains("labels") ? labels : nil,
             priority: reader.read(Self.priority))
         reader.finish()
         try log.throwIfAny()
+        changes.version = try request.wantedVersion(of: id)
         let job = try Problem.translating { () throws(JobError) in try jobs.update(id, changes) }
-        return .json(JobResource(job: job).json)
+        let resource = JobResource(job: job)
+        var response = Response.json(resource.json)
+        response.headers["ETag"] = resource.etag
+        return response
     }
 
     private static let includesModels = QueryField.flag(
@@ -258,6 +264,10 @@ struct JobRoutes: Sendable {
     /// Deletes a terminal job and its files; its model only with `?model=true`.
     private func delete(_ request: Request) throws -> Response {
         let id = try request.jobID()
+        if let wanted = try request.wantedVersion(of: id) {
+            let job = try Problem.translating { () throws(JobError) in try jobs.job(id) }
+            guard job.version == wanted else { throw Problem(.versionConflict(id, version: job.version)) }
+        }
         environment.removeFiles(
             try Problem.translating { () throws(JobError) in
                 try jobs.delete(id, includingModels: request.query[Self.includesModels])

@@ -12,6 +12,7 @@ extension Problem {
         case .stateConflict(_, let state, _):
             self.init(.conflict, error.code, error.description)
             more = ["state": .string(state.rawValue)]
+        case .versionConflict: self.init(.preconditionFailed, error.code, error.description)
         case .idempotencyConflict, .jobDeleted, .nameTaken, .inUse, .datasetReady, .datasetBusy,
             .tooManyUploads, .webhooksFull, .webhookDisabled, .deliveryForgotten:
             self.init(.conflict, error.code, error.description)
@@ -49,6 +50,19 @@ extension Problem {
 }
 
 extension Request {
+    /// The version of a job that `If-Match` names; nil where any will do.
+    ///
+    /// - Throws: 412 `precondition_failed` where it names none that the job could have.
+    func wantedVersion(of id: JobID) throws(Problem) -> Int64? {
+        guard let text = headers["If-Match"], text != "*" else { return nil }
+        let digits = text.hasPrefix("\"") && text.hasSuffix("\"") ? text.dropFirst().dropLast() : ""
+        guard let version = Int64(digits) else {
+            throw Problem(
+                .preconditionFailed, "precondition_failed", "If-Match is no ETag of \(id).")
+        }
+        return version
+    }
+
     /// The job that the path names; an id that cannot be one is not found either.
     func jobID() throws(Problem) -> JobID {
         guard let id = JobID(parameter("id")) else { throw notFound("job") }

@@ -61,8 +61,10 @@ public struct Response: Sendable {
                     || "._-".unicodeScalars.contains($0))
         }
         var response = Response(.ok, contentType: "application/octet-stream")
-        response.headers["Content-Disposition"] =
-            "attachment; filename=\"\(String(String.UnicodeScalarView(safe)))\""
+        // Without dots at its start it is no hidden file; a name of which nothing is left has still an end.
+        let plain = String(String.UnicodeScalarView(safe.drop { $0 == "." }))
+        let kept = safe.first == "." && !plain.contains(".") ? "model.\(plain)" : plain
+        response.headers["Content-Disposition"] = "attachment; filename=\"\(kept)\""
         response.headers["ETag"] = etag
         response.headers["Accept-Ranges"] = "bytes"
         switch request.byteRange(of: file.byteCount, etag: etag) {

@@ -192,9 +192,22 @@ final class ServerCore: Sendable {
                 Problem(.unsupportedMediaType, "unsupported_media_type", "The body must be \(wanted).")
             )
         }
+        if let charset = head.headers["Content-Type"].flatMap(Self.charset), charset != "utf-8", !isStream {
+            throw Self.closing(
+                Problem(.unsupportedMediaType, "unsupported_charset", "The body must be UTF-8."))
+        }
         if let length = head.contentLength, length > UInt64(byteCountMax) {
             throw Self.tooLarge(byteCountMax)
         }
+    }
+
+    /// The charset that a type of content names, in lower case.
+    private static func charset(of type: String) -> String? {
+        for parameter in type.split(separator: ";").dropFirst() {
+            let parts = parameter.split(separator: "=", maxSplits: 1).map { $0.trimmingSpaces().lowercased() }
+            if parts.count == 2, parts[0] == "charset" { return parts[1].filter { $0 != "\"" } }
+        }
+        return nil
     }
 
     /// 413, closing: what remains of the body is not worth reading.

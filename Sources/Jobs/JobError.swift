@@ -24,6 +24,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case webhooksDisabled
     /// The state of the job forbids the action.
     case stateConflict(JobID, state: JobState, action: String)
+    /// The job is not of the version that the client has seen.
+    case versionConflict(JobID, version: Int64)
     /// The idempotency key was used before with another body.
     case idempotencyConflict(key: String)
     /// The idempotency key made a job that was deleted.
@@ -79,6 +81,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .webhooksFull: "webhook_limit"
         case .webhooksDisabled: "webhooks_disabled"
         case .stateConflict: "job_state_conflict"
+        case .versionConflict: "precondition_failed"
         case .idempotencyConflict: "idempotency_conflict"
         case .jobDeleted: "job_deleted"
         case .nameTaken: "name_taken"
@@ -118,6 +121,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .webhooksDisabled:
             "Webhooks are off: the operator names the hosts that may be told of jobs by --webhook-host."
         case .stateConflict(let id, let state, let action): "\(id) is \(state.rawValue): it cannot \(action)."
+        case .versionConflict(let id, let version):
+            "\(id) has changed since: its ETag is \"\(version)\" now."
         case .idempotencyConflict(let key):
             "The idempotency key \(key) was used before with another body; use a new key."
         case .jobDeleted(let id, let key):

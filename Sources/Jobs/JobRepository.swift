@@ -244,6 +244,11 @@ public struct RecoverySummary: Sendable, Equatable {
 public struct JobChanges: Sendable, Equatable {
     /// The new values; `nil` leaves the old one.
     public var name: String?, labels: [String: String]?, priority: Int?
+    /// Of which version alone the job may be; `nil` for any.
+    public var version: Int64?
+
+    /// Whether it changes nothing.
+    public var isEmpty: Bool { name == nil && labels == nil && priority == nil }
 
     /// Changes nothing unless the arguments say otherwise.
     public init(name: String? = nil, labels: [String: String]? = nil, priority: Int? = nil) {

@@ -66,6 +66,13 @@ extension SQLiteJobRepository {
             guard job.state == .failed || job.state == .cancelled else {
                 throw JobError.stateConflict(id, state: job.state, action: "be retried")
             }
+            if let limit = job.error?.pointer, Self.limitsOfAllAttempts.contains(limit) {
+                throw JobError.stateConflict(
+                    id, state: job.state,
+                    action:
+                        "be retried: all of its attempts together may take no more than \(limit), which is "
+                        + "used up; submit it anew with another limit")
+            }
             let unfinished = try unfinishedDependencies(db, of: job)
             try requireRoom(db, for: try submitter(db, of: id), limits)
             let obsolete = fromScratch ? try forgetProgress(db, id, now) : []
@@ -84,6 +91,10 @@ extension SQLiteJobRepository {
     public func update(_ id: JobID, _ changes: JobChanges, at now: Timestamp) throws(JobError) -> Job {
         try database.write { db in
             let job = try JobRows.required(db, id)
+            if let version = changes.version, version != job.version {
+                throw JobError.versionConflict(id, version: job.version)
+            }
+            guard !changes.isEmpty else { return job }
             try db.execute(
                 sql: "UPDATE job SET name = ?, labels = ?, priority = ?, version = version + 1 WHERE id = ?",
                 arguments: [
@@ -136,6 +147,9 @@ extension SQLiteJobRepository {
         try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
             .apply(db, database)
     }
+
+    /// Limits that count over all attempts, by their places in a spec.
+    private static let limitsOfAllAttempts: Set = ["/limits/max_seconds", "/limits/max_joules"]
 
     private func unfinishedDependencies(_ db: Database, of job: Job) throws -> Int {
         let lost = try Int.fetchOne(

@@ -1,5 +1,8 @@
 """What is left of an attempt that a client ended, and what another one makes of it."""
 
+import json
+import xml.etree.ElementTree
+
 from service import Service, mlp
 
 
@@ -10,7 +13,6 @@ def blocks(reply):
 
 
 def steps(events, name="train_loss"):
-    import json
     found = []
     for event in events:
         if event.get("event") == "metric" and (data := json.loads(event["data"]))["series"] == name:
@@ -43,6 +45,8 @@ def test_a_cancelled_job_keeps_what_it_has_computed(binary, kept):
                             if one["kind"] == "last"]
             assert checkpoint["step"] >= job["progress"]["step"] > 0, (checkpoint, job["progress"])
             if body:
+                # Limits count over all attempts: another one could only end at its first step.
+                assert service.post(f"/v1/jobs/{identifier}/retry").status == 409
                 continue
             assert service.post(f"/v1/jobs/{identifier}/retry").status == 200
             service.wait(identifier)
@@ -77,3 +81,38 @@ def test_a_stream_misses_nothing_of_a_job_that_began_anew(binary, kept):
         assert job["state"] == "succeeded", job
         third = steps(blocks(service.get(path, headers={**stream, "Last-Event-ID": last})))
         assert third == list(range(1, 12_001)), (len(third), third[:3])
+
+
+def test_changes_are_of_what_the_client_has_seen_and_texts_are_harmless(binary, kept):
+    with Service(binary) as service:
+        for name in ("a\u009b31mRED", "a\u0085"):
+            reply = service.post("/v1/jobs", mlp(name=name))
+            assert reply.status == 422 and reply.json["errors"][0]["pointer"] == "/name", reply
+        strange = service.post("/v1/jobs", mlp(), headers={"Content-Type": "application/json; charset=utf-16"})
+        assert strange.status == 415 and strange.json["code"] == "unsupported_charset", strange
+        plain = service.post("/v1/jobs?dry_run=true", mlp(), headers={"Content-Type": 'application/json; charset="UTF-8"'})
+        assert plain.status == 200, plain
+        job = service.submit(mlp(name="not \ufffe XML", train={"steps": 3, "batch_size": 64, "optimizer": {"lr": 0.1}}))
+        path = f"/v1/jobs/{job['id']}"
+        service.wait(job["id"])
+        xml.etree.ElementTree.fromstring(service.get(f"{path}/verdict?format=junit").body)
+        etag = service.get(path).headers["etag"]
+        assert service.call("PATCH", path, {}, headers={"If-Match": etag}).headers["etag"] == etag, "nothing changed"
+        reply = service.call("PATCH", path, {"priority": 3}, headers={"If-Match": etag})
+        assert reply.status == 200 and reply.headers["etag"] != etag, reply
+        for method, body in (("PATCH", {"priority": 4}), ("DELETE", None)):
+            for old in (etag, '"x"', "7"):
+                refused = service.call(method, path, body, headers={"If-Match": old})
+                assert refused.status == 412 and refused.json["code"] == "precondition_failed", refused
+        assert service.get(path).json["priority"] == 3
+        assert service.call("DELETE", path, headers={"If-Match": reply.headers["etag"]}).status == 204
+        other = service.submit(mlp(train={"steps": 3, "batch_size": 64, "optimizer": {"lr": 0.1}}))["id"]
+        assert service.call("PATCH", f"/v1/jobs/{other}", {"name": "b"}, headers={"If-Match": "*"}).status == 200
+
+
+def test_a_job_names_another_twice_and_waits_once(binary, kept):
+    with Service(binary) as service:
+        first = started(service, 10)
+        second = service.submit(mlp(depends_on=[first, first], train={"steps": 3, "batch_size": 64,
+                                                                      "optimizer": {"lr": 0.1}}))
+        assert service.wait(second["id"])["state"] == "succeeded"

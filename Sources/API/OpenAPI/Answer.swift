@@ -79,6 +79,7 @@ enum Refusal {
         (.forbidden, "The token lacks the scope, or a page of another site asks."),
         (.notFound, "There is no such thing."),
         (.conflict, "The state of things forbids it; `code` says which."),
+        (.preconditionFailed, "`If-Match` is not the ETag of what is there."),
         (.contentTooLarge, "The body is too large."),
         (.unsupportedMediaType, "The body is not of the type that is described, or compressed."),
         (.rangeNotSatisfiable, "The range is beyond the file; `Content-Range` has its size."),

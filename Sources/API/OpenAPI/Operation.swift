@@ -156,6 +156,10 @@ struct HeaderField: Sendable {
     static let ifNoneMatch = HeaderField(
         name: "If-None-Match", documentation: "The `ETag` of the client's copy; 304 when it is still good.",
         shape: .text)
+    static let ifMatch = HeaderField(
+        name: "If-Match",
+        documentation: "The `ETag` of what the client has seen; 412 when the job has changed since.",
+        shape: .text)
     static let lastEventID = HeaderField(
         name: "Last-Event-ID", documentation: "Where a stream goes on: the `id` of its last event.",
         shape: .text)
