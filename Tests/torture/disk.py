@@ -72,7 +72,8 @@ def read(path):
         for number, line in enumerate(file):
             found = LINE.fullmatch(line)
             if not found:
-                if " +++ " in line or " --- " in line:
+                # Ends, signals, and calls of threads that died before strace could read which they were.
+                if " +++ " in line or " --- " in line or " ???(" in line or "<... ??? resumed>" in line:
                     continue
                 raise Unreadable(f"line {number + 1}: {line[:200]}")
             thread, when, name, resumed, rest = found.groups()
