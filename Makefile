@@ -73,6 +73,7 @@ bench: build bench-deps ## step time and memory side by side with PyTorch
 
 load: build bench-deps ## what the server stands while two trainings run (docs/load.md)
 	@Benchmarks/load.py --vintner $(BINARY)
+	@Benchmarks/floor.py --vintner $(BINARY)
 
 separable: build ## depthwise-separable against standard convolutions on Fashion-MNIST
 	@Benchmarks/separable.py --vintner $(BINARY) --document docs/separable.md
