@@ -45,6 +45,8 @@ public struct Status: Sendable, Hashable {
     public static let conflict = Status(409, "Conflict")
     public static let preconditionFailed = Status(412, "Precondition Failed")
     public static let contentTooLarge = Status(413, "Content Too Large")
+    public static let uriTooLong = Status(414, "URI Too Long")
+    public static let headersTooLarge = Status(431, "Request Header Fields Too Large")
     public static let unsupportedMediaType = Status(415, "Unsupported Media Type")
     public static let rangeNotSatisfiable = Status(416, "Range Not Satisfiable")
     public static let expectationFailed = Status(417, "Expectation Failed")

@@ -89,22 +89,31 @@ enum Refusal {
         (.insufficientStorage, "No room on the disk, or not enough memory."),
     ]
 
+    /// What the HTTP library answers by itself, by a page, to a request of any route.
+    static let ofLibrary: [(status: Status, documentation: String)] = [
+        (.uriTooLong, "The target has more bytes than a request may."),
+        (.headersTooLarge, "The header has more bytes than a request may."),
+    ]
+
     /// The components of the document.
     static var components: JSONValue {
-        .object(
-            JSONObject(
-                all.map { status, documentation in
-                    let answer = Answer(
-                        status, documentation,
-                        content: [("application/problem+json", .resource(.problem))],
-                        headers: headers(of: status))
-                    return (name(of: status), answer.json())
-                }))
+        let problems = all.map { status, documentation in
+            let answer = Answer(
+                status, documentation, content: [("application/problem+json", .resource(.problem))],
+                headers: headers(of: status))
+            return (name(of: status), answer.json())
+        }
+        let pages = ofLibrary.map { status, documentation in
+            let answer = Answer(status, documentation, content: [("text/html", .text)])
+            return (name(of: status), answer.json())
+        }
+        return .object(JSONObject(problems + pages))
     }
 
     /// What an operation says of a status.
     static func reference(to status: Status) -> JSONValue {
-        precondition(all.contains { $0.status == status }, "\(status.code) is no refusal that we know")
+        let isKnown = (all + ofLibrary).contains { $0.status == status }
+        precondition(isKnown, "\(status.code) is no refusal that we know")
         return ["$ref": .string("#/components/responses/\(name(of: status))")]
     }
 

@@ -88,7 +88,9 @@ struct Operation: Sendable {
         let described = answers.map {
             ($0.status.code, $0.json(links: Links.json(from: id, $0.status)))
         }
-        let refused = refusals.map { ($0.code, Refusal.reference(to: $0)) }
+        let refused = refusals.union(Refusal.ofLibrary.map(\.status)).map {
+            ($0.code, Refusal.reference(to: $0))
+        }
         let sorted = (described + refused).sorted { $0.0 < $1.0 }
         return JSONObject(sorted.map { ("\($0.0)", $0.1) })
     }
