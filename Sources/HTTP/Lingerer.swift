@@ -56,9 +56,6 @@ final class Lingerer: Sendable {
         }
     }
 
-    /// How many are looked after.
-    var count: Int { state.read { $0.guests.count } }
-
     private func read() {
         var room = [UInt8](repeating: 0, count: 1 << 16)
         while true {

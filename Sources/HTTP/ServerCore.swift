@@ -67,7 +67,7 @@ final class ServerCore: Sendable {
             guard !Validator.isForeign(head.method) else { throw foreign(head) }
             valid = try Validator.check(head)
         } catch {
-            return refuse(head, nil, nil, error.response, requestID)
+            return refuse(head, nil, nil, error.response, requestID, connection)
         }
         let admission = admit(valid)
         // The library closes after an answer before the body, which is then not read. Who is only to come
@@ -75,15 +75,13 @@ final class ServerCore: Sendable {
         if case .refused(let response, let principal) = admission, valid.hasBody,
             response.status != .tooManyRequests || response.headers["Connection"] != nil || !valid.isShort
         {
-            lingerer.adopt(connection.socket, byteCount: valid.contentLength)
-            return refuse(head, valid, principal, response, requestID)
+            return refuse(head, valid, principal, response, requestID, connection)
         }
         let stream: BodyStream?
         do { stream = try openStream(valid, admission, connection, requestID) } catch {
             let response = Router.response(for: error)
             if response.status.code >= 500 { log(.error, "request \(requestID) failed: \(error)") }
-            if valid.hasBody { lingerer.adopt(connection.socket, byteCount: valid.contentLength) }
-            return refuse(head, valid, admission.principal, response, requestID)
+            return refuse(head, valid, admission.principal, response, requestID, connection)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission, stream)
         exchanges.withLock { $0[ObjectIdentifier(exchange)] = exchange }
@@ -107,8 +105,11 @@ final class ServerCore: Sendable {
 
     private func refuse(
         _ head: RequestHead, _ valid: ValidHead?, _ principal: Principal?, _ response: Response,
-        _ requestID: String
+        _ requestID: String, _ connection: ConnectionHandle
     ) -> Beginning {
+        if let valid, valid.hasBody {
+            lingerer.adopt(connection.socket, byteCount: valid.contentLength)
+        }
         configuration.meter.answered(Method(rawValue: head.method), response.status, seconds: nil)
         if let valid {
             configuration.audit(valid, principal, response, requestID: requestID)

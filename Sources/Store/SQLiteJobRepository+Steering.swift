@@ -157,7 +157,7 @@ extension SQLiteJobRepository {
         guard lost == 0 else {
             throw JobError.stateConflict(
                 job.id, state: job.state,
-                action: "be retried: what it depends on was deleted and had not succeeded, so it")
+                action: "be retried: what it depends on was deleted and had not succeeded")
         }
         let states = try job.dependencies.map { try JobRows.job(db, $0)?.state }
         guard !states.contains(where: { $0 == .failed || $0 == .cancelled }) else {

@@ -15,9 +15,7 @@ import Threads
     func deletion() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try Dock.open(service)
-        _ = try Dock.put(service, id, "train.txt", Dock.text)
-        _ = try Dock.commit(service, id)
+        _ = try publish(dock, service)
         let error = #expect(throws: JobError.self) { try service.delete("play", mayDeleteReady: false) }
         #expect(error?.code == "insufficient_scope")
         let jobs = SQLiteJobRepository(dock.database)
@@ -37,9 +35,7 @@ import Threads
     func interruptedDeletion() throws {
         let dock = try Dock()
         let service = dock.service()
-        let id = try Dock.open(service)
-        _ = try Dock.put(service, id, "train.txt", Dock.text)
-        _ = try Dock.commit(service, id)
+        let id = try publish(dock, service).0.id
         try dock.catalogue.bury(id.rawValue)
         #expect(try dock.catalogue.list().isEmpty && dock.repository.dataset("play").isReady)
         for _ in 1...2 {
