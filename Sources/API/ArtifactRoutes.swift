@@ -32,8 +32,9 @@ struct ArtifactRoutes: Sendable {
                 Route(
                     .get, "/v1/jobs/{id}/artifacts/{name}", access: .requires(.read), query: [],
                     handler: download),
-                path: [.job, Self.name], headers: [.ifNoneMatch, .range],
-                answers: [.download("The file."), .part, .notModified], refusals: [.rangeNotSatisfiable]),
+                path: [.job, Self.name], headers: [.ifMatch, .ifNoneMatch, .range],
+                answers: [.download("The file."), .part, .notModified],
+                refusals: [.preconditionFailed, .rangeNotSatisfiable]),
         ]
     }
 

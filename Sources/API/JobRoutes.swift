@@ -7,9 +7,11 @@ struct JobRoutes: Sendable {
     let jobs: JobService
     let environment: APIEnvironment
     private let looks: JobLooks
+    private let types: QueryField<[String]>
 
     init(jobs: JobService, environment: APIEnvironment) {
         (self.jobs, self.environment, looks) = (jobs, environment, JobLooks(jobs))
+        types = .words("type", among: jobs.resolver.types.map(\.rawValue), "Only jobs of these types.")
     }
 
     var operations: [Operation] { reading + changing + steering }
@@ -21,7 +23,7 @@ struct JobRoutes: Sendable {
                 Route(
                     .get, "/v1/jobs", access: .requires(.read),
                     query: [
-                        Self.states, Self.types, Self.labelFilter, Self.nameFilter, Self.createdAfter,
+                        Self.states, types, Self.labelFilter, Self.nameFilter, Self.createdAfter,
                         Self.order, PageField.limit, PageField.afterJob,
                     ], handler: list),
                 answers: [.json("The page.", .jobPage)]),
@@ -146,7 +148,6 @@ struct JobRoutes: Sendable {
 
     private static let states = QueryField.choices(
         "state", of: JobState.self, "Only jobs in one of these states.")
-    private static let types = QueryField.list("type", "Only jobs of these types.")
     private static let labelFilter = QueryField.texts(
         prefix: "label.", "Only jobs that carry these labels: `label.commit=abc123`.")
     private static let nameFilter = QueryField.text("name", "Only jobs with this text in their name.")
@@ -160,7 +161,7 @@ struct JobRoutes: Sendable {
     private func list(_ request: Request) throws -> Response {
         var query = JobQuery()
         query.states = Set(request.query[Self.states])
-        query.types = Set(request.query[Self.types].map(JobType.init(rawValue:)))
+        query.types = Set(request.query[types].map(JobType.init(rawValue:)))
         query.labels = request.query[Self.labelFilter]
         query.nameContains = request.query[Self.nameFilter]
         query.createdAfter = request.query[Self.createdAfter].map {
@@ -233,9 +234,11 @@ struct JobRoutes: Sendable {
         return .json(JobResource(job: retried.job).json)
     }
 
-    private static let name = Field.optionalString("name", lengthMax: 200, "The job's name.")
+    private static let name = Field.optionalString(
+        "name", lengthMax: 200, "The job's name; null for none.")
     private static let labels = Field.texts("labels", countMax: 32, lengthMax: 128, "Replace the labels.")
-    private static let priority = Field.optionalInteger("priority", in: -100...100, "Higher runs earlier.")
+    private static let priority = Field.optionalInteger(
+        "priority", in: -100...100, "Higher runs earlier; null for 0.")
     private static let changesSchema = ObjectSchema(
         "changes", "What may be changed of a job.", fields: [name, labels, priority])
 
@@ -244,10 +247,13 @@ struct JobRoutes: Sendable {
         let id = try request.jobID()
         let log = ViolationLog()
         var reader = ObjectReader(try request.json(), as: Self.changesSchema, at: "", log: log)
-        let labels = reader.read(Self.labels)
+        let (name, labels) = (reader.read(Self.name), reader.read(Self.labels))
+        let priority = reader.read(Self.priority)
+        // As in a merge patch (RFC 7396), null takes a member back to what it is without one.
         var changes = JobChanges(
-            name: reader.read(Self.name), labels: reader.contains("labels") ? labels : nil,
-            priority: reader.read(Self.priority))
+            name: reader.contains("name") ? name ?? "" : nil,
+            labels: reader.contains("labels") ? labels : nil,
+            priority: reader.contains("priority") ? priority ?? 0 : nil)
         reader.finish()
         try log.throwIfAny()
         changes.version = try request.wantedVersion(of: id)

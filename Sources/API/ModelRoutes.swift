@@ -36,22 +36,22 @@ struct ModelRoutes: Sendable {
                 Route(
                     .get, "/v1/models/{id}/download", access: .requires(.read), query: [Self.format],
                     handler: download),
-                path: [.model], headers: [.ifNoneMatch, .range],
+                path: [.model], headers: [.ifMatch, .ifNoneMatch, .range],
                 answers: [.download("The weights."), .part, .notModified],
-                refusals: [.rangeNotSatisfiable]),
+                refusals: [.preconditionFailed, .rangeNotSatisfiable]),
             Operation(
                 "downloadAdapters", "What was trained beside a frozen model, alone.", .models,
                 Route(
                     .get, "/v1/models/{id}/adapters", access: .requires(.read), query: [Self.adapterFormat],
                     handler: adapters),
-                path: [.model], headers: [.ifNoneMatch, .range],
+                path: [.model], headers: [.ifMatch, .ifNoneMatch, .range],
                 answers: [
                     Answer(
                         .ok, "The adapters as safetensors, or the members of PEFT's configuration.",
                         content: [("application/octet-stream", .any), ("application/json", .anyObject)],
                         headers: [Answer.etag]),
                     .part, .notModified,
-                ], refusals: [.rangeNotSatisfiable]),
+                ], refusals: [.preconditionFailed, .rangeNotSatisfiable]),
             Operation(
                 "deleteModel", "Deletes a model and its file, unless a job that is not over names it.",
                 .models,
@@ -140,11 +140,16 @@ extension Request {
     ///   - open: Opens it.
     ///   - missing: What is thrown where that fails.
     /// - Returns: 200, 206, 304 or 416.
-    /// - Throws: The problem that `open` throws, for other errors `missing` with the cause for the log.
+    /// - Throws: 412; the problem that `open` throws, for other errors `missing` with the cause for the log.
     func download(
         _ name: String, sha256: String, open: () throws -> any Downloadable, missing: () -> Problem
     ) throws(Problem) -> Response {
         let etag = "\"\(sha256)\""
+        guard isWanted(etag: etag) else {
+            throw Problem(
+                .preconditionFailed, "precondition_failed", "The file's ETag is \(etag), none of If-Match.",
+                headers: ["ETag": etag])
+        }
         if hasFresh(etag: etag) { return Response(.notModified, headers: ["ETag": etag]) }
         do {
             return try .download(try open(), name: name, etag: etag, for: self)

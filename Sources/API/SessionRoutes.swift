@@ -42,7 +42,10 @@ struct SessionRoutes: Sendable {
         try log.throwIfAny()
         guard let principal = login.map({ authenticator.redeem(login: $0) }) ?? request.principal else {
             throw Problem(
-                .unauthorized, "invalid_login", "The token or the one-time address is not valid.",
+                .unauthorized, "invalid_login",
+                login == nil
+                    ? "Expected the member login, or a valid token as Authorization: Bearer TOKEN."
+                    : "The one-time secret in login is not valid, or was used before.",
                 headers: ["WWW-Authenticate": "Bearer"])
         }
         let secret = try authenticator.openSession(for: principal)

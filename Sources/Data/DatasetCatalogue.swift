@@ -181,8 +181,10 @@ public final class DatasetCatalogue: Sendable {
     /// Puts a dataset that was buried back in its place, unless there is one again.
     public func exhume(_ id: String) throws(DataError) {
         guard Self.isName(id) else { throw .badName(id) }
-        guard Folder.status(of: "\(folder)/\(id)") == nil else { return try removeGrave(of: id) }
+        guard !has(id) else { return try removeGrave(of: id) }
         try DataError.translating { () throws(FileError) in
+            // What lies there without a description is the rest of a write that never ended.
+            if isBuried(id) { try Folder.removeTree("\(folder)/\(id)") }
             try Folder.move(grave(of: id), to: "\(folder)/\(id)")
         }
     }

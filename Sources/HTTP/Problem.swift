@@ -30,7 +30,10 @@ public struct Problem: Error, Sendable, CustomStringConvertible {
         let count = invalid.violations.count
         let detail =
             count == 1
-            ? invalid.violations[0].detail : "\(count) fields are wrong; see `errors` for each of them."
+            ? invalid.violations[0].detail
+            : count < ViolationLog.countMax
+                ? "\(count) fields are wrong; see `errors` for each of them."
+                : "\(count) fields or more are wrong; see `errors` for the first of them."
         self.init(.unprocessableContent, "invalid_request", detail, violations: invalid.violations)
     }
 

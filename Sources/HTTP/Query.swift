@@ -140,10 +140,15 @@ public struct QueryReader {
     public mutating func choices<Choice: RawRepresentable<String> & CaseIterable>(
         _ name: String, of type: Choice.Type
     ) -> [Choice]? {
-        list(name)?.compactMap { text in
-            if let choice = Choice(rawValue: text) { return choice }
-            complain(name, text, type.allCases.map(\.rawValue))
-            return nil
+        words(name, among: type.allCases.map(\.rawValue))?.compactMap(Choice.init(rawValue:))
+    }
+
+    /// Some of `words`, separated by commas.
+    public mutating func words(_ name: String, among words: [String]) -> [String]? {
+        list(name)?.filter { text in
+            if words.contains(text) { return true }
+            complain(name, text, words)
+            return false
         }
     }
 

@@ -90,6 +90,15 @@ public enum QueryText {
 }
 
 extension QueryField where Value == [String] {
+    /// Some of the words that are known only when the server starts, separated by commas; none when missing.
+    public static func words(
+        _ name: String, among words: [String], _ documentation: String
+    ) -> QueryField {
+        QueryField(name, documentation, form: .commas, schema: choices(among: words)) {
+            $0.words(name, among: words) ?? []
+        }
+    }
+
     /// Texts, separated by commas; none when missing.
     public static func list(_ name: String, countMax: Int = 100, _ documentation: String) -> QueryField {
         QueryField(
@@ -168,11 +177,17 @@ extension QueryField {
     public static func choices<Choice: RawRepresentable<String> & CaseIterable & Sendable>(
         _ name: String, of type: Choice.Type, _ documentation: String
     ) -> QueryField where Value == [Choice] {
-        let words = type.allCases.map { JSONValue.string($0.rawValue) }
-        return QueryField(
-            name, documentation, form: .commas,
-            schema: ["type": "array", "items": ["type": "string", "enum": .array(words)], "maxItems": 100]
+        QueryField(
+            name, documentation, form: .commas, schema: choices(among: type.allCases.map(\.rawValue))
         ) { $0.choices(name, of: Choice.self) ?? [] }
+    }
+
+    /// The schema of some of the words.
+    fileprivate static func choices(among words: [String]) -> JSONObject {
+        [
+            "type": "array", "items": ["type": "string", "enum": .array(words.map(JSONValue.string))],
+            "maxItems": 100,
+        ]
     }
 }
 

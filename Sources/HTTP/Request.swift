@@ -60,12 +60,18 @@ public struct Request: Sendable {
 
     /// Whether `If-None-Match` holds `etag`, so that the client's copy is good.
     public func hasFresh(etag: String) -> Bool {
-        guard let list = headers["If-None-Match"] else { return false }
-        return list.split(separator: ",").contains { candidate in
+        headers["If-None-Match"]?.split(separator: ",").contains { candidate in
             let candidate = candidate.trimmingSpaces()
             let opaque = candidate.hasPrefix("W/") ? candidate.dropFirst(2) : Substring(candidate)
             return candidate == "*" || opaque == etag
-        }
+        } ?? false
+    }
+
+    /// Whether `If-Match` lets `etag` pass: compared as it is, so that weak validators never do.
+    public func isWanted(etag: String) -> Bool {
+        headers["If-Match"]?.split(separator: ",").contains { candidate in
+            ["*", etag].contains(candidate.trimmingSpaces())
+        } ?? true
     }
 }
 

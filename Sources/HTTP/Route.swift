@@ -112,12 +112,9 @@ public final class Route: Sendable {
     /// - Throws: `InvalidInput` with all that is wrong with its query.
     private func reading(_ request: Request) throws(InvalidInput) -> Request {
         guard let query else { return request }
+        guard request.query.items.isEmpty, let unasked else { return try request.reading(query) }
         var request = request
-        if request.query.items.isEmpty, let unasked {
-            request.query = unasked
-        } else {
-            request.query = try request.query.read(as: query)
-        }
+        request.query = unasked
         return request
     }
 
@@ -156,19 +153,14 @@ public final class Route: Sendable {
         query fields: [any AnyQueryField] = [], open: @escaping @Sendable (Request) throws -> Sink,
         reply: @escaping @Sendable (Request, Sink) throws -> Response
     ) {
-        @Sendable func reading(_ request: Request) throws -> Request {
-            var request = request
-            request.query = try request.query.read(as: fields)
-            return request
-        }
         self.init(
             method, pattern, access, .queued, fields, .stream(byteCountMax: byteCountMax),
             { _ in preconditionFailure("\(pattern) is answered by its stream") },
             streamed: StreamedRoute(
-                open: { try open(try reading($0)) },
+                open: { try open($0.reading(fields)) },
                 reply: { request, sink in
                     guard let sink = sink as? Sink else { preconditionFailure("the sink of another route") }
-                    return try reply(try reading(request), sink)
+                    return try reply(request.reading(fields), sink)
                 }))
     }
 
@@ -203,5 +195,14 @@ public final class Route: Sendable {
             }
         }
         return rest.isEmpty ? parameters : nil
+    }
+}
+
+extension Request {
+    /// The request with the values of the fields of its query.
+    fileprivate func reading(_ fields: [any AnyQueryField]) throws(InvalidInput) -> Request {
+        var request = self
+        request.query = try query.read(as: fields)
+        return request
     }
 }

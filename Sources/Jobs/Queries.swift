@@ -40,27 +40,28 @@ public struct JobQuery: Sendable {
 public struct JobCursor: Sendable, Equatable {
     /// The last job before.
     public let id: JobID
-    /// When it ended; for an id alone when it was submitted.
-    public let at: Timestamp
+    /// When it ended; `nil` for an id alone.
+    public let endedAt: Timestamp?
 
     /// Goes on behind a job of a list.
-    public init(behind job: Job) { (id, at) = (job.id, job.finishedAt ?? job.createdAt) }
+    public init(behind job: Job) { (id, endedAt) = (job.id, job.finishedAt) }
 
     /// Reads a cursor; `nil` when it is none of ours.
     public init?(_ text: String) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, let id = parts.last.flatMap({ JobID(String($0)) }) else { return nil }
         guard parts.count == 2 else {
-            (self.id, at) = (id, id.createdAt)
+            (self.id, endedAt) = (id, nil)
             return
         }
         guard parts[0].utf8.count <= Self.digitsMax, let time = UInt64(parts[0]) else { return nil }
-        (self.id, at) = (id, Timestamp(milliseconds: Int64(time)))
+        (self.id, endedAt) = (id, Timestamp(milliseconds: Int64(time)))
     }
 
     /// The text that `init` reads.
     public func text(for order: JobQuery.Order) -> String {
-        order.isByEnd ? "\(at.milliseconds).\(id)" : id.rawValue
+        guard order.isByEnd, let endedAt else { return id.rawValue }
+        return "\(endedAt.milliseconds).\(id)"
     }
 
     /// The most digits of a time.

@@ -3,6 +3,9 @@ import Jobs
 
 /// The SQL of a list of jobs; asks for one job more than the page holds.
 struct JobFilter {
+    /// When a cursor's job ended, where the cursor itself, of a list by ids, does not tell.
+    private static let end = "coalesce(?, (SELECT finished_at FROM job WHERE id = ?))"
+
     private(set) var sql: String
     private(set) var arguments = StatementArguments()
 
@@ -34,8 +37,8 @@ struct JobFilter {
         if order.isByEnd { conditions.append("finished_at IS NOT NULL") }
         if let text = query.page.after {
             guard let cursor = JobCursor(text) else { throw .invalidCursor }
-            conditions.append(order.isByEnd ? "(finished_at, id) \(sign) (?, ?)" : "id \(sign) ?")
-            if order.isByEnd { arguments += [cursor.at.milliseconds] }
+            conditions.append(order.isByEnd ? "(finished_at, id) \(sign) (\(Self.end), ?)" : "id \(sign) ?")
+            if order.isByEnd { arguments += [cursor.endedAt?.milliseconds, cursor.id.rawValue] }
             arguments += [cursor.id.rawValue]
         }
         let filter = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")

@@ -36,6 +36,16 @@ struct ServiceConfiguration: Sendable {
             return overflow ? nil : product
         }
 
+        /// Refuses memory with which no job could run: a number that lost its unit, most likely.
+        func requireMemory() throws {
+            guard case .value(let value) = self, value < Self.memoryMin else { return }
+            throw ValidationError(
+                "--memory is in bytes unless K, M, G or T follows: \(value) is below the least, "
+                    + "\(Self.value(Self.memoryMin).defaultValueDescription).")
+        }
+
+        private static let memoryMin = 64 << 10
+
         func resolved(_ choice: @autoclosure () -> Int) -> Int {
             switch self {
             case .automatic: choice()

@@ -62,6 +62,13 @@ import Testing
             let sum = try #require(item["sha256"]?.stringValue)
             #expect(answer["ETag"] == "\"\(sum)\"")
             #expect(try stage.answer(.get, place, headers: ["If-None-Match": "\"\(sum)\""]).status == 304)
+            for (wanted, status) in [
+                ("\"\(sum)\"", 200), ("\"a\", \"\(sum)\"", 200), ("*", 200), ("\"a\"", 412),
+                ("W/\"\(sum)\"", 412),
+            ] {
+                let answer = try stage.answer(.get, place, headers: ["If-Match": wanted])
+                #expect(answer.status == status, "\(wanted)")
+            }
         }
     }
 

@@ -113,7 +113,8 @@ import Testing
     @Test(
         "refuse list parameters that are wrong",
         arguments: [
-            ("state=done", "?state", "invalid_value"), ("limit=0", "?limit", "out_of_range"),
+            ("state=done", "?state", "invalid_value"), ("type=train,trian", "?type", "invalid_value"),
+            ("limit=0", "?limit", "out_of_range"),
             ("limit=x", "?limit", "wrong_type"), ("after=zzz", "?after", "invalid_cursor"),
             ("sort=size", "?sort", "invalid_value"), ("stat=queued", "?stat", "unknown_parameter"),
             ("created_after=soon", "?created_after", "invalid_value"),
@@ -138,6 +139,9 @@ import Testing
         let changed = try stage.answer(
             .patch, "/v1/jobs/\(id)", body: ["priority": 5, "name": "new", "labels": ["a": "b"]])
         #expect(changed.json["priority"] == 5 && changed.json["name"] == "new")
+        let cleared = try stage.answer(.patch, "/v1/jobs/\(id)", body: ["priority": .null, "name": .null])
+        #expect(cleared.json["priority"] == 0 && cleared.json["name"] == "")
+        #expect(cleared.json["labels"] == ["a": "b"])
         let cancelled = try stage.answer(.post, "/v1/jobs/\(id)/cancel")
         #expect(cancelled.status == 200 && cancelled.json["state"] == "cancelled")
         #expect(cancelled.json["reason"]?["code"] == "cancelled_by_client")

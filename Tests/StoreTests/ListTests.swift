@@ -60,6 +60,26 @@ import Testing
         #expect(throws: JobError.invalidCursor) { try store.jobs.list(query) }
     }
 
+    @Test("go on behind the job of a cursor, whichever list it is from")
+    func knowCursorsOfOtherOrders() throws {
+        let store = try TemporaryStore()
+        let ids = try (0..<4).map { try store.submit(at: .start + Int64($0)).id }
+        for (place, at) in [(2, 10), (0, 20), (1, 30)] as [(Int, Int64)] {
+            _ = try store.jobs.cancel(ids[place], reason: JobReason(code: "c", message: "m"), at: .start + at)
+        }
+        let behind = { (order: JobQuery.Order, cursor: String) in
+            var query = JobQuery()
+            (query.order, query.page) = (order, PageRequest(after: cursor))
+            return try store.jobs.list(query).items.map(\.id)
+        }
+        #expect(try behind(.firstEnded, ids[0].rawValue) == [ids[1]])
+        #expect(try behind(.lastEnded, ids[0].rawValue) == [ids[2]])
+        #expect(try behind(.lastEnded, ids[3].rawValue) == [], "not over: no place in that list")
+        let end = (Timestamp.start + 20).milliseconds
+        #expect(try behind(.oldestFirst, "\(end).\(ids[0])") == [ids[1], ids[2], ids[3]])
+        #expect(try behind(.newestFirst, "\(end).\(ids[2])") == [ids[1], ids[0]])
+    }
+
     @Test("show what a client asked for and nothing else")
     func areFiltered() throws {
         let store = try TemporaryStore()

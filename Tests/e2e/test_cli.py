@@ -30,7 +30,8 @@ def test_wrong_usage_is_told_from_failure(binary, kept):
     code, out, _ = vintner(binary, "--version")
     assert code == OK and re.fullmatch(r"\d+\.\d+\.\d+\n", out), out
     for words in (["no-such-command"], ["submit"], ["serve", "--port", "many"], ["serve", "--port", "70000"],
-                  ["serve", "--host", "0.0.0.0"], ["serve", "--host", "0.0.0.0", "--no-auth"]):
+                  ["serve", "--host", "0.0.0.0"], ["serve", "--host", "0.0.0.0", "--no-auth"],
+                  ["serve", "--memory", "5"], ["run", "--memory", "8", "job.json"]):
         code, _, error = vintner(binary, *words)
         assert code == USAGE and error, (words, code, error)
 

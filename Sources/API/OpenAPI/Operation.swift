@@ -160,7 +160,7 @@ struct HeaderField: Sendable {
         shape: .text)
     static let ifMatch = HeaderField(
         name: "If-Match",
-        documentation: "The `ETag` of what the client has seen; 412 when the job has changed since.",
+        documentation: "The `ETag` of what the client has seen; 412 when it has changed since.",
         shape: .text)
     static let lastEventID = HeaderField(
         name: "Last-Event-ID", documentation: "Where a stream goes on: the `id` of its last event.",

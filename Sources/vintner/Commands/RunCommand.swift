@@ -26,6 +26,8 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Print the finished job as JSON.")
     var json = false
 
+    func validate() throws { try memory.requireMemory() }
+
     func run() throws {
         Signals.block()
         umask(0o077)

@@ -57,6 +57,7 @@ struct ServeCommand: ParsableCommand {
         guard LogLevel(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level is one of debug, info, notice, warning and error.")
         }
+        try memory.requireMemory()
     }
 
     func run() throws {
