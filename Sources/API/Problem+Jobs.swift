@@ -24,7 +24,7 @@ extension Problem {
         case .webhooksDisabled: self.init(.forbidden, error.code, error.description)
         case .queueFull, .draining, .uploadsBusy:
             self.init(.serviceUnavailable, error.code, error.description, headers: ["Retry-After": "5"])
-        case .tokenQueueFull:
+        case .tokenQueueFull, .messagesWaiting:
             self.init(.tooManyRequests, error.code, error.description, headers: ["Retry-After": "5"])
         case .invalidCursor:
             self.init(InvalidInput(pointer: "?after", code: error.code, detail: error.description))

@@ -40,7 +40,9 @@ struct SessionRoutes: Sendable {
         let login = reader.read(Self.login)
         reader.finish()
         try log.throwIfAny()
-        guard let principal = login.map({ authenticator.redeem(login: $0) }) ?? request.principal else {
+        // A session opens no other: it would never end.
+        let caller = request.headers["Authorization"] == nil ? authenticator.anonymous : request.principal
+        guard let principal = login.map({ authenticator.redeem(login: $0) }) ?? caller else {
             throw Problem(
                 .unauthorized, "invalid_login",
                 login == nil

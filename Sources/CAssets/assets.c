@@ -111,6 +111,9 @@ static const unsigned char migration_0011[] = {
 static const unsigned char migration_0012[] = {
 #embed "../../migrations/0012_lost_dependencies.sql"
 };
+static const unsigned char migration_0013[] = {
+#embed "../../migrations/0013_crash_step.sql"
+};
 
 #define ROW(name, array) {name, array, sizeof array}
 
@@ -150,6 +153,7 @@ static const cassets_file files[] = {
     ROW("migrations/0010_paused.sql", migration_0010),
     ROW("migrations/0011_kept.sql", migration_0011),
     ROW("migrations/0012_lost_dependencies.sql", migration_0012),
+    ROW("migrations/0013_crash_step.sql", migration_0013),
 };
 
 static const size_t file_count = sizeof files / sizeof files[0];

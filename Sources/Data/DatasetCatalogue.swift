@@ -14,8 +14,11 @@ public final class DatasetCatalogue: Sendable {
     private let registering = Mutex<Void>(())
     private static let descriptionName = KnownDatasets.descriptionName
 
+    /// What is in memory of a dataset: whoever uses it keeps it there.
     private struct Shared {
         weak var dataset: Dataset?
+        /// While it is being decoded, and as what.
+        var pending: (dataset: PendingDataset, info: DatasetInfo)?
     }
 
     /// Reads datasets below two folders.
@@ -46,17 +49,18 @@ public final class DatasetCatalogue: Sendable {
     /// - Throws: `DataError.changed` when the files are no longer those that were registered.
     public func load(_ nameOrID: String) throws(DataError) -> Dataset {
         let entry = try entry(nameOrID)
-        return try decoded.withLock { (cache) throws(DataError) in
-            if let dataset = cache[entry.info.id]?.dataset, dataset.info == entry.info { return dataset }
-            let files = try DatasetFiles(in: entry.folder, of: entry.info.kind)
-            let content = try files.decode(keepingContent: true)
-            guard content.sha256 == entry.info.sha256 else {
-                throw .changed(name: entry.info.name, expected: entry.info.sha256, found: content.sha256)
-            }
-            let dataset = Dataset(info: entry.info, content)
-            cache[entry.info.id] = Shared(dataset: dataset)
-            return dataset
+        let (pending, part) = claim(entry)
+        if part == .decode { load(entry, into: pending) }
+        return try pending.wait()
+    }
+
+    private func decode(_ entry: KnownDatasets.Entry) throws(DataError) -> Dataset {
+        let files = try DatasetFiles(in: entry.folder, of: entry.info.kind)
+        let content = try files.decode(keepingContent: true)
+        guard content.sha256 == entry.info.sha256 else {
+            throw .changed(name: entry.info.name, expected: entry.info.sha256, found: content.sha256)
         }
+        return Dataset(info: entry.info, content)
     }
 
     /// Bytes that `load` takes while it decodes, beside what stays of the dataset; an upper bound.
@@ -66,16 +70,57 @@ public final class DatasetCatalogue: Sendable {
     }
 
     /// Decodes a dataset on a thread of its own, so that the caller can plan meanwhile.
-    public func startLoading(_ nameOrID: String) throws(DataError) -> PendingDataset {
-        let pending = PendingDataset()
-        try DataError.translating { () throws(NoThread) in
-            try BackgroundThread.start {
-                do throws(DataError) {
-                    pending.finish(.success(try self.load(nameOrID)))
-                } catch { pending.finish(.failure(error)) }
+    ///
+    /// Nobody waits for the decoding of another one.
+    ///
+    /// - Returns: The dataset, and whether somebody else decodes it already.
+    public func startLoading(
+        _ nameOrID: String
+    ) throws(DataError) -> (dataset: PendingDataset, isShared: Bool) {
+        let entry = try entry(nameOrID)
+        let (pending, part) = claim(entry)
+        guard part == .decode else { return (pending, part == .wait) }
+        do {
+            try BackgroundThread.start { self.load(entry, into: pending) }
+        } catch {
+            let failure = Result<Dataset, DataError> { () throws(DataError) in
+                try DataError.translating { () throws(NoThread) in throw error }
             }
+            end(entry, pending, failure)
         }
-        return pending
+        return (pending, false)
+    }
+
+    /// What is left to do for who wants a dataset.
+    private enum Part { case nothing, wait, decode }
+
+    private func claim(_ entry: KnownDatasets.Entry) -> (PendingDataset, Part) {
+        decoded.withLock { cache in
+            let known = cache[entry.info.id]
+            if let pending = known?.pending, pending.info == entry.info { return (pending.dataset, .wait) }
+            let pending = PendingDataset()
+            if let dataset = known?.dataset, dataset.info == entry.info {
+                pending.finish(.success(dataset))
+                return (pending, .nothing)
+            }
+            cache[entry.info.id] = Shared(pending: (pending, entry.info))
+            return (pending, .decode)
+        }
+    }
+
+    private func load(_ entry: KnownDatasets.Entry, into pending: PendingDataset) {
+        end(entry, pending, Result { () throws(DataError) in try decode(entry) })
+    }
+
+    private func end(
+        _ entry: KnownDatasets.Entry, _ pending: PendingDataset, _ result: Result<Dataset, DataError>
+    ) {
+        decoded.withLock { cache in
+            // Another thread may decode what the files have become meanwhile.
+            guard cache[entry.info.id]?.pending?.dataset === pending else { return }
+            cache[entry.info.id] = Shared(dataset: try? result.get())
+        }
+        pending.finish(result)
     }
 
     /// Copies files into the catalogue, checks and measures them, and publishes the dataset at once.

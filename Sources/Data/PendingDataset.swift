@@ -11,5 +11,11 @@ public final class PendingDataset: Sendable {
     /// - Throws: What decoding threw.
     public func wait() throws(DataError) -> Dataset { try outcome.wait { $0 }.value.get() }
 
+    /// The same, calling `tend` about once a second meanwhile.
+    public func wait(tending tend: () -> Void) throws(DataError) -> Dataset {
+        while !outcome.wait(seconds: 1, until: { $0 != nil }) { tend() }
+        return try wait()
+    }
+
     func finish(_ result: Result<Dataset, DataError>) { outcome.update { $0 = result } }
 }

@@ -31,6 +31,12 @@ public enum Folder {
         }
     }
 
+    /// The same, where another thread may have made it and not have synced its name yet.
+    public static func makeDurably(_ path: String) throws(FileError) {
+        try make(path)
+        try synchronize(split(path).folder)
+    }
+
     /// The names in `path`, sorted by their bytes, without `.` and `..`.
     public static func names(in path: String) throws(FileError) -> [String] {
         guard let stream = unsafe opendir(path) else {
@@ -157,7 +163,7 @@ public enum Folder {
     }
 
     /// The folder a path lies in (`.` when it names none) and the last component.
-    static func split(_ path: String) -> (folder: String, name: String) {
+    public static func split(_ path: String) -> (folder: String, name: String) {
         let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         guard let slash = trimmed.lastIndex(of: "/") else { return (".", trimmed) }
         let folder = slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])

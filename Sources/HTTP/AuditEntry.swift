@@ -12,6 +12,8 @@ public struct AuditEntry: Sendable, Equatable {
     public let status: Int
     /// Also in the answer's `X-Request-Id`.
     public let requestID: String
+    /// The path of what it made, if it made something.
+    public var location: String?
 }
 
 extension ServerConfiguration {
@@ -21,7 +23,8 @@ extension ServerConfiguration {
         audit(
             AuditEntry(
                 method: head.method, path: "/" + head.path.joined(separator: "/"), principal: principal?.name,
-                peer: head.peer, status: response.status.code, requestID: requestID))
+                peer: head.peer, status: response.status.code, requestID: requestID,
+                location: response.headers["Location"]))
     }
 
     /// Tells of a request that was to change something and could not be read.

@@ -164,6 +164,19 @@ final class Exchange: Sendable {
         state.withLock { $0.poll }?.tend(isLast: isLast)
     }
 
+    /// Whether who began it might begin it now.
+    func isStillAdmitted(by gate: Gate) -> Bool {
+        guard case .admitted(let route, _, _) = admission else { return true }
+        return gate.stillAdmits(head, to: route.access)
+    }
+
+    /// Ends a wait; what does not wait is answered soon enough.
+    func dismiss(_ response: Response) {
+        guard let poll = state.withLock({ $0.poll }) else { return }
+        poll.finishWaiting()
+        finish(response)
+    }
+
     /// Seconds since the header came; nil where the client chose to wait.
     var secondsToAnswer: Double? {
         state.withLock { $0.hasWaited } ? nil : (ContinuousClock.now - began) / .seconds(1)
@@ -261,7 +274,7 @@ final class Exchange: Sendable {
     /// The answer for an error; what is hidden from the client goes to the log.
     func failure(_ error: any Error) -> Response {
         let response = Router.response(for: error)
-        if response.status.code >= 500 { core.log(.error, "request \(requestID) failed: \(error)") }
+        core.log(failed: requestID, response, error)
         return response
     }
 }

@@ -78,18 +78,22 @@ struct Gate: Sendable {
         }
     }
 
-    private func identify(_ head: ValidHead, isPublic: Bool) throws(Problem) -> Credential? {
+    /// Whether who has passed would pass again: a token may have been taken back, a session have ended.
+    func stillAdmits(_ head: ValidHead, to access: Route.Access) -> Bool {
+        guard case .requires(let scope) = access else { return true }
+        return recognise(head)?.principal.scopes.contains(scope) ?? false
+    }
+
+    /// The answer to who waited and may not any more.
+    var dismissal: Response {
+        unauthorized("invalid_token", "The credentials are not valid any more.").response
+    }
+
+    private func recognise(_ head: ValidHead) -> Credential? {
         if let authorization = head.headers["Authorization"] {
             let parts = authorization.split(separator: " ", maxSplits: 1)
-            if parts.count == 2, parts[0].lowercased() == "bearer",
-                let principal = authenticator.principal(bearer: parts[1].trimmingSpaces())
-            {
-                return .bearer(principal)
-            }
-            // A route without secrets answers whatever is sent along.
-            if isPublic { return nil }
-            if let refusal = failed(head) { throw refusal }
-            throw unauthorized("invalid_token", "The credentials are not valid.")
+            guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+            return authenticator.principal(bearer: parts[1].trimmingSpaces()).map { .bearer($0) }
         }
         if let session = head.headers.cookie(authenticator.sessionCookie),
             let principal = authenticator.principal(session: session)
@@ -97,6 +101,14 @@ struct Gate: Sendable {
             return .ambient(principal)
         }
         return authenticator.anonymous.map { .ambient($0) }
+    }
+
+    private func identify(_ head: ValidHead, isPublic: Bool) throws(Problem) -> Credential? {
+        let credential = recognise(head)
+        // A route without secrets answers whatever is sent along.
+        guard credential == nil, !isPublic, head.headers["Authorization"] != nil else { return credential }
+        if let refusal = failed(head) { throw refusal }
+        throw unauthorized("invalid_token", "The credentials are not valid.")
     }
 
     /// A page of another site can make a browser send requests, cookies included, but not lie about where

@@ -38,7 +38,7 @@ public final class Server: Sendable {
         let gate = Gate(
             authenticator: authenticator,
             limiter: FailureLimiter(perMinute: configuration.failuresPerMinute) { [configuration] text in
-                configuration.log(.warning, text)
+                configuration.log(.warning, text, nil)
             },
             writes: WriteLimiter(perSecond: configuration.writesPerSecond, burst: configuration.writeBurst))
         let soon = configuration.watchdogSeconds

@@ -55,6 +55,8 @@ public struct ServerConfiguration: Sendable {
     public var heartbeatSeconds = 15.0
     /// How often connections are looked after.
     public var watchdogSeconds = 0.5
+    /// How often the credentials of who waits are looked at again.
+    public var dismissalSeconds = 5.0
     /// Requests that change something, per second and caller, before 429; 0 = no limit.
     public var writesPerSecond = 50.0
     /// How many of them may come at once after a silence.
@@ -68,7 +70,9 @@ public struct ServerConfiguration: Sendable {
     /// Whether it takes requests that change nothing too.
     public var auditsReads: @Sendable () -> Bool = { false }
     /// Takes what an operator should read; called from many threads.
-    public var log: @Sendable (_ level: LogLevel, _ message: String) -> Void = { _, _ in }
+    public var log: @Sendable (_ level: LogLevel, _ message: String, _ requestID: String?) -> Void = {
+        _, _, _ in
+    }
 
     /// Makes a configuration with the usual values.
     public init() {}

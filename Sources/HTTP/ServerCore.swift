@@ -55,7 +55,15 @@ final class ServerCore: Sendable {
         lingerer.stop()
     }
 
-    func log(_ level: LogLevel, _ message: String) { configuration.log(level, message) }
+    func log(_ level: LogLevel, _ message: String, _ requestID: String? = nil) {
+        configuration.log(level, message, requestID)
+    }
+
+    /// Tells of an answer that says less than is known; only what went wrong here is an error.
+    func log(failed requestID: String, _ response: Response, _ error: any Error) {
+        guard response.status.code >= 500 else { return }
+        log(response.status.code == 500 ? .error : .notice, "the request failed: \(error)", requestID)
+    }
 
     /// Decides over a request by its header alone.
     func begin(_ head: RequestHead, _ connection: ConnectionHandle) -> Beginning {
@@ -80,7 +88,7 @@ final class ServerCore: Sendable {
         let stream: BodyStream?
         do { stream = try openStream(valid, admission, connection, requestID) } catch {
             let response = Router.response(for: error)
-            if response.status.code >= 500 { log(.error, "request \(requestID) failed: \(error)") }
+            log(failed: requestID, response, error)
             return refuse(head, valid, admission.principal, response, requestID, connection)
         }
         let exchange = Exchange(connection, self, requestID: requestID, head: valid, admission, stream)
@@ -162,6 +170,20 @@ final class ServerCore: Sendable {
             }
         } catch {
             return .refused(error.response, principal)
+        }
+    }
+
+    /// Sends away who waits with credentials that are not valid any more.
+    func dismissInvalid() {
+        let exchanges = liveExchanges
+        var streams: [ConnectionID: EventChannel] = [:]
+        for channel in waiters.channels { streams[channel.connection.id] = channel }
+        for exchange in exchanges where !exchange.isStillAdmitted(by: gate) {
+            if let stream = streams[exchange.connection.id] {
+                stream.finish()
+            } else {
+                exchange.dismiss(gate.dismissal)
+            }
         }
     }
 

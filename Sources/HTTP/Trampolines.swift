@@ -306,7 +306,7 @@ private final class BodySender {
     /// The next bytes; nil, with the reason in the log, where they cannot be made.
     func bytes(at position: UInt64, upTo count: Int) -> [UInt8]? {
         do { return try body.bytes(at: Int(position), upTo: count) } catch {
-            core.log(.error, "the answer to request \(requestID) was cut off: \(error)")
+            core.log(.error, "the answer was cut off: \(error)", requestID)
             return nil
         }
     }

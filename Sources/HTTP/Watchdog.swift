@@ -5,6 +5,7 @@ import Threads
 final class Watchdog: Sendable {
     private struct State {
         var nextLook: ContinuousClock.Instant
+        var nextDismissal: ContinuousClock.Instant
         var isStopped = false
     }
 
@@ -18,7 +19,7 @@ final class Watchdog: Sendable {
     ///   - bell: Struck when something is due before the next look.
     init(_ core: ServerCore, bell: Bell) {
         (self.core, self.bell) = (core, bell)
-        state = Mutex(State(nextLook: .now))
+        state = Mutex(State(nextLook: .now, nextDismissal: .now))
     }
 
     func start() {
@@ -48,6 +49,14 @@ final class Watchdog: Sendable {
         return max(0.001, (min(next, deadline ?? next) - .now) / .seconds(1))
     }
 
+    private func isDismissalDue(_ now: ContinuousClock.Instant) -> Bool {
+        state.withLock { state in
+            guard state.nextDismissal <= now else { return false }
+            state.nextDismissal = now + .seconds(core.configuration.dismissalSeconds)
+            return true
+        }
+    }
+
     private func look() {
         let now = ContinuousClock.now
         let polls = core.waiters.polls
@@ -63,6 +72,7 @@ final class Watchdog: Sendable {
             for poll in polls where gone.contains(poll.exchange.connection.id) { poll.exchange.abort() }
             for channel in channels where gone.contains(channel.connection.id) { channel.finish() }
         }
+        if isDismissalDue(now) { core.dismissInvalid() }
         // A server that drains still listens, and whoever has just connected is about to ask.
         let count = core.connections.cutOverdue(core.configuration, isClosing: false)
         if count > 0 { core.log(.debug, "cut \(count) slow connections") }

@@ -40,6 +40,8 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
     case datasetBusy(DatasetID, reason: String)
     /// As many uploads are open as may be.
     case tooManyUploads(limit: Int)
+    /// As many messages that a client asked for wait for a webhook as may.
+    case messagesWaiting(WebhookID, limit: Int)
     /// As many files are on their way as may be.
     case uploadsBusy(limit: Int)
     /// A file is larger than files may be.
@@ -89,6 +91,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .datasetReady: "dataset_ready"
         case .datasetBusy: "dataset_busy"
         case .tooManyUploads: "too_many_uploads"
+        case .messagesWaiting: "messages_waiting"
         case .uploadsBusy: "uploads_busy"
         case .fileTooLarge: "content_too_large"
         case .digestMismatch: "digest_mismatch"
@@ -132,6 +135,7 @@ public enum JobError: Error, Equatable, CustomStringConvertible {
         case .datasetReady(let id): "\(id) is ready: its files cannot change any more."
         case .datasetBusy(let id, let reason): "\(id) is busy: \(reason); try again."
         case .tooManyUploads(let limit): "\(limit) uploads are open already; commit or delete one."
+        case .messagesWaiting(let id, let limit): "\(limit) test messages wait for \(id) already."
         case .uploadsBusy(let limit): "\(limit) files are on their way already; send this one later."
         case .fileTooLarge(let limit): "A file may have at most \(limit) bytes."
         case .noRoom(let text): text

@@ -8,9 +8,25 @@ extension WorkerPool {
         /// How the attempt ended: `succeeded`, `failed`, `cancelled`, `paused` or `yielded`.
         public let outcome: String
 
+        /// Pairs them.
+        public init(type: JobType, outcome: String) { (self.type, self.outcome) = (type, outcome) }
+
         public static func < (left: Self, right: Self) -> Bool {
             (left.type.rawValue, left.outcome) < (right.type.rawValue, right.outcome)
         }
+    }
+
+    /// The words that outcomes are counted by.
+    public static let outcomes = ["succeeded", "failed", "cancelled", "paused", "yielded"]
+
+    /// An attempt that begins or has ended.
+    public struct AttemptNote: Sendable {
+        /// The job as it was claimed.
+        public let job: Job
+        /// How it ended, by a word of `outcomes`; `nil` when it begins.
+        public let outcome: String?
+        /// Why it failed.
+        public let failure: JobFailure?
     }
 
     /// How many there were, the seconds that workers spent on them, and what they drew by their own account.
@@ -18,6 +34,9 @@ extension WorkerPool {
         public private(set) var count = 0
         public private(set) var seconds = 0.0
         public private(set) var joules = 0.0
+
+        /// Of none.
+        public static let none = AttemptTotals()
 
         fileprivate mutating func add(nanoseconds: UInt64, joules: Double) {
             count += 1
@@ -39,6 +58,8 @@ extension WorkerPool {
             case .paused: "paused"
             case .yielded: "yielded"
             }
+        let failure: JobFailure? = if case .failed(let failure) = outcome { failure } else { nil }
+        configuration.tell(AttemptNote(job: run.job, outcome: word, failure: failure))
         let before = run.job.resources.joules
         let joules = max(0, (run.recorder.joules ?? before) - before)
         attempts.withLock { attempts in

@@ -18,9 +18,17 @@ extension WorkerPool {
         }
         work.strike()
         let haveStopped = time.wait(for: work, milliseconds: milliseconds) {
-            state.withLock { $0.running.isEmpty }
+            state.withLock { $0.running.isEmpty && !$0.isClaiming }
         }
-        if !haveStopped { state.withLock { Array($0.running.values) }.forEach(abandon) }
+        if !haveStopped {
+            // A claim that is under way ends first; nobody waits for what it or others run again.
+            claiming.withLock { _ in }
+            let left = state.withLock { state in
+                defer { state.running = [:] }
+                return Array(state.running.values)
+            }
+            left.forEach(abandon)
+        }
         return haveStopped
     }
 

@@ -36,6 +36,9 @@ extension WorkerPool {
             let seconds = (waitMilliseconds + 999) / 1000
             return WaitingFor(code: "backoff", message: "Is tried again in \(seconds) s.")
         }
+        if let shortage = configuration.shortage() {
+            return WaitingFor(code: "disk", message: shortage.description)
+        }
         return state.withLock { explainCapacity(of: job, $0) }
     }
 
@@ -52,9 +55,6 @@ extension WorkerPool {
 
     private func explainCapacity(of job: Job, _ state: borrowing State) -> WaitingFor {
         let (total, free) = (configuration.budget, free(state))
-        if let shortage = configuration.shortage() {
-            return WaitingFor(code: "disk", message: shortage.description)
-        }
         if state.isDraining { return WaitingFor(code: "drain", message: "The service is shutting down.") }
         if job.threads > total.threads || job.memoryBytes > total.memoryBytes {
             return WaitingFor(

@@ -30,6 +30,8 @@ public final class WorkerPool: Sendable {
         public var shortage: @Sendable () -> DiskShortage? = { nil }
         /// Takes what an operator should read; called from the pool's threads.
         public var log: @Sendable (_ message: String, _ error: JobError) -> Void = { _, _ in }
+        /// Told of each attempt, when it begins and when it has ended.
+        public var tell: @Sendable (AttemptNote) -> Void = { _ in }
 
         /// The figures that a service uses.
         public init(workers: Int, budget: Budget, bootID: String) {
@@ -47,6 +49,10 @@ public final class WorkerPool: Sendable {
 
     struct State {
         var running: [JobID: Run] = [:]
+        /// Whether a worker is claiming a job: others may see that it runs, and it is not among `running`.
+        var isClaiming = false
+        /// What was raised meanwhile for jobs that did not run here yet.
+        var early: [(id: JobID, signal: JobSignal)] = []
         var isDraining = false
         var isStopping = false
         var threadsAlive = 0
@@ -63,7 +69,10 @@ public final class WorkerPool: Sendable {
     let jobs: any JobRepository
     let hub: ChangeHub
     let time: any TimeSource
+    /// Held for moments alone: whoever asks what a job waits for takes it.
     let state = Mutex(State())
+    /// Held while a job is claimed, which waits for the disk: the budget cannot be spent twice.
+    let claiming = Mutex(())
     /// Struck when there may be work, room, or a reason to stop.
     let work = Bell()
     /// Struck when reports wait or a run began.
@@ -102,7 +111,13 @@ public final class WorkerPool: Sendable {
 
     /// Raises a signal for a job, if it runs here.
     public func signal(_ signal: JobSignal, to id: JobID) {
-        state.withLock { $0.running[id]?.control.raise(signal) }
+        state.withLock { state in
+            if let run = state.running[id] {
+                run.control.raise(signal)
+            } else if state.isClaiming {
+                state.early.append((id, signal))
+            }
+        }
     }
 
     // MARK: Working
@@ -124,36 +139,58 @@ public final class WorkerPool: Sendable {
         }
     }
 
-    /// Claims under the pool's lock: the budget cannot be spent twice, and a signal finds the run.
+    /// Claims one job at a time; what is raised for it meanwhile reaches its run.
     private func claim(as worker: String) -> (ClaimedJob, Run)? {
+        claiming.withLock { _ in
+            guard configuration.shortage() == nil, let request = beginClaim(as: worker) else { return nil }
+            let claim = attempt { () throws(JobError) in try jobs.claimNext(request) } ?? nil
+            let run = claim.map { claim in
+                FailPoint.afterClaim.pass()
+                let control = JobControl(threads: claim.job.threads)
+                let recorder = RunRecorder(
+                    lease: claim.lease, jobs: jobs, control: control, time: time, hub: hub, pulse: pulse)
+                return Run(
+                    job: claim.job, worker: worker, lease: claim.lease, control: control, recorder: recorder)
+            }
+            endClaim(run)
+            return claim.flatMap { claim in run.map { (claim, $0) } }
+        }
+    }
+
+    /// What may be claimed; nil where nothing is to be.
+    private func beginClaim(as worker: String) -> ClaimRequest? {
         state.withLock { state in
-            guard !state.isDraining, !state.isStopping, configuration.shortage() == nil else { return nil }
+            guard !state.isDraining, !state.isStopping else { return nil }
             let free = free(state)
             // Each job takes a thread: without one there is nothing to look for in the queue.
-            guard free.threads > 0 else { return nil }
+            guard free.threads > 0, !state.running.values.contains(where: \.job.isSuspect) else { return nil }
+            state.isClaiming = true
             let lease = configuration.leaseMilliseconds * 1_000_000
-            let request = ClaimRequest(
+            return ClaimRequest(
                 worker: worker, bootID: configuration.bootID, free: free, total: configuration.budget,
                 isIdle: state.running.isEmpty, now: time.now(),
                 leaseDeadline: time.monotonicNanoseconds() + lease)
-            guard !state.running.values.contains(where: \.job.isSuspect),
-                let claim = attempt({ () throws(JobError) in try jobs.claimNext(request) }) ?? nil
-            else { return nil }
-            FailPoint.afterClaim.pass()
-            let control = JobControl(threads: claim.job.threads)
-            let recorder = RunRecorder(
-                lease: claim.lease, jobs: jobs, control: control, time: time, hub: hub, pulse: pulse)
-            let run = Run(
-                job: claim.job, worker: worker, lease: claim.lease, control: control, recorder: recorder)
-            state.running[claim.job.id] = run
-            return (claim, run)
         }
+    }
+
+    private func endClaim(_ run: Run?) {
+        let isAwaited = state.withLock { state in
+            if let run {
+                state.running[run.job.id] = run
+                for (id, signal) in state.early where id == run.job.id { run.control.raise(signal) }
+                if state.isDraining { run.control.raise(.drain) }
+            }
+            (state.isClaiming, state.early) = (false, [])
+            return state.isDraining
+        }
+        if isAwaited { work.strike() }
     }
 
     private func perform(_ claim: ClaimedJob, _ run: Run) {
         let id = claim.job.id
         hub.notify(id)
         pulse.strike()
+        configuration.tell(AttemptNote(job: claim.job, outcome: nil, failure: nil))
         let began = time.monotonicNanoseconds()
         let outcome = executor.run(claim, control: run.control, sink: run.recorder)
         let end = finish(run, outcome)

@@ -25,11 +25,18 @@ struct Migrator {
         self.migrations = migrations
     }
 
+    /// Whether no step is missing.
+    func isUpToDate(_ db: Database) throws -> Bool {
+        try Int.fetchOne(db, sql: "PRAGMA user_version") == migrations.count
+    }
+
     /// Takes the missing steps, all or none, after a copy was made of a database that has a schema already.
     ///
     /// There is one copy of each schema that was left behind, the newest; nobody deletes it but a person.
-    func migrate(_ db: Database, _ path: String) throws {
+    /// With `trace`, what only a database names, a new one is refused.
+    func migrate(_ db: Database, _ path: String, trace: String?) throws {
         let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        if found == 0, let trace { throw StoreError.lost(path: path, trace: trace) }
         guard found <= migrations.count else {
             throw StoreError.newerSchema(path: path, found: found, newest: migrations.count)
         }

@@ -1,3 +1,4 @@
+import Files
 import GRDB
 public import Jobs
 import Synchronization
@@ -17,6 +18,8 @@ public final class SQLiteDatabase: Sendable {
     let discards = Bell()
     /// What is known of the queue.
     let tally = Mutex(QueueTally())
+    /// Whether its content was not looked through yet, since it is large; see `checkContent()`.
+    public let isUnchecked: Bool
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
     private let isClosed = Mutex(false)
@@ -31,23 +34,31 @@ public final class SQLiteDatabase: Sendable {
     ///   - migrations: All of them, in order.
     ///   - identifiers: Makes new identifiers.
     ///   - outlet: What webhooks are told as jobs change.
+    ///   - trace: What only a database names, if that lies beside it: it is not created then.
+    ///   - checkedAtOnceMax: Bytes up to which the file is looked through before this returns.
     ///   - onFailure: Called when the disk or the file fails while in use: stop acknowledging and exit.
     /// - Throws: `StoreError`; the file is then unchanged.
     public init(
         path: String, migrations: [Migration], identifiers: IdentifierGenerator = IdentifierGenerator(),
-        outlet: WebhookOutlet = .silent,
+        outlet: WebhookOutlet = .silent, trace: String? = nil,
+        checkedAtOnceMax: Int = 64 << 20,
         onFailure: @escaping @Sendable (JobError) -> Void = { _ in }
     ) throws(StoreError) {
         (self.path, self.identifiers, self.outlet) = (path, identifiers, outlet)
         self.onFailure = onFailure
         let migrator = try Migrator(migrations)
+        if let trace, Folder.status(of: path) == nil { throw .lost(path: path, trace: trace) }
         do {
+            let mayWait = Self.mayBeCheckedLater(path, checkedAtOnceMax)
             pool = try DatabasePool(path: path, configuration: Self.configuration)
-            try pool.writeWithoutTransaction { db in
+            isUnchecked = try pool.writeWithoutTransaction { db in
                 try Pragmas.secure(db)
-                try Pragmas.check(db, path)
-                try migrator.migrate(db, path)
+                let isLater = try mayWait && migrator.isUpToDate(db)
+                if !isLater { try Pragmas.check(db, path) }
+                try migrator.migrate(db, path, trace: trace)
+                return isLater
             }
+            if !isUnchecked { try Self.forgetCheck(of: path) }
             try Self.observeNewest(pool, identifiers)
         } catch let error as StoreError {
             throw error

@@ -69,6 +69,13 @@ public final class SQLiteInspection: Sendable {
         } catch { throw Self.translate(error, path) }
     }
 
+    /// Refuses a damaged file as a start does.
+    ///
+    /// - Throws: `StoreError.damaged`, `cannotOpen`.
+    public func check() throws(StoreError) {
+        do { try queue.read { try Pragmas.check($0, path) } } catch { throw Self.translate(error, path) }
+    }
+
     /// What SQLite finds wrong with the file, at most twenty lines; none where it is whole.
     ///
     /// A thorough check compares each index with its table, too.

@@ -73,6 +73,13 @@ extension SQLiteJobRepository {
             message: "\(cause); it goes on from its last checkpoint.")
         var columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
             ("crashes", crashes), ("is_suspect", true),
+            (
+                "crash_step",
+                try Int.fetchOne(
+                    db, sql: "SELECT max(step) FROM checkpoint WHERE job_id = ?", arguments: [job.id.rawValue]
+                )
+                    ?? -1
+            ),
         ]
         let state: JobState
         if job.state == .cancelling {

@@ -31,7 +31,8 @@ extension SQLiteJobRepository {
         }
     }
 
-    /// Makes a durable file a checkpoint; a job that gets here is no longer suspected of crashing.
+    /// Makes a durable file a checkpoint; a job that gets beyond where it was taken back is no longer
+    /// suspected of crashing.
     public func checkpoint(
         _ record: CheckpointRecord, for lease: Lease, at now: Timestamp
     ) throws(JobError) -> [String]? {
@@ -44,7 +45,7 @@ extension SQLiteJobRepository {
                 case .best: 1
                 case .kept: CheckpointRecord.keptMax
                 }
-            let before = try Set(paths(db, id))
+            let before = try Set(paths(db, id) + [record.path])
             try db.execute(
                 sql: """
                     INSERT OR REPLACE INTO checkpoint(job_id, kind, step, fence, path, sha256, byte_count, at)
@@ -54,16 +55,22 @@ extension SQLiteJobRepository {
                     id, record.kind.rawValue, record.step, lease.fence, record.path, record.sha256,
                     record.byteCount, record.at.milliseconds,
                 ])
-            // Newest by time, not by step: after a resume the steps start over from the last checkpoint.
+            // Newest by attempt, then by step: after a resume the steps start over from the last checkpoint,
+            // and within an attempt they rise. No clock is asked, which may be set back.
             try db.execute(
                 sql: """
                     DELETE FROM checkpoint WHERE job_id = ?1 AND kind = ?2 AND step NOT IN (
                         SELECT step FROM checkpoint WHERE job_id = ?1 AND kind = ?2
-                        ORDER BY fence DESC, at DESC, step DESC LIMIT ?3)
+                        ORDER BY fence DESC, step DESC LIMIT ?3)
                     """, arguments: [id, record.kind.rawValue, kept])
+            // Attempts store the state again that they began with before their last phase: that is no step
+            // beyond where the one before it crashed.
             try db.execute(
-                sql: "UPDATE job SET crashes = 0, is_suspect = 0, version = version + 1 WHERE id = ?",
-                arguments: [id])
+                sql: """
+                    UPDATE job SET crashes = iif(?1 > crash_step, 0, crashes),
+                        is_suspect = iif(?1 > crash_step, 0, is_suspect), version = version + 1
+                    WHERE id = ?2
+                    """, arguments: [record.step, id])
             try EventRows.append(
                 db, database.identifiers, lease.jobID,
                 EventDraft(

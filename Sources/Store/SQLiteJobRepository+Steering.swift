@@ -27,6 +27,11 @@ extension SQLiteJobRepository {
         try database.write { db in
             let job = try JobRows.required(db, id)
             let reason = JobReason(code: "paused_by_client", message: "A client paused the job.")
+            if job.transitions.count >= Self.transitionsMax, job.state == .queued || job.state == .running {
+                throw JobError.stateConflict(
+                    id, state: job.state,
+                    action: "be paused: it has changed its state \(Self.transitionsMax) times")
+            }
             switch job.state {
             case .queued: try change(db, job, to: .paused, reason, now)
             case .running: try change(db, job, to: .pausing, reason, now)
@@ -78,7 +83,7 @@ extension SQLiteJobRepository {
             let obsolete = fromScratch ? try forgetProgress(db, id, now) : []
             let columns: [(name: StaticString, value: (any DatabaseValueConvertible)?)] = [
                 ("queued_at", now.milliseconds), ("run_at", now.milliseconds), ("failures", 0),
-                ("crashes", 0),
+                ("crashes", 0), ("crash_step", -1),
                 ("unfinished_dependencies", unfinished), ("is_thinned", false),
             ]
             let reason = JobReason(code: "retried_by_client", message: "A client asked for another attempt.")
@@ -147,6 +152,9 @@ extension SQLiteJobRepository {
         try StateChange(id: job.id, from: job.state, to: state, reason: reason, at: now, columns: columns)
             .apply(db, database)
     }
+
+    /// How often a job may have changed its state for a client to have it paused once more.
+    private static let transitionsMax = 500
 
     /// Limits that count over all attempts, by their places in a spec.
     private static let limitsOfAllAttempts: Set = ["/limits/max_seconds", "/limits/max_joules"]

@@ -63,10 +63,23 @@ public struct SQLiteWebhookRepository: WebhookRepository {
         }
     }
 
+    /// How many messages of one type that no change of a job caused may wait.
+    private static let waitingMax = 10
+
     /// Stores a message that no change of a job caused.
     public func add(_ delivery: WebhookDelivery) throws(JobError) {
         try database.write { db in
-            _ = try WebhookRows.required(db, delivery.webhookID)
+            let id = delivery.webhookID
+            _ = try WebhookRows.required(db, id)
+            let waiting = try Int.fetchOne(
+                db,
+                sql: """
+                    SELECT count(*) FROM webhook_delivery INDEXED BY webhook_delivery_due
+                    WHERE webhook_id = ? AND state = 'pending' AND type = ?
+                    """, arguments: [id.rawValue, delivery.type])
+            guard waiting ?? 0 < Self.waitingMax else {
+                throw JobError.messagesWaiting(id, limit: Self.waitingMax)
+            }
             try WebhookRows.insert(db, delivery)
         }
     }

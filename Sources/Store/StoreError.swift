@@ -6,6 +6,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case newerSchema(path: String, found: Int, newest: Int)
     /// The file is damaged; the text is what the check found first.
     case damaged(path: String, finding: String)
+    /// There is no database, or an empty one, while `trace` lies beside it: what only a database names.
+    case lost(path: String, trace: String)
     /// A setting that durability rests on did not take.
     case settingRefused(setting: String, expected: String, found: String)
     /// A migration's name does not start with a number, or the numbers have a gap.
@@ -23,6 +25,9 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
             "The database \(path) has schema \(found), but this version knows schemas up to \(newest) only."
         case .damaged(let path, let finding):
             "The database \(path) is damaged (\(finding)); restore a backup."
+        case .lost(let path, let trace):
+            "The database \(path) is missing or has lost its content, while \(trace) is still there: restore "
+                + "a backup. To begin anew instead, move the whole folder elsewhere."
         case .settingRefused(let setting, let expected, let found):
             "The database setting \(setting) should be \(expected) and is \(found)."
         case .migrationMisnamed(let name):

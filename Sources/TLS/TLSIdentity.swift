@@ -55,6 +55,9 @@ import Synchronization
     /// Shows it to every client from now on; connections that are open stay.
     public func show() { Self.shown.withLock { $0.append(self) } }
 
+    /// When the one that is shown ends, in Unix seconds.
+    public static var shownExpiry: Int? { shown.withLock { $0.last?.expiresAt } }
+
     /// What libmicrohttpd is given as `MHD_OPTION_HTTPS_CERT_CALLBACK`.
     public static var callback: UnsafeRawPointer {
         unsafe unsafeBitCast(onHandshake, to: UnsafeRawPointer.self)

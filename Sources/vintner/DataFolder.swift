@@ -11,6 +11,8 @@ struct DataFolder: Sendable {
     static let databaseName = "vintner.sqlite"
     /// The database, its log and the log's index, relative.
     static let databaseFiles = ["", "-wal", "-shm"].map { databaseName + $0 }
+    /// That a check of the database began, relative.
+    static let checkMark = SQLiteDatabase.checkMark(of: databaseName)
     var token: String { "\(path)/token" }
     var tokens: String { "\(path)/tokens.json" }
     /// The files that say who may call, relative.
@@ -54,7 +56,7 @@ struct DataFolder: Sendable {
     }
 
     /// What a job goes on with after the server has been started again; teachers are asked again.
-    private static let keptNames: Set<String> = [ledgerName, denseName]
+    static let keptNames: Set<String> = [ledgerName, denseName]
 
     /// Whether a file in a job's folder is one that it keeps for itself.
     static func isNote(_ name: String) -> Bool { [teacherCacheName, ledgerName, denseName].contains(name) }
@@ -89,23 +91,50 @@ struct DataFolder: Sendable {
         for folder in [jobs, models, datasets, uploads] { try Folder.make(folder) }
     }
 
+    /// Reads the token.
+    ///
+    /// - Throws: `FileError`; also when the file has none, or one that could be guessed.
+    func readToken() throws(FileError) -> String {
+        let text = String(decoding: try readFile(token, limit: 4096), as: UTF8.self)
+        let known = String(text.prefix { !$0.isWhitespace })
+        guard known.utf8.count >= Self.tokenByteCountMin else {
+            throw .corrupt(
+                path: token,
+                reason: "it should start with the token, at least \(Self.tokenByteCountMin) characters, and "
+                    + "starts with \(known.isEmpty ? "none" : "\(known.utf8.count)"); delete it, and the "
+                    + "next start makes a new one")
+        }
+        return known
+    }
+
+    /// Half of what is made here.
+    private static let tokenByteCountMin = 32
+
+    /// What other users may do that they should not: places, relative, with the modes that take it away.
+    var exposures: [(place: String, mode: UInt32)] {
+        let folders: [(String, UInt32)] = [".", "jobs", "models", "datasets", Self.uploadsName]
+            .map { ($0, 0o022) }
+        let files: [(String, UInt32)] = Self.secrets.map { ($0, 0o077) }
+        let found: [(String, UInt32)] = (folders + files).compactMap { place, excess in
+            guard let status = Folder.status(of: absolute(place), followingLinks: place == "."),
+                status.permissions & excess != 0
+            else { return nil }
+            return (place, status.permissions & ~excess)
+        }
+        // SQLite gives its other files the mode of the first.
+        let isOpen = Self.databaseFiles.contains { name in
+            Folder.status(of: absolute(name)).map { $0.permissions & 0o077 != 0 } ?? false
+        }
+        return isOpen ? found + [(Self.databaseName, UInt32(0o600))] : found
+    }
+
     /// Reads the token, or makes one on the first start (256 random bits, mode 0600).
     ///
     /// - Returns: The token, and whether it is new.
     /// - Throws: `FileError`; also when the file has no token, since an empty one would let anybody in.
     func readOrMakeToken() throws(FileError) -> (token: String, isNew: Bool) {
         do throws(FileError) {
-            let bytes = try readFile(token, limit: 4096)
-            let text = String(decoding: bytes, as: UTF8.self)
-            let known = String(text.prefix { !$0.isWhitespace })
-            guard !known.isEmpty else {
-                throw .corrupt(
-                    path: token,
-                    reason: "it should start with the token and starts with "
-                        + (text.isEmpty ? "nothing" : "a blank")
-                        + "; delete it, and the next start makes a new one")
-            }
-            return (known, false)
+            return (try readToken(), false)
         } catch {
             guard error.isMissing else { throw error }
         }
@@ -114,34 +143,4 @@ struct DataFolder: Sendable {
         return (made, true)
     }
 
-    /// Deletes what no record names: temporary files, checkpoints and models of interrupted runs.
-    ///
-    /// `named` are the relative paths that records name, `jobs` those that may go on from a checkpoint: what
-    /// they keep for themselves stays with it.
-    func clean(keeping named: Set<String>, notesOf jobs: Set<JobID>) throws(FileError) {
-        try AtomicFile.removeLeftovers(in: path)
-        // A path of a dataset is its folder.
-        let folders = Set(named.map { $0.split(separator: "/").prefix(2).joined(separator: "/") })
-        for parent in ["jobs", "models"] where Folder.status(of: absolute(parent)) != nil {
-            for name in try Folder.names(in: absolute(parent)) {
-                let folder = "\(parent)/\(name)"
-                try AtomicFile.removeLeftovers(in: absolute(folder))
-                guard folders.contains(folder) else {
-                    try Folder.removeTree(absolute(folder))
-                    continue
-                }
-                let keepsNotes = JobID(name).map(jobs.contains) ?? false
-                if parent == "jobs" { try cleanJob(folder, keeping: named, keepsNotes) }
-            }
-        }
-    }
-
-    private func cleanJob(
-        _ folder: String, keeping named: Set<String>, _ keepsNotes: Bool
-    ) throws(FileError) {
-        for file in try Folder.names(in: absolute(folder)) where !named.contains("\(folder)/\(file)") {
-            if keepsNotes, Self.keptNames.contains(file) { continue }
-            try Folder.removeFile(absolute("\(folder)/\(file)"))
-        }
-    }
 }

@@ -21,6 +21,7 @@ import ArgumentParser
 
     /// Runs the command; a usage error exits with 5, as every client command's failure to ask does.
     static func main() {
+        Terminal.secure()
         do {
             var command = try parseAsRoot()
             try command.run()

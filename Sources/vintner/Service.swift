@@ -26,7 +26,7 @@ final class Service: Sendable {
     private let janitor: Janitor
     /// The datasets that the table has as they are.
     private let registered = Mutex<[DatasetInfo]>([])
-    private let lock: FolderLock
+    private let watch: FolderWatch
     private let log: Logger
 
     /// A job that took the process down this often is not tried again.
@@ -41,23 +41,17 @@ final class Service: Sendable {
         try PrimitiveCache.limit()
         let folder = configuration.folder
         try folder.make()
-        lock = try FolderLock(folder: folder.path)
+        watch = FolderWatch(try FolderLock(folder: folder.path))
         let outlet = configuration.webhooks == nil ? WebhookOutlet.silent : WebhookOutlet { $0.notices }
         database = try Self.openDatabase(folder, outlet, log)
         let time = SystemTime()
         let repository = SQLiteJobRepository(database)
         let bootID = SHA256.Digest.hex(try secureRandomBytes(16))
         let recovered = try repository.recover(bootID: bootID, crashLimit: Self.crashLimit, at: time.now())
-        if !recovered.requeued.isEmpty || !recovered.quarantined.isEmpty {
-            log.notice(
-                "took back jobs of an earlier process",
-                metadata: [
-                    "requeued": "\(recovered.requeued.count)",
-                    "quarantined": "\(recovered.quarantined.count)",
-                ])
-        }
+        Self.tell(of: recovered, log)
         FailPoint.afterRecovery.pass()
-        try folder.clean(keeping: repository.namedPaths(), notesOf: repository.resumableJobs())
+        Self.tell(
+            of: try folder.clean(keeping: repository.namedPaths(), notesOf: repository.resumableJobs()), log)
         catalogue = DatasetCatalogue(folder: folder.datasets, systemFolder: Self.systemDatasets)
         try catalogue.removeLeftovers()
         let datasets = SQLiteDatasetRepository(database)
@@ -81,6 +75,7 @@ final class Service: Sendable {
         workers.log = { message, error in
             log.error("\(message)", metadata: ["cause": "\(error.cause ?? "\(error)")"])
         }
+        workers.tell = { Self.tell(of: $0, log) }
         workers.hangs = Self.hangPolicy(seconds: configuration.hangSeconds, log)
         pool = WorkerPool(
             workers, jobs: repository, executor: runner, hub: hub, time: time)
@@ -98,6 +93,8 @@ final class Service: Sendable {
             workers: pool, hub: hub, time: time, queueLimits: configuration.queueLimits)
         retention = Self.retention(configuration, database, hub, log)
         janitor = Self.janitor(database, log)
+        watch.start(onLoss: Self.endsWithoutFolder(folder, log))
+        if database.isUnchecked { Self.startCheck(of: database, log) }
         pool.start()
         uploads.startSweeping()
         webhooks.start()
@@ -154,6 +151,7 @@ final class Service: Sendable {
 
     /// Stops the workers, each at a checkpoint, and closes the database.
     func close(seconds: Double = 20) {
+        watch.stop()
         predictions.stop(seconds: 2)
         uploads.stop()
         imports.stop()
@@ -162,7 +160,10 @@ final class Service: Sendable {
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         webhooks.stop(milliseconds: 3000)
-        do { try database.close() } catch {
+        do {
+            try database.forgetCheck()
+            try database.close()
+        } catch {
             log.error("the database could not be closed", metadata: ["cause": "\(error)"])
         }
     }

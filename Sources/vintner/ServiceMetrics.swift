@@ -4,6 +4,7 @@ import Glibc
 import HTTP
 import Host
 import Jobs
+import TLS
 
 /// What `/metrics` tells beside the queue: answers, attempts, budgets and the process.
 ///
@@ -12,8 +13,18 @@ enum ServiceMetrics {
     static func all(of service: Service, _ meter: RequestMeter) -> [Metric] {
         var build = Metric("vintner_build_info", .gauge, "The version that runs; always 1.")
         build.add(1, [("version", Version.current)])
-        return [build] + answers(meter.figures) + attempts(service.pool) + budget(service)
-            + database(service) + webhooks(service.webhooks) + process()
+        return [build] + answers(meter.figures) + attempts(service) + budget(service)
+            + database(service) + webhooks(service.webhooks) + certificate() + process()
+    }
+
+    /// When clients will refuse the certificate; nothing without one.
+    private static func certificate() -> [Metric] {
+        guard let end = TLSIdentity.shownExpiry else { return [] }
+        return [
+            Metric(
+                "vintner_tls_certificate_expiry_timestamp_seconds", .gauge,
+                "When the certificate ends, in Unix seconds.", value: Double(end))
+        ]
     }
 
     private static func answers(_ figures: RequestMeter.Figures) -> [Metric] {
@@ -38,7 +49,8 @@ enum ServiceMetrics {
         ]
     }
 
-    private static func attempts(_ pool: WorkerPool) -> [Metric] {
+    /// Each series from the start on: what appears with 1 has not grown, to Prometheus.
+    private static func attempts(_ service: Service) -> [Metric] {
         var counts = Metric(
             "vintner_attempts_total", .counter, "Attempts of jobs that ended, by type and outcome.")
         var seconds = Metric(
@@ -46,7 +58,13 @@ enum ServiceMetrics {
         var joules = Metric(
             "vintner_attempt_joules_total", .counter,
             "Energy of attempts that ended, by each job's energy method.")
-        for (key, totals) in pool.attemptTotals.sorted(by: { $0.key < $1.key }) {
+        var all = service.pool.attemptTotals
+        for type in service.jobs.resolver.types {
+            for outcome in WorkerPool.outcomes {
+                all.merge([WorkerPool.AttemptKey(type: type, outcome: outcome): .none]) { known, _ in known }
+            }
+        }
+        for (key, totals) in all.sorted(by: { $0.key < $1.key }) {
             let labels = [("type", key.type.rawValue), ("outcome", key.outcome)]
             counts.add(Double(totals.count), labels)
             seconds.add(totals.seconds, labels)

@@ -5,6 +5,9 @@ enum Terminal {
     /// Writes a line to standard output, at once.
     static func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
+    /// The same for what is shown once; whether it was taken.
+    static func handOver(_ line: String) -> Bool { write(line + "\n", to: STDOUT_FILENO) }
+
     /// Writes text to standard output without ending the line.
     static func show(_ text: String) { write(text, to: STDOUT_FILENO) }
 
@@ -14,7 +17,16 @@ enum Terminal {
     /// Whether a person looks at standard output.
     static var isInteractive: Bool { isatty(STDOUT_FILENO) == 1 }
 
-    private static func write(_ text: String, to descriptor: Int32) {
+    /// Opens nothing in the place of a standard stream that is closed: the next file would get its number.
+    static func secure() {
+        for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO]
+        where fcntl(number, F_GETFD) == -1 && errno == EBADF {
+            _ = unsafe open("/dev/null", O_RDWR)
+        }
+    }
+
+    @discardableResult
+    private static func write(_ text: String, to descriptor: Int32) -> Bool {
         var rest = ArraySlice(text.utf8)
         while !rest.isEmpty {
             let written = unsafe rest.withUnsafeBytes {
@@ -22,8 +34,9 @@ enum Terminal {
             }
             if written < 0, errno == EINTR { continue }
             // A closed terminal or pipe takes no more: nothing is left to do for the text.
-            guard written > 0 else { return }
+            guard written > 0 else { return false }
             rest = rest.dropFirst(written)
         }
+        return true
     }
 }

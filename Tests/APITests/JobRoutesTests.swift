@@ -181,6 +181,17 @@ import Testing
         #expect(try stage.answer(.get, "/v1/jobs").json["data"]?.arrayValue?.count == 1)
     }
 
+    @Test("tell a pipeline to ask again for a verdict, if it wants no other answer")
+    func tellsToRetry() throws {
+        let stage = try Backstage()
+        let path = "/v1/jobs/\(try stage.submit())/verdict"
+        #expect(try stage.answer(.get, path).status == 202)
+        for query in ["?pending=retry", "?pending=retry&wait=0.05&format=junit"] {
+            let answer = try stage.answer(.get, path + query)
+            #expect(answer.status == 429 && answer.code == "job_pending" && answer["Retry-After"] == "2")
+        }
+    }
+
     @Test("answer 202 while a running job stops", .timeLimit(.minutes(15)))
     func cancelsRunning() throws {
         let stage = try Backstage()

@@ -215,6 +215,10 @@ import Testing
         #expect(cookie.contains("; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200"))
         let again = try live.ask("POST", "/v1/session", token: nil, body: body)
         #expect(again.status == 401 && again.code == "invalid_login")
+        let renewal = try live.ask(
+            "POST", "/v1/session", token: nil,
+            headers: ["Sec-Fetch-Site: same-origin", "Cookie: \(cookie.prefix { $0 != ";" })"], body: "{}")
+        #expect(renewal.status == 401, "a session opens no other")
         let pair = "Cookie: \(cookie.prefix { $0 != ";" })"
         let own = "Sec-Fetch-Site: same-origin"
         #expect(try live.ask("GET", "/v1/jobs", token: nil, headers: [pair, own]).status == 200)

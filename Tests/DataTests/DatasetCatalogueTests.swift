@@ -1,5 +1,6 @@
 import Files
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Data
@@ -93,7 +94,31 @@ import Testing
         first = nil
         #expect(watched == nil)
         let second = try catalogue.load("small")
-        #expect(try catalogue.startLoading("small").wait() === second)
+        #expect(try catalogue.startLoading("small").dataset.wait() === second)
+    }
+
+    @Test("all who want a dataset at once get the one that is decoded, and wait with signs of life")
+    func sharingAtOnce() throws {
+        try source.putDataset()
+        _ = try catalogue.add("small", from: source.path, as: .idx(), id: "dst_1", now: 0)
+        let found = Mutex<[Dataset]>([])
+        DispatchQueue.concurrentPerform(iterations: 16) { [catalogue] index in
+            let dataset =
+                index % 2 == 0
+                ? try? catalogue.load("small") : try? catalogue.startLoading("small").dataset.wait()
+            if let dataset { found.withLock { $0.append(dataset) } }
+        }
+        let all = found.withLock { $0 }
+        #expect(all.count == 16 && all.allSatisfy { $0 === all[0] })
+
+        let pending = PendingDataset()
+        Thread.detachNewThread {
+            Thread.sleep(forTimeInterval: 1.5)
+            pending.finish(.failure(.badName("late")))
+        }
+        var signs = 0
+        #expect(throws: DataError.badName("late")) { try pending.wait { signs += 1 } }
+        #expect(signs >= 1)
     }
 
     @Test("what is wrong is named, and a failed import leaves nothing")
@@ -206,7 +231,7 @@ import Testing
         .enabled(if: FileManager.default.fileExists(atPath: fashion + "/fashion-mnist")))
     func fashionMNIST() throws {
         let catalogue = DatasetCatalogue(folder: home.path, systemFolder: Self.fashion)
-        let dataset = try catalogue.startLoading("fashion-mnist").wait()
+        let dataset = try catalogue.startLoading("fashion-mnist").dataset.wait()
         let info = dataset.info
         #expect(info.trainCount == 60_000 && info.testCount == 10_000 && info.classCount == 10)
         #expect(dataset.train.images?.images.count == 60_000 * 784)

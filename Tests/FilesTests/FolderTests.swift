@@ -17,6 +17,24 @@ import Testing
         _ = try FolderLock(folder: folder.path)
     }
 
+    @Test("a lock holds though its file is deleted, and tells when its folder is elsewhere")
+    func lockOfFolder() throws {
+        let (place, other) = (folder.file("data"), folder.file("moved"))
+        try Folder.make(place)
+        let lock = try FolderLock(folder: place)
+        try Folder.removeFile(lock.path)
+        #expect(throws: FileError.locked(path: lock.path)) { try FolderLock(folder: place) }
+        let tokens = try FolderLock(folder: place, name: "TOKENS.LOCK")
+        #expect(lock.isInPlace && tokens.isInPlace)
+        try Folder.move(place, to: other)
+        #expect(!lock.isInPlace)
+        try Folder.make(place)
+        #expect(!lock.isInPlace, "another folder of the name")
+        try Folder.removeTree(place)
+        try Folder.move(other, to: place)
+        #expect(lock.isInPlace)
+    }
+
     @Test("a read stops at its limit, also where the size is unknown")
     func limits() throws {
         let path = try folder.put([1, 2, 3], as: "f")

@@ -118,4 +118,27 @@ import Testing
         }
         #expect(refused > good.count / 2)
     }
+
+    @Test("sizes are what wide arithmetic makes of them, or refused where that is too much")
+    func sizes() {
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<200_000 {
+            // Extents of all magnitudes; shapes that nearly overflow are as frequent as small ones.
+            let shape = (0..<Int.random(in: 0...9, using: &random)).map { _ in
+                Int(bitPattern: UInt(random.next() >> UInt64.random(in: 0...63, using: &random)))
+            }
+            let element = StoredElement.allCases.randomElement(using: &random) ?? .float32
+            var exact: UInt128? = shape.count <= TensorEntry.rankMax ? UInt128(element.byteCount) : nil
+            for extent in shape {
+                guard let product = exact, (0...1 << 31).contains(extent) else {
+                    exact = nil
+                    break
+                }
+                let next = product * UInt128(extent)
+                exact = next <= UInt128(Int.max) ? next : nil
+            }
+            let found = TensorEntry.byteCount(element, shape)
+            if found != exact.map({ Int($0) }) { Issue.record("\(element) \(shape): \(found ?? -1)") }
+        }
+    }
 }

@@ -27,7 +27,7 @@ import Testing
     @Test("ends early where it cannot be made, which the log explains", arguments: ["broken", "short"])
     func endsEarly(fault: String) throws {
         let log = LogLines()
-        let server = try TestServer { $0.log = { _, line in log.add(line) } }
+        let server = try TestServer { $0.log = { _, line, _ in log.add(line) } }
         let client = try server.client()
         #expect(throws: RawClient.Closed.self) {
             try client.ask("GET", "/v1/made/\(fault)", port: server.port)

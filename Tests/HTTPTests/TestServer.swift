@@ -1,4 +1,5 @@
 import Dispatch
+import Files
 import HTTP
 import JSON
 import Synchronization
@@ -13,17 +14,19 @@ final class TestServer {
     let stuck = Stuck()
     let blobs = Blobs()
     let log = LogLines()
+    /// Those whose token is taken back when the test says so.
+    let visitors = Visitors()
 
     init(_ adjust: (inout ServerConfiguration) -> Void = { _ in }, anonymous: Principal? = nil) throws {
         var configuration = ServerConfiguration()
         configuration.port = 0
         configuration.allowedHosts = ["box.local", "[FE80::1]", "proxy.example:8443"]
-        configuration.log = { [log] _, line in log.add(line) }
+        configuration.log = { [log] _, line, _ in log.add(line) }
         adjust(&configuration)
         authenticator = TokenAuthenticator(
             tokens: [
                 ("secret", Principal(name: "owner")), ("reader", Principal(name: "reader", scopes: [.read])),
-            ], anonymous: anonymous)
+            ], named: { [visitors] in visitors.tokens }, anonymous: anonymous)
         server = Server(
             configuration, router: Router(Self.routes(news, stuck) + [blobs.route]),
             authenticator: authenticator)
@@ -76,6 +79,18 @@ final class TestServer {
             },
         ]
     }
+}
+
+/// Who calls by the token `visitor`, until it is taken back.
+final class Visitors: Sendable {
+    private static let token = TokenAuthenticator.Named(
+        sha256: SHA256.digest(of: Array("visitor".utf8)).hex,
+        principal: Principal(name: "visitor", scopes: [.read]))
+    private let are = Mutex([token])
+
+    var tokens: [TokenAuthenticator.Named] { are.withLock { $0 } }
+
+    func dismiss() { are.withLock { $0 = [] } }
 }
 
 /// What a server wants its operator to read.

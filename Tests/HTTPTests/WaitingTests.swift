@@ -55,6 +55,30 @@ import Testing
         #expect(try server.ask("GET", "/healthz").status == 200)
     }
 
+    @Test("are sent away when their token is taken back, and nobody else is")
+    func areDismissed() throws {
+        let server = try TestServer { ($0.watchdogSeconds, $0.dismissalSeconds) = (0.02, 0.05) }
+        let (poll, stream) = (try server.client(), try server.client())
+        let visit = { (client: RawClient, target: String) in
+            client.send(
+                "GET \(target) HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\n"
+                    + "Authorization: Bearer visitor\r\n\r\n")
+        }
+        _ = visit(poll, "/v1/news?wait=60")
+        _ = visit(stream, "/v1/stream")
+        let others = try (0..<2).map { _ in try server.client() }
+        Self.ask(others[0], "/v1/news?wait=60", server)
+        Self.ask(others[1], "/v1/stream", server)
+        try Self.settle(server, 4)
+        server.visitors.dismiss()
+        #expect(try poll.reply().status == 401)
+        try Self.settle(server, 2)
+        server.news.publish("a")
+        #expect(try others[0].reply().text == "[\"a\"]")
+        _ = visit(poll, "/v1/news?wait=60")
+        #expect(try poll.reply().status == 401)
+    }
+
     @Test("are answered at once when there are too many")
     func areLimited() throws {
         let server = try TestServer { $0.waitersMax = 2 }

@@ -49,6 +49,7 @@ import Testing
         let shop = try Workshop()
         let (id, isOver) = try begin(in: shop)
         #expect(!shop.pool.drain(milliseconds: 0))
+        #expect(shop.pool.drain(milliseconds: 600_000), "who was given up is not waited for again")
         isOver.raise()
         shop.pool.stop(milliseconds: 60_000)
         #expect(shop.executor.settled == [.void])

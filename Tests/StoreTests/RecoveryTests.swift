@@ -53,6 +53,25 @@ import Testing
         #expect(try store.jobs.job(job.id).crashes == 1)
     }
 
+    @Test("quarantines a job that crashes behind the checkpoint that it began with, stored again or not")
+    func forgivesNoRepetition() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        for run in 1...2 {
+            let claim = try #require(try store.claim(bootID: "boot-\(run)"))
+            for (step, kind) in [(300, CheckpointRecord.Kind.last), (300, .best), (200, .kept), (300, .last)]
+            {
+                let checkpoint = CheckpointRecord.sample(step: step, kind: kind, path: "c/\(run)-\(kind)")
+                _ = try store.jobs.checkpoint(checkpoint, for: claim.lease, at: .start)
+            }
+            let summary = try crash(store, at: run + 1)
+            // The first attempt came from 0 to 300.
+            #expect(try store.jobs.job(job.id).crashes == run)
+            #expect(summary.quarantined == (run == 2 ? [job.id] : []))
+        }
+        #expect(try store.jobs.job(job.id).error?.code == "worker_crash")
+    }
+
     @Test("charges nobody for a crash that several shared, but suspects all")
     func suspectsAll() throws {
         let store = try TemporaryStore()

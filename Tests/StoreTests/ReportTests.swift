@@ -176,6 +176,23 @@ import Testing
         #expect(try store.jobs.namedPaths() == ["2", "3", "best-3"])
     }
 
+    @Test("as checkpoints keeps the newest by its step, whatever the clock says")
+    func keepsCheckpointsWithoutAClock() throws {
+        let store = try TemporaryStore()
+        let job = try store.submit()
+        let lease = try #require(try store.claim()).lease
+        for (step, hours) in [(1, 2), (2, 3), (3, -5), (4, 0), (5, -9)] as [(Int, Int64)] {
+            for kind in [CheckpointRecord.Kind.last, .best] {
+                let record = CheckpointRecord.sample(
+                    step: step, kind: kind, path: "\(kind.rawValue)-\(step)", at: .start + hours * 3_600_000)
+                let obsolete = try store.jobs.checkpoint(record, for: lease, at: .start)
+                let gone = kind == .last ? step - 2 : step - 1
+                #expect(obsolete == (gone > 0 ? ["\(kind.rawValue)-\(gone)"] : []))
+            }
+        }
+        #expect(try store.jobs.checkpoints(of: job.id).map(\.path) == ["last-5", "best-5", "last-4"])
+    }
+
     @Test("never names a file for deletion that another row still needs")
     func sharesFiles() throws {
         let store = try TemporaryStore()

@@ -89,6 +89,47 @@ import Testing
         #expect(try store.jobs.job(job.id) == job)
     }
 
+    @Test("is looked through later where it is large, and at once where that did not end well")
+    func checksLargeFilesLater() throws {
+        let store = try TemporaryStore()
+        try store.database.close()
+        let rows = """
+            CREATE TABLE later(id INTEGER PRIMARY KEY, text TEXT);
+            WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000)
+                INSERT INTO later SELECT n, hex(zeroblob(200)) FROM number;
+            """
+        let (later, _) = try Self.later(than: store, rows)
+        func open() throws -> SQLiteDatabase {
+            try SQLiteDatabase(
+                path: store.path, migrations: TemporaryStore.migrations() + [later], checkedAtOnceMax: 0)
+        }
+        // A schema that changes is one to be sure of first.
+        let changed = try open()
+        #expect(!changed.isUnchecked)
+        try changed.close()
+        let sound = try open()
+        #expect(sound.isUnchecked)
+        try sound.checkContent()
+        let mark = SQLiteDatabase.checkMark(of: store.path)
+        #expect(!FileManager.default.fileExists(atPath: mark))
+        try sound.close()
+
+        let file = try FileHandle(forUpdating: URL(filePath: store.path))
+        let end = try file.seekToEnd()
+        // Within the rows that came last.
+        for page in stride(from: end - 10 * 4096, to: end, by: 4096) {
+            try file.seek(toOffset: page + 40)
+            try file.write(contentsOf: Array(repeating: 0xA5, count: 900))
+        }
+        try file.close()
+        let broken = try open()
+        #expect(throws: StoreError.self) { try broken.checkContent() }
+        #expect(FileManager.default.fileExists(atPath: mark))
+        try? broken.close()
+        #expect(throws: StoreError.self) { try open() }
+        #expect(throws: StoreError.self, "it stays refused") { try open() }
+    }
+
     @Test("wants its migrations numbered without gaps")
     func refusesMisnamedMigrations() throws {
         let store = try TemporaryStore()

@@ -160,6 +160,21 @@ import Testing
         }
     }
 
+    @Test("is not paused for ever: what it went through is kept and shown")
+    func limitsPauses() throws {
+        let store = try TemporaryStore()
+        let id = try store.submit().id
+        for _ in 0..<250 {
+            _ = try store.jobs.pause(id, at: .start)
+            _ = try store.jobs.resume(id, limits: QueueLimits(), at: .start)
+        }
+        let refusal = #expect(throws: JobError.self) { try store.jobs.pause(id, at: .start) }
+        #expect(
+            refusal?.description.hasSuffix("it cannot be paused: it has changed its state 500 times.") == true
+        )
+        #expect(try store.claim() != nil, "it runs all the same")
+    }
+
     @Test("deletes a job with all that hangs on it, but keeps its model unless asked")
     func deletes() throws {
         for includingModels in [false, true] {

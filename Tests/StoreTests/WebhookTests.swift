@@ -225,6 +225,20 @@ private final class Receiver: WebhookSender {
         }
     }
 
+    @Test("few tests wait at a time")
+    func limitsTests() throws {
+        let store = try store()
+        let id = try webhook(store, [.queued]).id
+        let add = {
+            try store.webhooks.add(
+                WebhookDelivery(
+                    id: store.database.identifiers.next(at: .start), to: id, type: WebhookDelivery.testType,
+                    jobID: nil, data: [:], at: .start))
+        }
+        for _ in 0..<10 { try add() }
+        #expect(throws: JobError.messagesWaiting(id, limit: 10)) { try add() }
+    }
+
     @Test("what is redelivered after three days is sent once, and given up where it fails")
     func redeliversOldMessagesOnce() throws {
         let store = try store()

@@ -79,7 +79,7 @@ def test_a_clock_that_jumps_loses_no_lease_and_starts_no_storm(binary, kept):
         service = Service(binary, "--threads", "2", "--workers", "2", "--webhook-host", host)
         service.environment.update(clock.environment)
         with service:
-            steady = service.submit(mlp(name="steady", threads=1, train={"epochs": 2000}))["id"]
+            steady = service.submit(mlp(name="steady", threads=1, train={"epochs": 2000, "checkpoint_every_seconds": 1}))["id"]
             service.wait(steady, lambda job: job["state"] == "running" and job["progress"]["step"])
             make(service, f"http://{host}/", events=["job.running"])
             # It waits for a thread until something lies where its folder is to be.
@@ -137,6 +137,9 @@ def goes_on(service, job):
     later = service.wait(job, lambda one: one["progress"]["step"] > step, seconds=10)
     assert later["state"] == "running" and later["attempt"] == 1, later
     database = sqlite3.connect(os.path.join(service.data, "vintner.sqlite"))
+    database.execute("PRAGMA query_only = 1")
+    newest = "SELECT coalesce(max(step), 0) FROM checkpoint WHERE job_id = ? AND kind = 'last'"
+    [[kept]] = database.execute(newest, [job])
     [[before]] = database.execute("SELECT lease_until FROM job WHERE id = ?", [job])
     deadline = time.monotonic() + 15
     while True:
@@ -145,7 +148,12 @@ def goes_on(service, job):
             break
         assert time.monotonic() < deadline, "the lease is not extended any more"
         time.sleep(0.1)
+    while database.execute(newest, [job]).fetchone()[0] <= kept:
+        assert time.monotonic() < deadline, "its checkpoints are not kept any more"
+        time.sleep(0.1)
     database.close()
+    folder = os.path.join(service.data, "jobs", job)
+    assert len(os.listdir(folder)) <= 5, os.listdir(folder)
 
 
 @waits

@@ -15,6 +15,8 @@ from test_faults import can_inject  # noqa: E402
 
 HUNG = 70
 JOBS = 10_000
+# Some 75 MiB of them.
+POINTS = 3_000_000
 READY_SECONDS = 2
 
 
@@ -47,7 +49,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(binary, kept):
 
 
 def test_a_job_that_ends_the_process_twice_is_not_tried_again(binary, kept):
-    """Twice the process dies right after the claim, as if the job had trapped; a job beside it is not blamed."""
+    """Twice the process dies right after the claim, as if the job had trapped; the job behind it is not blamed."""
     debug = debug_build(binary)
     if not debug:
         return
@@ -110,7 +112,7 @@ def test_a_release_build_has_no_places_to_fail_at(binary, kept):
 
 
 def test_ten_thousand_jobs_are_ready_within_two_seconds(binary, kept):
-    """As many as the queue takes, one of them left running by a killed server."""
+    """As many as the queue takes, one of them left running by a killed server; a curve makes the database large."""
     with Service(binary) as service:
         first = service.submit(mlp(train={"epochs": 500}))["id"]
         service.wait(first, lambda job: job["state"] == "running" and job["progress"]["step"])
@@ -123,6 +125,12 @@ def test_ten_thousand_jobs_are_ready_within_two_seconds(binary, kept):
         states = [one["state"] for one in service.job(first)["transitions"]]
         assert states[:3] == ["queued", "running", "queued"], states
         assert service.get("/readyz").status == 200
+        deadline = time.monotonic() + 60
+        while b"the database was looked through" not in service.log:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.1)
+        assert service.terminate() == 0
+        assert "vintner.sqlite.checking" not in os.listdir(service.data)
 
 
 def multiply(path, job):
@@ -140,5 +148,12 @@ def multiply(path, job):
         INSERT INTO job_transition(job_id, position, state, at, reason_code, reason_message)
         SELECT job.id, position, job_transition.state, at, NULL, NULL FROM job JOIN job_transition
         ON job_transition.job_id = ? AND position = 0 WHERE job.id <> ?""", [job, job])
+    database.execute(f"""
+        INSERT INTO series(job_id, name, count, last_step, last, min, min_step, max, max_step)
+        SELECT max(id), 'loss', {POINTS}, {POINTS} - 1, 1, 1, 0, 1, 0 FROM job WHERE id <> ?""", [job])
+    database.execute(f"""
+        WITH RECURSIVE counter(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM counter WHERE number < {POINTS - 1})
+        INSERT INTO point(series_id, step, value, at) SELECT series.id, number, 1.0, 1 FROM counter, series
+        WHERE name = 'loss'""")
     database.commit()
     database.close()

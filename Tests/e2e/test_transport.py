@@ -14,6 +14,9 @@ import time
 from service import Service, ServiceError
 
 
+EXPIRY = "vintner_tls_certificate_expiry_timestamp_seconds"
+
+
 class Place:
     """A folder for sockets and certificates, with a certificate authority of its own."""
 
@@ -27,10 +30,10 @@ class Place:
     def __truediv__(self, name):
         return os.path.join(self.path, name)
 
-    def make_pair(self, name):
+    def make_pair(self, name, *before):
         """A key, and a certificate for this host that signs itself."""
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            [*before, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-keyout", self / f"{name}.key", "-out", self / f"{name}.pem", "-subj", f"/CN={name}",
              "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
         return self / f"{name}.pem", self / f"{name}.key"
@@ -92,7 +95,7 @@ def test_tls_is_spoken_and_its_certificate_renewed(binary, kept):
                 connection.request(
                     method, path, headers={"Authorization": f"Bearer {server.token}", **dict(headers)})
                 reply = connection.getresponse()
-                reply.read()
+                reply.text = reply.read().decode()
                 return reply
 
             reply = ask(certificate)
@@ -145,6 +148,15 @@ def test_tls_is_spoken_and_its_certificate_renewed(binary, kept):
                     time.sleep(0.05)
             kept_open.request("GET", "/healthz")
             assert kept_open.getresponse().read() == b'{"status":"ok"}', "old connections go on"
+            assert re.search(rf"^{EXPIRY} [0-9.e+]+$", ask(renewed, path="/metrics").text, re.M)
+
+            # Nor is one that has ended, while the one before has not.
+            ended, ended_key = place.make_pair("ended", "faketime", "-f", "-10d")
+            for source, target in ((ended, certificate), (ended_key, key)):
+                shutil.copy(source, target)
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(1)
+            assert ask(renewed).status == 200
 
 
 def test_unusable_settings_are_refused_with_the_reason(binary, kept):

@@ -2,6 +2,7 @@ import Files
 import Foundation
 import JSON
 import Jobs
+import Store
 import Testing
 
 @testable import vintner
@@ -106,7 +107,9 @@ import Testing
         #expect(mode == 0o600)
     }
 
-    @Test("has no token when its file is blank, and says what to do", arguments: ["", "\n", " secret\n"])
+    @Test(
+        "has no token when its file is blank or cut off, and says what to do",
+        arguments: ["", "\n", " secret\n", "a\n", "0123456789abcdef0123456789abcde\n"])
     func blankToken(content: String) throws {
         let folder = try makeFolder()
         defer { try? Folder.removeTree(folder.path) }
@@ -120,17 +123,46 @@ import Testing
     func cleaning() throws {
         let folder = try makeFolder()
         defer { try? Folder.removeTree(folder.path) }
-        for path in ["jobs/job_a", "jobs/job_b", "models/mdl_a", "models/mdl_b"] {
+        let made = IdentifierGenerator()
+        let jobs = (0..<2).map { made.next(at: Timestamp(milliseconds: $0)) as JobID }
+        let models = (0..<2).map { made.next(at: Timestamp(milliseconds: $0)) as ModelID }
+        for path in ["jobs/\(jobs[0])/sub", "jobs/\(jobs[1])", "models/\(models[0])", "models/\(models[1])"] {
             try Folder.make(folder.absolute(path))
         }
-        let kept = ["jobs/job_a/last-10.1.safetensors", "models/mdl_a/model.safetensors"]
-        let orphans = [
-            "jobs/job_a/last-5.1.safetensors", "jobs/job_b/best-1.1.safetensors", "models/mdl_b/x",
+        let kept = ["jobs/\(jobs[0])/last-10.1.safetensors", "models/\(models[0])/model.safetensors"]
+        let foreign = [
+            "jobs/.DS_Store", "jobs/\(jobs[0])/notes.txt", "jobs/\(jobs[0])/sub/x", "models/readme",
         ]
-        for path in kept + orphans { try AtomicFile.write([1], to: folder.absolute(path)) }
-        try folder.clean(keeping: Set(kept), notesOf: [])
-        for path in kept { #expect(Folder.status(of: folder.absolute(path)) != nil) }
+        let orphans = [
+            "jobs/\(jobs[0])/last-5.1.safetensors", "jobs/\(jobs[1])/best-1.1.safetensors",
+            "models/\(models[1])/x",
+        ]
+        for path in kept + orphans + foreign { try AtomicFile.write([1], to: folder.absolute(path)) }
+        let cleaning = try folder.clean(keeping: Set(kept), notesOf: [])
+        for path in kept + foreign { #expect(Folder.status(of: folder.absolute(path)) != nil) }
         for path in orphans { #expect(Folder.status(of: folder.absolute(path)) == nil) }
-        #expect(Folder.status(of: folder.absolute("jobs/job_b")) == nil)
+        #expect(Folder.status(of: folder.absolute("jobs/\(jobs[1])")) == nil)
+        #expect(cleaning.removed.sorted() == [orphans[0], "jobs/\(jobs[1])", "models/\(models[1])"].sorted())
+        let left = ["jobs/.DS_Store", "jobs/\(jobs[0])/notes.txt", "jobs/\(jobs[0])/sub", "models/readme"]
+        #expect(cleaning.unfamiliar.sorted() == left.sorted())
+    }
+
+    @Test("tells by its jobs and models that there was a database")
+    func trace() throws {
+        let folder = try makeFolder()
+        defer { try? Folder.removeTree(folder.path) }
+        try Folder.make(folder.absolute("models/readme"))
+        #expect(try folder.trace() == nil)
+        let place = "models/\(IdentifierGenerator().next(at: Timestamp(milliseconds: 1)) as ModelID)"
+        try Folder.make(folder.absolute(place))
+        #expect(try folder.trace() == place)
+        let refusal = StoreError.lost(path: folder.database, trace: place)
+        for content in [nil, ""] as [String?] {
+            if let content { try AtomicFile.write(Array(content.utf8), to: folder.database) }
+            #expect(throws: refusal) {
+                try SQLiteDatabase(path: folder.database, migrations: DataFolder.migrations, trace: place)
+            }
+            #expect(Folder.status(of: folder.absolute(place)) != nil)
+        }
     }
 }

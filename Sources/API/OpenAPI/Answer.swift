@@ -84,7 +84,10 @@ enum Refusal {
         (.unsupportedMediaType, "The body is not of the type that is described, or compressed."),
         (.rangeNotSatisfiable, "The range is beyond the file; `Content-Range` has its size."),
         (.unprocessableContent, "The query or the body breaks rules; `errors` has all of them."),
-        (.tooManyRequests, "Too many changes or wrong credentials in a short time."),
+        (
+            .tooManyRequests,
+            "Too many changes or wrong credentials in a short time; or there is no verdict yet."
+        ),
         (.serviceUnavailable, "Busy, full, shutting down or not ready; `code` says which."),
         (.insufficientStorage, "No room on the disk, or not enough memory."),
     ]

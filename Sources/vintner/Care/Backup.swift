@@ -215,6 +215,7 @@ struct Backup {
     }
 
     private mutating func stageDatasets() throws(FileError) {
+        guard Folder.status(of: source.datasets) != nil else { return }
         let catalogue = DatasetCatalogue(folder: staging.datasets)
         for name in try Folder.names(in: source.datasets) where DatasetID(name) != nil {
             let place = "datasets/\(name)"

@@ -55,7 +55,7 @@ extension Examination {
     mutating func examineTop() throws(FileError) {
         let known = Set(DataFolder.databaseFiles).union([
             "LOCK", "TOKENS.LOCK", "token", "tokens.json", "jobs", "models", "datasets",
-            DataFolder.uploadsName, DataFolder.damagedName,
+            DataFolder.uploadsName, DataFolder.damagedName, DataFolder.checkMark,
         ])
         for name in try Folder.names(in: folder.path) where !known.contains(name) {
             if AtomicFile.isLeftover(name) {
@@ -200,9 +200,9 @@ extension Examination {
     }
 
     private mutating func foundUnfamiliar(_ place: String) {
-        let isCleared = place.hasPrefix("jobs/") || place.hasPrefix("models/")
+        let goesToo = place.hasPrefix("jobs/") && place.split(separator: "/").count > 2
         find(
             .note, .unfamiliar, place, "This program did not make it, and leaves it alone.",
-            isCleared ? "move it elsewhere: a start of the server clears this folder." : "")
+            goesToo ? "move it elsewhere: it goes when the job is deleted." : "")
     }
 }

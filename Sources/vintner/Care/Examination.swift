@@ -25,6 +25,7 @@ struct Examination {
     ///   `FileError` where a folder cannot be read.
     mutating func run() throws {
         examinePermissions()
+        examineTokens()
         let inspection = try SQLiteInspection(path: folder.database, newestSchema: Self.newestSchema)
         schema = inspection.schema
         try examineDatabase(inspection)
@@ -52,29 +53,31 @@ struct Examination {
 
     /// Who may write into the folder, and who may read what is secret.
     private mutating func examinePermissions() {
-        if let status = Folder.status(of: folder.path, followingLinks: true),
-            status.permissions & 0o022 != 0
-        {
-            let mode = status.permissions & ~0o022
+        for (place, mode) in folder.exposures {
+            let isFolder = Folder.status(of: folder.absolute(place), followingLinks: true)?.isFolder == true
+            let isSecret = DataFolder.secrets.contains(place)
             find(
-                .warning, .permissions, ".", "Others may write into the folder.",
-                "chmod go-w, or --repair.", .setPermissions(mode))
-        }
-        if isExposed(folder.token) {
-            find(
-                .error, .permissions, "token", "Others may read or write it.",
-                "chmod 600, or --repair; then delete it, so that the next start makes a new one.",
-                .setPermissions(0o600))
-        }
-        if DataFolder.databaseFiles.map(folder.absolute).contains(where: isExposed) {
-            find(
-                .warning, .permissions, DataFolder.databaseName, "Others may read or write it.",
-                "chmod 600, or --repair.", .setPermissions(0o600))
+                isSecret ? .error : .warning, .permissions, place,
+                isFolder ? "Others may write into the folder." : "Others may read or write it.",
+                "chmod \(String(mode, radix: 8)), or --repair."
+                    + (isSecret ? " Who saw it may call all the same: give out new tokens." : ""),
+                .setPermissions(mode))
         }
     }
 
-    private func isExposed(_ path: String) -> Bool {
-        Folder.status(of: path).map { $0.permissions & 0o077 != 0 } ?? false
+    /// Who may call.
+    private mutating func examineTokens() {
+        if Folder.status(of: folder.token) != nil {
+            do throws(FileError) { _ = try folder.readToken() } catch {
+                find(
+                    .error, .damaged, "token", "\(error)", "delete it: the next start makes a new one.")
+            }
+        }
+        do { try TokenFile(folder).check() } catch {
+            find(
+                .error, .damaged, "tokens.json", "\(error)",
+                "restore it from a backup, or delete it and give out tokens anew.")
+        }
     }
 
     private mutating func examineDatabase(_ inspection: SQLiteInspection) throws(StoreError) {

@@ -91,6 +91,7 @@ struct ServeCommand: ParsableCommand {
         }
         let named = TokenFile(
             folder, complain: { log.error("\($0)") }, tell: { Self.audit.info("\($0)") })
+        Self.warn(of: folder, named, log)
         let authenticator = TokenAuthenticator(
             tokens: [(token.token, Principal(name: NamedToken.owner))], named: { named.valid },
             anonymous: noAuth ? Principal(name: Self.anonymous) : nil)
@@ -108,9 +109,23 @@ struct ServeCommand: ParsableCommand {
         Thread.detachNewThread { Self.registerDatasets(service, log) }
         manager?.ready()
         manager?.watch { server.isTended && service.answers }
-        waitForTheEnd(log, level)
+        waitForTheEnd(log, level, showing: configuration.identity)
         manager?.stopping()
         stop(server, service, log)
+    }
+
+    /// Says at once what is wrong with who may call, and who may read that.
+    private static func warn(of folder: DataFolder, _ named: TokenFile, _ log: Logger) {
+        for (place, mode) in folder.exposures {
+            log.warning(
+                "other users may read or write what they should not",
+                metadata: [
+                    "path": "\(place == "." ? folder.path : folder.absolute(place))",
+                    "remedy": "chmod \(String(mode, radix: 8))",
+                ])
+        }
+        // Read for the first time, it complains where it is damaged.
+        _ = named.tokens
     }
 
     /// The line that scripts wait for, then what people need.
@@ -122,15 +137,15 @@ struct ServeCommand: ParsableCommand {
         let path = first.hasPrefix("unix:") ? first.dropFirst("unix:".count) : nil
         if token.isNew {
             let target = path.map { "--unix-socket \($0) http://localhost" } ?? first
-            Terminal.complain(
+            Terminal.say(
                 "vintner: a token was made in \(data)/token; try: curl -H \"Authorization: Bearer "
-                    + "$(cat \(data)/token)\" \(target)/v1/system")
+                    + "$(cat '\(data)/token')\" \(target)/v1/system")
         }
         guard path == nil else { return }
         let address = first
         let login = try? authenticator.makeLogin(for: Principal(name: NamedToken.owner), seconds: 900)
         if let login {
-            Terminal.complain("vintner: dashboard: \(address)/#t=\(login) (once, within 15 minutes)")
+            Terminal.say("vintner: dashboard: \(address)/#t=\(login) (once, within 15 minutes)")
         }
     }
 
@@ -147,17 +162,25 @@ struct ServeCommand: ParsableCommand {
     }
 
     /// A signal that asks the process to end; SIGHUP does where there is no certificate to read again.
-    private func waitForTheEnd(_ log: Logger, _ level: LogSwitch) {
+    private func waitForTheEnd(_ log: Logger, _ level: LogSwitch, showing identity: TLSIdentity?) {
+        var shown = identity
+        if let shown, let note = shown.note { log.warning("the certificate \(note)") }
         let toggle = {
             level.toggle()
             Self.audit.notice("the level of the log was changed", metadata: ["to": "\(level.level.rawValue)"])
         }
         while Signals.wait(toggle) == SIGHUP, listening.tlsCert != nil {
             do {
-                let identity = try listening.identity()
-                identity?.show()
-                log.notice(
-                    "read the certificate again", metadata: ["expires_at": "\(identity?.expiresAt ?? 0)"])
+                guard let identity = try listening.identity() else { continue }
+                if identity.hasEnded, shown?.hasEnded == false {
+                    throw ListenOptions.IdentityError(text: "the new certificate \(identity.note ?? "")")
+                }
+                identity.show()
+                shown = identity
+                log.log(
+                    level: identity.note == nil ? .notice : .warning,
+                    "read the certificate again\(identity.note.map { "; it \($0)" } ?? "")",
+                    metadata: ["expires_at": "\(identity.expiresAt)"])
             } catch {
                 log.error("the old certificate stays", metadata: ["cause": "\(error)"])
             }
@@ -177,10 +200,12 @@ struct ServeCommand: ParsableCommand {
                     "status": "\(entry.status)",
                     "principal": "\(entry.principal ?? "")", "peer": "\(entry.peer)",
                     "request_id": "\(entry.requestID)",
-                ])
+                ].merging(entry.location.map { ["location": "\($0)"] } ?? [:]) { $1 })
         }
-        configuration.log = { level, message in
-            log.log(level: Logger.Level(rawValue: level.rawValue) ?? .notice, "\(message)")
+        configuration.log = { level, message, requestID in
+            log.log(
+                level: Logger.Level(rawValue: level.rawValue) ?? .notice, "\(message)",
+                metadata: requestID.map { ["request_id": "\($0)"] })
         }
         return configuration
     }

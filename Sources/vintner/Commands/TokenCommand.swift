@@ -40,8 +40,16 @@ struct TokenCommand: ParsableCommand {
             let now = SystemTime().now()
             let end = expiresDays.map { Timestamp(milliseconds: now.milliseconds + Int64($0) * 86_400_000) }
             try TokenCommand.attempt {
+                guard Folder.status(of: folder.path, followingLinks: true)?.isFolder == true else {
+                    throw TokenFile.Refusal.noFolder(folder.path)
+                }
                 try folder.make()
-                Terminal.say(try TokenFile(folder).add(name, Set(scope), at: now, expiresAt: end))
+                let file = TokenFile(folder)
+                let token = try file.add(name, Set(scope), at: now, expiresAt: end)
+                guard Terminal.handOver(token) else {
+                    try file.revoke(name)
+                    throw TokenFile.Refusal.unseen(name)
+                }
             }
         }
     }
@@ -53,7 +61,8 @@ struct TokenCommand: ParsableCommand {
         @OptionGroup var place: FolderOption
 
         func run() throws {
-            let file = TokenFile(place.folder) { Terminal.complain("vintner: \($0)") }
+            let file = TokenFile(place.folder)
+            try TokenCommand.attempt { try file.check() }
             let now = SystemTime().now()
             let rows = file.tokens.map { token in
                 let end = token.expiresAt.map { end -> String in

@@ -220,7 +220,7 @@ final class JobRun: TrainingObserver {
         FailPoint.afterCheckpointRow.pass()
         if isBest { best = record }
         if stays { kept.insert(step) }
-        for file in obsolete where file != path {
+        for file in obsolete {
             do throws(FileError) { try Folder.removeFile(folder.absolute(file)) } catch {
                 sink.event(.warning, "cleanup", "An old checkpoint could not be deleted.", .null)
             }

@@ -21,7 +21,7 @@ extension JobRunner {
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
         let evaluation = Evaluation(attempt: attempt, time: time)
-        let dataset = try load(request.dataset)
+        let dataset = try load(request.dataset, control)
         let found = try translate { () throws(TrainingError) -> Evaluation.Findings? in
             return try evaluation.run(try stored(record), on: dataset, request.split)
         }

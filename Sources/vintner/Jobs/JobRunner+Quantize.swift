@@ -22,7 +22,7 @@ extension JobRunner {
         }
         let record = try record(of: request.subject)
         let attempt = MeasuringAttempt(claim, control: control, sink: sink, request.settings, time)
-        let dataset = try load(request.dataset)
+        let dataset = try load(request.dataset, control)
         return try makeModel(of: claim.job.id, request.settings.limits, sink) {
             id, place throws(JobFailure) in
             try quantize(record, request, on: dataset, attempt, claim, control, sink, id, in: place)

@@ -20,7 +20,7 @@ extension JobRunner {
         let peak = try translate { () throws(TrainingError) in
             try self.peak(threads: claim.job.threads, element)
         }
-        let dataset = try load(request.dataset)
+        let dataset = try load(request.dataset, control)
         do throws(FileError) { try Folder.make(folder.absolute(DataFolder.folder(of: claim.job.id))) } catch {
             throw JobFailure(error, "The job's folder could not be made.")
         }

@@ -91,8 +91,13 @@ final class JobRunner: JobExecutor {
     }
 
     /// Decodes a dataset on a thread of its own; it is shared with whoever else uses it.
-    func load(_ dataset: DatasetInfo) throws(JobFailure) -> Dataset {
-        do throws(DataError) { return try catalogue.startLoading(dataset.id).wait() } catch {
+    ///
+    /// Who only waits for another job's decoding shows that it is alive: it stands no stiller than that one.
+    func load(_ dataset: DatasetInfo, _ control: JobControl) throws(JobFailure) -> Dataset {
+        do throws(DataError) {
+            let (pending, isShared) = try catalogue.startLoading(dataset.id)
+            return isShared ? try pending.wait { _ = control.signal } : try pending.wait()
+        } catch {
             throw JobFailure(
                 code: "dataset_unusable", message: catalogue.describe(error), pointer: "/dataset")
         }

@@ -16,6 +16,8 @@ final class TokenFile: Sendable {
         case unknown(String)
         case badName(String)
         case tooMany
+        case unseen(String)
+        case noFolder(String)
 
         var description: String {
             switch self {
@@ -24,6 +26,9 @@ final class TokenFile: Sendable {
             case .badName(let name):
                 "a token's name has 1 to 64 letters, digits, dots, dashes and underscores and is not "
                     + "\"\(NamedToken.owner)\"; found \(JSONValue.string(name).summary)"
+            case .noFolder(let path): "there is no folder \(path); the first start of a server makes it"
+            case .unseen(let name):
+                "the token \(name) could not be written to standard output, and is taken back"
             case .tooMany: "a data folder has at most \(TokenFile.countMax) tokens; revoke some first"
             }
         }
@@ -71,6 +76,12 @@ final class TokenFile: Sendable {
             do { known.tokens = try read() } catch {
                 complain("named tokens are refused: \(error)")
                 known.tokens = []
+                // What could not be read may be readable soon, without having changed.
+                if case FileError.corrupt = error {
+                } else {
+                    known.lookedAt = now + .seconds(1)
+                    return []
+                }
             }
             tellDifference(earlier.tokens, known.tokens)
             known.status = status
@@ -85,6 +96,11 @@ final class TokenFile: Sendable {
             tell("token \(token.name) is valid, for: \(token.scopeNames.joined(separator: ", "))")
         }
     }
+
+    /// Whether the file can be read.
+    ///
+    /// - Throws: `FileError`, also where it is no list of tokens.
+    func check() throws { _ = try read() }
 
     /// Those that have not ended, for the server.
     var valid: [TokenAuthenticator.Named] {

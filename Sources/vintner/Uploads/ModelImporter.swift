@@ -47,12 +47,7 @@ final class ModelImporter: ModelIntake {
             state.count += 1
             state.announced += announced
         }
-        do throws(JobError) {
-            return try ImportedFile(identifiers.next(at: time.now()), announced: announced, self)
-        } catch {
-            ended(announced)
-            throw error
-        }
+        return ImportedFile(identifiers.next(at: time.now()), announced: announced, self)
     }
 
     /// A file came or will not come any more.
@@ -98,20 +93,13 @@ private final class ImportedFile: ModelFileIntake {
     private let file: IncomingFile
     private let isPublished = Mutex(false)
 
-    init(_ id: ModelID, announced: Int, _ importer: ModelImporter) throws(JobError) {
+    init(_ id: ModelID, announced: Int, _ importer: ModelImporter) {
         (self.id, self.importer) = (id, importer)
-        let place = importer.folder.absolute(DataFolder.folder(of: id))
-        try JobError.translating { () throws(FileError) in try Folder.make(place) }
-        do throws(JobError) {
-            file = try IncomingFile(
-                at: "\(place)/\(Self.fileName)", announced: announced,
-                byteCountMax: importer.limits.fileByteCountMax,
-                checkRoom: { byteCount throws(JobError) in try importer.checkRoom(for: byteCount) },
-                ended: { importer.ended(announced) })
-        } catch {
-            importer.remove(id)
-            throw error
-        }
+        file = IncomingFile(
+            at: importer.folder.absolute("\(DataFolder.folder(of: id))/\(Self.fileName)"),
+            announced: announced, byteCountMax: importer.limits.fileByteCountMax,
+            checkRoom: { byteCount throws(JobError) in try importer.checkRoom(for: byteCount) },
+            ended: { importer.ended(announced) })
     }
 
     private static let fileName = "model.safetensors"

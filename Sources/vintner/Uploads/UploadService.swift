@@ -19,6 +19,7 @@ final class UploadService: DatasetIntake {
         var receiving: [DatasetID: Int] = [:]
         var receivingCount = 0
         var commits: [DatasetID: Pending<DatasetRecord, JobError>] = [:]
+        var deleting: Set<DatasetID> = []
         var isStopped = false
     }
 
@@ -95,10 +96,9 @@ final class UploadService: DatasetIntake {
         do throws(JobError) {
             let place = DataFolder.uploads(of: record.id)
             let path = try JobError.translating { () throws(FileError) in
-                try Folder.make(folder.absolute(place))
-                return "\(place)/\(SHA256.Digest.hex(try secureRandomBytes(8)))"
+                "\(place)/\(SHA256.Digest.hex(try secureRandomBytes(8)))"
             }
-            return try UploadedFile(name, of: record.id, at: path, announced: announced, self)
+            return UploadedFile(name, of: record.id, at: path, announced: announced, self)
         } catch {
             ended(announced, of: record.id)
             throw error
@@ -110,6 +110,7 @@ final class UploadService: DatasetIntake {
         try state.withLock { (state) throws(JobError) in
             guard !state.isStopped else { throw .draining }
             guard state.commits[id] == nil else { throw .datasetBusy(id, reason: "it is being checked") }
+            guard !state.deleting.contains(id) else { throw .datasetBusy(id, reason: "it is being deleted") }
             guard state.receivingCount < limits.receivingMax else {
                 throw .uploadsBusy(limit: limits.receivingMax)
             }
@@ -157,6 +158,9 @@ final class UploadService: DatasetIntake {
             guard !state.isStopped else { throw .draining }
             guard state.receiving[record.id] == nil else {
                 throw .datasetBusy(record.id, reason: "a file of it is on its way")
+            }
+            guard !state.deleting.contains(record.id) else {
+                throw .datasetBusy(record.id, reason: "it is being deleted")
             }
             state.commits[record.id] = pending
             return nil
@@ -249,9 +253,13 @@ final class UploadService: DatasetIntake {
             guard state.commits[record.id] == nil, state.receiving[record.id] == nil else {
                 throw .datasetBusy(record.id, reason: "files of it are on their way or being checked")
             }
-            // Under the lock, so that no file of it begins to come meanwhile.
-            _ = try repository.deleteDataset(record.id)
+            guard state.deleting.insert(record.id).inserted else {
+                throw .datasetBusy(record.id, reason: "it is being deleted")
+            }
         }
+        // No file of it begins to come meanwhile.
+        defer { state.withLock { _ = $0.deleting.remove(record.id) } }
+        _ = try repository.deleteDataset(record.id)
         remove(DataFolder.uploads(of: record.id))
     }
 

@@ -12,9 +12,9 @@ final class UploadedFile: FileIntake {
 
     init(
         _ name: String, of id: DatasetID, at path: String, announced: Int, _ service: UploadService
-    ) throws(JobError) {
+    ) {
         (self.name, self.id, self.path, self.service) = (name, id, path, service)
-        file = try IncomingFile(
+        file = IncomingFile(
             at: service.folder.absolute(path), announced: announced,
             byteCountMax: service.limits.fileByteCountMax,
             checkRoom: { byteCount throws(JobError) in try service.room.check(byteCount) },

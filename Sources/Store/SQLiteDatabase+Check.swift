@@ -1,0 +1,32 @@
+public import Files
+
+/// Looking through what a database holds.
+///
+/// Takes a second for some 200 MiB: of a large file it is done while the service runs already, and the next
+/// start waits for it where that did not end, or found damage.
+extension SQLiteDatabase {
+    /// The file that says that a check began and has not ended well.
+    public static func checkMark(of path: String) -> String { path + ".checking" }
+
+    /// Looks through a database that was opened unchecked.
+    ///
+    /// - Throws: `StoreError.damaged`; the next start checks before it does anything else.
+    public func checkContent() throws {
+        try AtomicFile.write([], to: Self.checkMark(of: path))
+        try SQLiteInspection(path: path, newestSchema: .max).check()
+        try Self.forgetCheck(of: path)
+    }
+
+    /// The process ends well, whether the check has or not: the next start may begin it anew.
+    public func forgetCheck() throws(FileError) { try Self.forgetCheck(of: path) }
+
+    static func forgetCheck(of path: String) throws(FileError) {
+        try Folder.removeFile(checkMark(of: path))
+    }
+
+    static func mayBeCheckedLater(_ path: String, _ byteCountMax: Int) -> Bool {
+        guard Folder.status(of: checkMark(of: path)) == nil else { return false }
+        let sizes = ["", "-wal"].map { Folder.status(of: path + $0)?.byteCount ?? 0 }
+        return sizes.reduce(0, +) > byteCountMax
+    }
+}
