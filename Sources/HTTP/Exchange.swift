@@ -29,6 +29,8 @@ final class Exchange: Sendable {
         var isCrowdedOut = false
         var isSuspended = false
         var poll: LongPoll?
+        /// Whether its wait was ended because its credentials had.
+        var isDismissed = false
         /// Whether the client chose to wait for a change.
         var hasWaited = false
     }
@@ -164,6 +166,9 @@ final class Exchange: Sendable {
         state.withLock { $0.poll }?.tend(isLast: isLast)
     }
 
+    /// Whether it waited until its credentials ended.
+    var isDismissed: Bool { state.withLock { $0.isDismissed } }
+
     /// Whether who began it might begin it now.
     func isStillAdmitted(by gate: Gate) -> Bool {
         guard case .admitted(let route, _, _) = admission else { return true }
@@ -172,7 +177,11 @@ final class Exchange: Sendable {
 
     /// Ends a wait; what does not wait is answered soon enough.
     func dismiss(_ response: Response) {
-        guard let poll = state.withLock({ $0.poll }) else { return }
+        let poll = state.withLock { state in
+            state.isDismissed = state.poll != nil
+            return state.poll
+        }
+        guard let poll else { return }
         poll.finishWaiting()
         finish(response)
     }

@@ -27,10 +27,13 @@ final class LongPoll: Sendable {
     /// Registers and looks for the first time; a server with too many waiters answers at once.
     func start() {
         let mayWait = core.waiters.add(exchange, until: deadline)
-        state.withLock { state in
+        let isOver = state.withLock { state in
             state.isLooking = true
             state.isLast = !mayWait
+            return state.isOver
         }
+        // Ended before it was among those who wait.
+        if isOver { core.waiters.remove(exchange) }
         look()
     }
 

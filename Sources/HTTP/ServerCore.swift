@@ -131,7 +131,8 @@ final class ServerCore: Sendable {
     ///
     /// - Returns: What is sent.
     func conclude(_ given: Response, of exchange: Exchange) -> Response {
-        let response = exchange.isAdmitted ? gate.slowGuessing(exchange.head, given) : given
+        let hasPassed = exchange.isAdmitted && !exchange.isDismissed
+        let response = hasPassed ? gate.slowGuessing(exchange.head, given) : given
         configuration.meter.answered(
             exchange.head.method, response.status, seconds: exchange.secondsToAnswer)
         configuration.audit(exchange.head, exchange.principal, response, requestID: exchange.requestID)
@@ -175,15 +176,14 @@ final class ServerCore: Sendable {
 
     /// Sends away who waits with credentials that are not valid any more.
     func dismissInvalid() {
-        let exchanges = liveExchanges
+        for poll in waiters.polls where !poll.exchange.isStillAdmitted(by: gate) {
+            poll.exchange.dismiss(gate.dismissal)
+        }
         var streams: [ConnectionID: EventChannel] = [:]
         for channel in waiters.channels { streams[channel.connection.id] = channel }
-        for exchange in exchanges where !exchange.isStillAdmitted(by: gate) {
-            if let stream = streams[exchange.connection.id] {
-                stream.finish()
-            } else {
-                exchange.dismiss(gate.dismissal)
-            }
+        guard !streams.isEmpty else { return }
+        for exchange in liveExchanges where !exchange.isStillAdmitted(by: gate) {
+            streams[exchange.connection.id]?.finish()
         }
     }
 

@@ -19,7 +19,11 @@ extension WorkerPool {
             for run in runs { store(run) }
             // One reading for the whole beat: what moves the clock during it strikes the bell for another.
             if began >= nextHeartbeat {
-                if extendLeases(of: runs) { reclaimExpired(before: began) }
+                // A claim that waits for the disk has a lease already, which is extended with the others.
+                claiming.withLock { _ in
+                    let all = state.withLock { Array($0.running.values) }
+                    if extendLeases(of: all) { reclaimExpired(before: began) }
+                }
                 endHung(stalls?.hung(runs, now: began, interval: 2 * interval) ?? [])
                 nextHeartbeat = began + interval
             }

@@ -1,4 +1,5 @@
 public import Files
+import Threads
 
 /// Looking through what a database holds.
 ///
@@ -12,13 +13,30 @@ extension SQLiteDatabase {
     ///
     /// - Throws: `StoreError.damaged`; the next start checks before it does anything else.
     public func checkContent() throws {
-        try AtomicFile.write([], to: Self.checkMark(of: path))
-        try SQLiteInspection(path: path, newestSchema: .max).check()
+        let inspection = try SQLiteInspection(path: path, newestSchema: .max)
+        let isWanted = check.update { check in
+            if !check.isCancelled { check.inspection = inspection }
+            return !check.isCancelled
+        }
+        guard isWanted else { return }
+        defer { check.update { $0.inspection = nil } }
+        do { try inspection.check() } catch {
+            if check.read({ $0.isCancelled }) { return }
+            throw error
+        }
         try Self.forgetCheck(of: path)
     }
 
-    /// The process ends well, whether the check has or not: the next start may begin it anew.
-    public func forgetCheck() throws(FileError) { try Self.forgetCheck(of: path) }
+    /// Ends a check that is under way, since the process ends well: the next start may begin it anew.
+    public func cancelCheck() throws(FileError) {
+        guard isUnchecked else { return }
+        check.update { check in
+            check.isCancelled = true
+            check.inspection?.interrupt()
+        }
+        check.wait(seconds: 5) { $0.inspection == nil }
+        try Self.forgetCheck(of: path)
+    }
 
     static func forgetCheck(of path: String) throws(FileError) {
         try Folder.removeFile(checkMark(of: path))

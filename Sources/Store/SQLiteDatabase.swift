@@ -22,7 +22,10 @@ public final class SQLiteDatabase: Sendable {
     public let isUnchecked: Bool
     let pool: DatabasePool
     private let onFailure: @Sendable (JobError) -> Void
-    private let isClosed = Mutex(false)
+    /// Who is at it: GRDB hands closed connections to those who asked for one while it closed.
+    private let users = Monitor((count: 0, isClosed: false))
+    /// The look through its content that is under way; see `checkContent()`.
+    let check = Monitor((inspection: SQLiteInspection?.none, isCancelled: false))
     private let clock = Mutex(CheckpointClock())
     private let commits = CommitGroup()
     private let writeCount = Atomic<UInt64>(0)
@@ -54,6 +57,8 @@ public final class SQLiteDatabase: Sendable {
             isUnchecked = try pool.writeWithoutTransaction { db in
                 try Pragmas.secure(db)
                 let isLater = try mayWait && migrator.isUpToDate(db)
+                // Should what follows fail, the next start looks first.
+                if isLater { try Folder.touch(Self.checkMark(of: path)) }
                 if !isLater { try Pragmas.check(db, path) }
                 try migrator.migrate(db, path, trace: trace)
                 return isLater
@@ -71,11 +76,14 @@ public final class SQLiteDatabase: Sendable {
     ///
     /// GRDB closes its writer before its readers, and a reader cannot empty the log any more.
     public func close() throws(JobError) {
-        let wasClosed = isClosed.withLock { isClosed in
-            defer { isClosed = true }
-            return isClosed
+        let wasClosed = users.update { users in
+            defer { users.isClosed = true }
+            return users.isClosed
         }
         if wasClosed { return }
+        guard users.wait(seconds: 5, until: { $0.count == 0 }) else {
+            throw .storeUnavailable(cause: "somebody reads or writes and does not end")
+        }
         let emptied = Result { () throws(JobError) in try checkpoint() }
         do { try pool.close() } catch { throw translate(error) }
         try emptied.get()
@@ -119,13 +127,26 @@ public final class SQLiteDatabase: Sendable {
         } catch { throw translate(error) }
     }
 
+    /// Runs `body` unless the database is closed, which waits for its end.
+    private func using<Value>(_ body: () throws -> Value) throws -> Value {
+        let isOpen = users.update { users in
+            if !users.isClosed { users.count += 1 }
+            return !users.isClosed
+        }
+        guard isOpen else { throw JobError.storeUnavailable(cause: "the database is closed") }
+        defer { users.update { $0.count -= 1 } }
+        return try body()
+    }
+
     private func transact(_ body: (Database) throws -> Void) throws {
         defer { writeCount.add(1, ordering: .releasing) }
         let changes: Int
         do {
-            changes = try pool.write { db in
-                try body(db)
-                return db.totalChangesCount
+            changes = try using {
+                try pool.write { db in
+                    try body(db)
+                    return db.totalChangesCount
+                }
             }
         } catch {
             tally.withLock { $0.forget() }
@@ -151,7 +172,7 @@ public final class SQLiteDatabase: Sendable {
 
     /// Runs `body` on one snapshot; keep it short, since a reader stops the log from being emptied.
     func read<Value>(_ body: (Database) throws -> Value) throws(JobError) -> Value {
-        do { return try pool.read(body) } catch { throw translate(error) }
+        do { return try using { try pool.read(body) } } catch { throw translate(error) }
     }
 
     /// Whether it can be read; neither disk nor lock is waited for.

@@ -69,6 +69,9 @@ public final class SQLiteInspection: Sendable {
         } catch { throw Self.translate(error, path) }
     }
 
+    /// Ends a look that is under way, on another thread, by an error.
+    func interrupt() { queue.interrupt() }
+
     /// Refuses a damaged file as a start does.
     ///
     /// - Throws: `StoreError.damaged`, `cannotOpen`.
@@ -180,6 +183,7 @@ public final class SQLiteInspection: Sendable {
     }
 
     private static func translate(_ error: any Error, _ path: String) -> StoreError {
+        if let error = error as? StoreError { return error }
         if let error = error as? JobError { return .damaged(path: path, finding: error.cause ?? "\(error)") }
         guard let error = error as? DatabaseError else { return .cannotOpen(path: path, cause: "\(error)") }
         switch error.resultCode {

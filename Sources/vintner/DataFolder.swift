@@ -116,7 +116,7 @@ struct DataFolder: Sendable {
             .map { ($0, 0o022) }
         let files: [(String, UInt32)] = Self.secrets.map { ($0, 0o077) }
         let found: [(String, UInt32)] = (folders + files).compactMap { place, excess in
-            guard let status = Folder.status(of: absolute(place), followingLinks: place == "."),
+            guard let status = Folder.status(of: absolute(place), followingLinks: true),
                 status.permissions & excess != 0
             else { return nil }
             return (place, status.permissions & ~excess)

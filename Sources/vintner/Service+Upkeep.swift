@@ -18,6 +18,7 @@ extension Service {
                 // A failed write or sync leaves nothing that could be trusted: the next start checks the
                 // file.
                 log.critical("the database failed", metadata: ["cause": "\(error.cause ?? "\(error)")"])
+                try? Folder.touch(SQLiteDatabase.checkMark(of: folder.database))
                 _exit(70)
             })
     }

@@ -160,10 +160,10 @@ final class Service: Sendable {
         pool.drain(milliseconds: UInt64(seconds * 1000))
         pool.stop(milliseconds: 2000)
         webhooks.stop(milliseconds: 3000)
-        do {
-            try database.forgetCheck()
-            try database.close()
-        } catch {
+        do { try database.cancelCheck() } catch {
+            log.error("the mark of a check could not be deleted", metadata: ["cause": "\(error)"])
+        }
+        do { try database.close() } catch {
             log.error("the database could not be closed", metadata: ["cause": "\(error)"])
         }
     }

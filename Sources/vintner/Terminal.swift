@@ -18,10 +18,12 @@ enum Terminal {
     static var isInteractive: Bool { isatty(STDOUT_FILENO) == 1 }
 
     /// Opens nothing in the place of a standard stream that is closed: the next file would get its number.
+    ///
+    /// Such a stream takes and gives no more than a closed one.
     static func secure() {
         for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO]
         where fcntl(number, F_GETFD) == -1 && errno == EBADF {
-            _ = unsafe open("/dev/null", O_RDWR)
+            _ = unsafe open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY)
         }
     }
 

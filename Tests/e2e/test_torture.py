@@ -153,7 +153,7 @@ def multiply(path, job):
         SELECT max(id), 'loss', {POINTS}, {POINTS} - 1, 1, 1, 0, 1, 0 FROM job WHERE id <> ?""", [job])
     database.execute(f"""
         WITH RECURSIVE counter(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM counter WHERE number < {POINTS - 1})
-        INSERT INTO point(series_id, step, value, at) SELECT series.id, number, 1.0, 1 FROM counter, series
+        INSERT INTO point(series_id, step, value, at) SELECT series.id, number, number + 0.25, 1700000000000 FROM counter, series
         WHERE name = 'loss'""")
     database.commit()
     database.close()

@@ -74,6 +74,14 @@ class Server:
         return done.returncode, done.stdout + done.stderr
 
 
+def trusts(ask, certificate):
+    """Whether the server shows a certificate."""
+    try:
+        return ask(certificate).status == 200
+    except ssl.SSLError:
+        return False
+
+
 def refused(binary, place, *arguments):
     """What `vintner serve` says when it does not start."""
     done = subprocess.run(
@@ -151,12 +159,19 @@ def test_tls_is_spoken_and_its_certificate_renewed(binary, kept):
             assert re.search(rf"^{EXPIRY} [0-9.e+]+$", ask(renewed, path="/metrics").text, re.M)
 
             # Nor is one that has ended, while the one before has not.
+            if not shutil.which("faketime"):
+                print("      NOT RUN: certificates that have ended: faketime is not installed (scripts/deps.sh test)")
+                return
             ended, ended_key = place.make_pair("ended", "faketime", "-f", "-10d")
-            for source, target in ((ended, certificate), (ended_key, key)):
-                shutil.copy(source, target)
-            server.process.send_signal(signal.SIGHUP)
-            time.sleep(1)
-            assert ask(renewed).status == 200
+            last, last_key = place.make_pair("last")
+            for chain, secret in ((ended, ended_key), (last, last_key)):
+                shutil.copy(chain, certificate)
+                shutil.copy(secret, key)
+                server.process.send_signal(signal.SIGHUP)
+                for _ in range(10):
+                    assert any(trusts(ask, one) for one in (renewed, last)), "the one that has ended is shown"
+                    time.sleep(0.1)
+            assert trusts(ask, last) and not trusts(ask, renewed)
 
 
 def test_unusable_settings_are_refused_with_the_reason(binary, kept):

@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Files
+import Glibc
 public import HTTP
 import JSON
 import Jobs
@@ -36,6 +37,8 @@ struct TokenCommand: ParsableCommand {
         }
 
         func run() throws {
+            // Who does not read the token any more is to be told of by an error.
+            _ = signal(SIGPIPE, SIG_IGN)
             let folder = place.folder
             let now = SystemTime().now()
             let end = expiresDays.map { Timestamp(milliseconds: now.milliseconds + Int64($0) * 86_400_000) }

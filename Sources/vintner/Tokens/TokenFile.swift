@@ -44,6 +44,8 @@ final class TokenFile: Sendable {
         var status: Folder.Status?
         var tokens: [NamedToken] = []
         var lookedAt: ContinuousClock.Instant?
+        /// What was complained of last.
+        var fault: String?
     }
 
     private let folder: String
@@ -74,8 +76,8 @@ final class TokenFile: Sendable {
             guard status != known.status else { return known.tokens }
             let earlier = known
             do { known.tokens = try read() } catch {
-                complain("named tokens are refused: \(error)")
-                known.tokens = []
+                if known.fault != "\(error)" { complain("named tokens are refused: \(error)") }
+                (known.tokens, known.fault) = ([], "\(error)")
                 // What could not be read may be readable soon, without having changed.
                 if case FileError.corrupt = error {
                 } else {
@@ -84,6 +86,7 @@ final class TokenFile: Sendable {
                 }
             }
             tellDifference(earlier.tokens, known.tokens)
+            if !known.tokens.isEmpty { known.fault = nil }
             known.status = status
             return known.tokens
         }
