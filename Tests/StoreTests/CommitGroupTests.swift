@@ -5,7 +5,7 @@ import Threads
 
 @testable import Store
 
-@Suite("Writing together", .timeLimit(.minutes(1))) struct CommitGroupTests {
+@Suite("Writing together", .timeLimit(.minutes(15))) struct CommitGroupTests {
     private struct Refusal: Error, Equatable { let number: Int }
 
     /// A table of numbers in memory, and a group that counts its transactions.

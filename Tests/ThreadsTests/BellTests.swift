@@ -2,7 +2,7 @@ import Testing
 
 @testable import Threads
 
-@Suite("A bell", .timeLimit(.minutes(1))) struct BellTests {
+@Suite("A bell", .timeLimit(.minutes(15))) struct BellTests {
     @Test("a ring between the look and the wait is not missed") func missesNothing() {
         let bell = Bell()
         let ring = bell.ring
