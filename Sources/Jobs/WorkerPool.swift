@@ -144,16 +144,17 @@ public final class WorkerPool: Sendable {
         claiming.withLock { _ in
             guard configuration.shortage() == nil, let request = beginClaim(as: worker) else { return nil }
             let claim = attempt { () throws(JobError) in try jobs.claimNext(request) } ?? nil
-            let run = claim.map { claim in
+            let begun = claim.map { claim in
                 FailPoint.afterClaim.pass()
                 let control = JobControl(threads: claim.job.threads)
                 let recorder = RunRecorder(
                     lease: claim.lease, jobs: jobs, control: control, time: time, hub: hub, pulse: pulse)
-                return Run(
+                let run = Run(
                     job: claim.job, worker: worker, lease: claim.lease, control: control, recorder: recorder)
+                return (claim, run)
             }
-            endClaim(run)
-            return claim.flatMap { claim in run.map { (claim, $0) } }
+            endClaim(begun?.1)
+            return begun
         }
     }
 

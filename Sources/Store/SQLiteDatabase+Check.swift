@@ -3,8 +3,8 @@ import Threads
 
 /// Looking through what a database holds.
 ///
-/// Takes a second for some 200 MiB: of a large file it is done while the service runs already, and the next
-/// start waits for it where that did not end, or found damage.
+/// Takes a second for 120 MiB and more: of a large file it is done while the service runs already, and the
+/// next start waits for it where that did not end, or found damage.
 extension SQLiteDatabase {
     /// The file that says that a check began and has not ended well.
     public static func checkMark(of path: String) -> String { path + ".checking" }

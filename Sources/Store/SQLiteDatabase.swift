@@ -57,9 +57,12 @@ public final class SQLiteDatabase: Sendable {
             isUnchecked = try pool.writeWithoutTransaction { db in
                 try Pragmas.secure(db)
                 let isLater = try mayWait && migrator.isUpToDate(db)
-                // Should what follows fail, the next start looks first.
-                if isLater { try Folder.touch(Self.checkMark(of: path)) }
-                if !isLater { try Pragmas.check(db, path) }
+                if isLater {
+                    // Should what follows fail, the next start looks first.
+                    try Folder.touch(Self.checkMark(of: path))
+                } else {
+                    try Pragmas.check(db, path)
+                }
                 try migrator.migrate(db, path, trace: trace)
                 return isLater
             }
